@@ -1,0 +1,374 @@
+"""The vocabulary: every network in this package is a sentence in these words.
+
+A *verb* is a function that adds one thing to the functional graph, tensor first and `name` last: `conv`, `norm`,
+`pool`. A *word* is a frozen dataclass that stands in a network's table and is then called on a tensor: `Conv`, `Pool`,
+`Branches`. All tensors are NHWC.
+
+Names: a word called with `name="mixed_5b"` names its last layer `mixed_5b` and every layer before it `mixed_5b_...`.
+So a table's keys are the network's endpoints, and a layer's name tells the row it came from.
+
+Numerics: TensorFlow and PyTorch differ in where SAME padding goes, in batch norm's epsilon, and in whether an average
+pool counts its padding. A table says only "same"; the `Numerics` in force around it say what that means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import keras
+from keras import ops
+from keras.layers import (
+    Activation,
+    Add,
+    AveragePooling2D,
+    BatchNormalization,
+    Concatenate,
+    Conv2D,
+    DepthwiseConv2D,
+    GlobalAveragePooling2D,
+    MaxPooling2D,
+    Multiply,
+    Permute,
+    ReLU,
+    Rescaling,
+    Reshape,
+    ZeroPadding2D,
+)
+
+Tensor = keras.KerasTensor
+Size = int | tuple[int, int]
+# "same", "valid", "ceil" (Caffe's pooling: the last window may hang over the edge), or zeros on each side.
+Padding = Literal["same", "valid", "ceil"] | Size
+
+
+class Word(Protocol):
+    """What can stand in a table."""
+
+    def __call__(self, x: Tensor, *, name: str) -> Tensor:
+        """Add this word's layers behind `x`; the last one is called `name`."""
+
+
+# ---------------------------------------------------------------------------------------------------------- numerics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numerics:
+    """What two frameworks mean differently by the same network. A checkpoint is exact only under its own."""
+
+    padding: Literal["tf", "torch"] = "tf"  # where SAME puts its zeros at stride 2: bottom right, or all around
+    epsilon: float = 1e-3  # of batch norm
+    momentum: float = 0.99  # of batch norm's moving statistics, as Keras counts it (1 - PyTorch's)
+    gamma: bool = True  # batch norm has a scale
+    pool_counts_padding: bool = False  # average pools divide by the full window, also at the border
+
+
+TF = Numerics()
+TORCH = Numerics(padding="torch", epsilon=1e-5, momentum=0.9, pool_counts_padding=True)
+
+_numerics: ContextVar[Numerics] = ContextVar("numerics", default=TF)
+
+
+@contextmanager
+def numerics(record: Numerics) -> Iterator[None]:
+    """Build what is inside the `with` block under these numerics."""
+    token = _numerics.set(record)
+    try:
+        yield
+    finally:
+        _numerics.reset(token)
+
+
+# ------------------------------------------------------------------------------------------------------------- verbs
+
+
+def pair(size: Size) -> tuple[int, int]:
+    """A size given once for both sides, or for each."""
+    return (size, size) if isinstance(size, int) else size
+
+
+def _pad(x: Tensor, kernel: Size, strides: Size, padding: Padding, name: str) -> tuple[Tensor, str]:
+    """Turn any padding into what Keras knows, "same" or "valid", with a ZeroPadding2D before it only if it must."""
+    (kh, kw), (sh, sw) = pair(kernel), pair(strides)
+    if padding == "same" and _numerics.get().padding == "torch" and (sh, sw) != (1, 1):
+        padding = (kh // 2, kw // 2)
+    if padding == "ceil":
+        padding_sides = ((0, _overhang(x.shape[1], kh, sh)), (0, _overhang(x.shape[2], kw, sw)))
+    elif isinstance(padding, str):
+        return x, padding
+    else:
+        ph, pw = pair(padding)
+        if (sh, sw) == (1, 1) and (2 * ph, 2 * pw) == (kh - 1, kw - 1):
+            return x, "same"
+        padding_sides = ((ph, ph), (pw, pw))
+    if not any(map(any, padding_sides)):
+        return x, "valid"
+    return ZeroPadding2D(padding_sides, name=f"{name}_pad")(x), "valid"
+
+
+def _overhang(size: int | None, kernel: int, stride: int) -> int:
+    """Zeros that the last window needs behind the edge; for an unknown size as many as it could ever need."""
+    return stride - 1 if size is None else -(size - kernel) % stride
+
+
+def conv(
+    x: Tensor,
+    filters: int,
+    kernel: Size = 1,
+    strides: Size = 1,
+    padding: Padding = "same",
+    *,
+    groups: int = 1,
+    bias: bool = True,
+    name: str,
+) -> Tensor:
+    """Convolution, linear. Grouped convolution stays one native operation."""
+    x, padding = _pad(x, kernel, strides, padding, name)
+    return Conv2D(filters, kernel, strides, padding, groups=groups, use_bias=bias, name=name)(x)
+
+
+def depthwise(x: Tensor, kernel: Size, strides: Size = 1, padding: Padding = "same", *, name: str) -> Tensor:
+    """One filter a channel, linear, without bias."""
+    x, padding = _pad(x, kernel, strides, padding, name)
+    return DepthwiseConv2D(kernel, strides, padding, use_bias=False, name=name)(x)
+
+
+def norm(x: Tensor, *, name: str) -> Tensor:
+    """Batch normalisation."""
+    n = _numerics.get()
+    return BatchNormalization(epsilon=n.epsilon, momentum=n.momentum, scale=n.gamma, name=name)(x)
+
+
+def activate(x: Tensor, kind: str | None, *, name: str) -> Tensor:
+    """A nonlinearity by its name ("relu", "relu6", "tanh", ...); `None` adds nothing."""
+    if kind is None:
+        return x
+    if kind in ("relu", "relu6"):
+        return ReLU(6.0 if kind == "relu6" else None, name=name)(x)
+    return Activation(kind, name=name)(x)
+
+
+def pool(x: Tensor, kind: str, size: Size = 3, strides: Size = 1, padding: Padding = "same", *, name: str) -> Tensor:
+    """Max or average pooling.
+
+    Where a ZeroPadding2D stands before a max pool the map must not be negative, as none is after a ReLU.
+    """
+    if kind == "avg" and padding == "same" and _numerics.get().pool_counts_padding:
+        kh, kw = pair(size)
+        x, padding = ZeroPadding2D((kh // 2, kw // 2), name=f"{name}_pad")(x), "valid"
+    else:
+        x, padding = _pad(x, size, strides, padding, name)
+    return {"max": MaxPooling2D, "avg": AveragePooling2D}[kind](size, strides, padding, name=name)(x)
+
+
+def divisible(channels: float, by: int = 8) -> int:
+    """The nearest multiple of `by`, at least `by`, and never less than nine tenths of what was asked."""
+    rounded = max(by, int(channels + by / 2) // by * by)
+    return rounded + by if rounded < 0.9 * channels else rounded
+
+
+def squeeze_excite(x: Tensor, ratio: int, *, name: str) -> Tensor:
+    """Rescale the channels by what the whole map says. Hu et al., 2018, Figure 3: N x H x W x C -> the same.
+
+    The two dense layers are 1x1 convolutions, as in the authors' release: the same numbers, and no reshape.
+    """
+    channels = x.shape[-1]
+    s = GlobalAveragePooling2D(keepdims=True, name=f"{name}_squeeze")(x)
+    s = conv(s, max(1, channels // ratio), name=f"{name}_reduce")
+    s = ReLU(name=f"{name}_relu")(s)
+    s = conv(s, channels, name=f"{name}_expand")
+    s = Activation("sigmoid", name=f"{name}_gate")(s)
+    return Multiply(name=name)([x, s])
+
+
+def shuffle(x: Tensor, groups: int, *, name: str) -> Tensor:
+    """Deal the channels of `groups` groups out anew. Zhang et al., 2018, Figure 1.
+
+    Nothing here is above rank 4, which is what phone GPUs take; the map's size must be known.
+    """
+    _, height, width, channels = x.shape
+    x = Reshape((height * width, groups, channels // groups), name=f"{name}_split")(x)
+    x = Permute((1, 3, 2), name=f"{name}_permute")(x)
+    return Reshape((height, width, channels), name=name)(x)
+
+
+def chain(x: Tensor, words: Mapping[str, Word] | Sequence[Word], *, name: str = "") -> Tensor:
+    """Apply words one after another: a table by its keys, a plain sequence as `{name}_0`, `{name}_1`, ..."""
+    if not isinstance(words, Mapping):
+        words = {f"{name}_{i}": word for i, word in enumerate(words)}
+    for key, word in words.items():
+        x = word(x, name=key)
+    return x
+
+
+# ------------------------------------------------------------------------------------------------------------- words
+
+
+@dataclass(frozen=True)
+class Conv:
+    """Convolution, batch norm, nonlinearity. `normed=False` is the time before batch norm: a bias instead."""
+
+    filters: int
+    kernel: Size = 1
+    strides: Size = 1
+    padding: Padding = "same"
+    activation: str | None = "relu"
+    groups: int = field(default=1, kw_only=True)
+    normed: bool = field(default=True, kw_only=True)
+    bias: bool | None = field(default=None, kw_only=True)  # None: where there is no norm to take its place
+
+    def __call__(self, x: Tensor, *, name: str) -> Tensor:
+        """N x H x W x C -> N x H' x W' x filters."""
+        bias = not self.normed if self.bias is None else self.bias
+        last = name if not (self.normed or self.activation) else f"{name}_conv"
+        x = conv(x, self.filters, self.kernel, self.strides, self.padding, groups=self.groups, bias=bias, name=last)
+        return _finish(x, self.activation, name=name) if self.normed else activate(x, self.activation, name=name)
+
+
+@dataclass(frozen=True)
+class Depthwise:
+    """Depthwise convolution, batch norm, nonlinearity."""
+
+    kernel: Size = 3
+    strides: Size = 1
+    padding: Padding = "same"
+    activation: str | None = "relu"
+
+    def __call__(self, x: Tensor, *, name: str) -> Tensor:
+        """N x H x W x C -> N x H' x W' x C."""
+        x = depthwise(x, self.kernel, self.strides, self.padding, name=f"{name}_conv")
+        return _finish(x, self.activation, name=name)
+
+
+def _finish(x: Tensor, activation: str | None, *, name: str) -> Tensor:
+    """Batch norm and nonlinearity, the last of them under the word's own name."""
+    x = norm(x, name=f"{name}_bn" if activation else name)
+    return activate(x, activation, name=name)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Max or average pooling."""
+
+    kind: Literal["max", "avg"]
+    size: Size = 3
+    strides: Size = 1
+    padding: Padding = "same"
+
+    def __call__(self, x: Tensor, *, name: str) -> Tensor:
+        """N x H x W x C -> N x H' x W' x C."""
+        return pool(x, self.kind, self.size, self.strides, self.padding, name=name)
+
+
+@dataclass(frozen=True, init=False)
+class Branches:
+    """Parallel paths over one input, concatenated on the channels; an empty path passes the input on."""
+
+    paths: tuple[tuple[Word, ...], ...]
+
+    def __init__(self, *paths: Sequence[Word]) -> None:
+        object.__setattr__(self, "paths", tuple(map(tuple, paths)))
+
+    def __call__(self, x: Tensor, *, name: str) -> Tensor:
+        """N x H x W x C -> N x H' x W' x the sum of the paths' channels."""
+        outs = [chain(x, path, name=f"{name}_b{i}") for i, path in enumerate(self.paths)]
+        return Concatenate(name=name)(outs)
+
+
+@dataclass(frozen=True)
+class Residual:
+    """The input plus `scale` times what `word` makes of it, then a nonlinearity."""
+
+    word: Word
+    scale: float = 1.0
+    activation: str | None = "relu"
+
+    def __call__(self, x: Tensor, *, name: str) -> Tensor:
+        """N x H x W x C -> the same."""
+        y = self.word(x, name=f"{name}_residual")
+        if self.scale != 1.0:
+            y = Rescaling(self.scale, name=f"{name}_scale")(y)
+        x = Add(name=f"{name}_add" if self.activation else name)([x, y])
+        return activate(x, self.activation, name=name)
+
+
+@dataclass(frozen=True)
+class Excited:
+    """A word with a squeeze-and-excitation module behind it."""
+
+    word: Word
+    ratio: int = 16
+
+    def __call__(self, x: Tensor, *, name: str) -> Tensor:
+        """Whatever the word makes, its channels rescaled."""
+        return squeeze_excite(self.word(x, name=f"{name}_mix"), self.ratio, name=name)
+
+
+def excited(table: Mapping[str, Word], ratio: int | None, kind: type = Branches) -> Mapping[str, Word]:
+    """The table with a squeeze-and-excitation module behind each word of that kind; without a ratio, the table."""
+    if ratio is None:
+        return table
+    return {name: Excited(word, ratio) if isinstance(word, kind) else word for name, word in table.items()}
+
+
+# ------------------------------------------------------------------------------------- layers that Keras does not have
+
+
+@keras.saving.register_keras_serializable("keras_inception")
+class LocalResponseNormalization(keras.layers.Layer):
+    """Divide each activation by its neighbours' across channels. Krizhevsky et al., 2012, section 3.3.
+
+    `x / (bias + alpha * sum of squares over `size` channels) ** beta`: the paper's formula. Caffe and PyTorch divide
+    their alpha by `size`; give `alpha / size` for theirs.
+    """
+
+    def __init__(self, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, bias: float = 2.0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.size, self.alpha, self.beta, self.bias = size, alpha, beta, bias
+
+    def call(self, x: Tensor) -> Tensor:
+        """N x H x W x C -> the same."""
+        channels, before = x.shape[-1], self.size // 2
+        squares = ops.pad(ops.square(x), [(0, 0), (0, 0), (0, 0), (before, self.size - 1 - before)])
+        total = sum(squares[..., i : i + channels] for i in range(self.size))
+        return x / ops.power(self.bias + self.alpha * total, self.beta)
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` needs."""
+        config = {"size": self.size, "alpha": self.alpha, "beta": self.beta, "bias": self.bias}
+        return super().get_config() | config
+
+
+@keras.saving.register_keras_serializable("keras_inception")
+class DropPath(keras.layers.Layer):
+    """Drop a whole residual path in training, with probability `rate`. Huang et al., 2016 ("stochastic depth").
+
+    The paper draws one gate a mini-batch (`per="batch"`), later work one a sample (`per="sample"`). A surviving path is
+    divided by its survival probability in training, where the paper multiplies at test time: the same expectation, and
+    the inference graph is the plain network.
+    """
+
+    def __init__(self, rate: float, per: Literal["batch", "sample"] = "sample", seed: int | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        if not 0 <= rate < 1:
+            raise ValueError(f"rate must be in [0, 1); got {rate}")
+        if per not in ("batch", "sample"):
+            raise ValueError(f"per must be 'batch' or 'sample'; got {per!r}")
+        self.rate, self.per, self.seed = rate, per, seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, x: Tensor, training: bool = False) -> Tensor:
+        """N x ... -> the same."""
+        if not training or self.rate == 0:
+            return x
+        gates = ops.shape(x)[0] if self.per == "sample" else 1
+        keep = 1 - self.rate
+        uniform = keras.random.uniform((gates, *(1,) * (len(x.shape) - 1)), seed=self.seed_generator)
+        return x * ops.cast(uniform < keep, x.dtype) / keep
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` needs."""
+        return super().get_config() | {"rate": self.rate, "per": self.per, "seed": self.seed}

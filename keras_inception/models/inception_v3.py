@@ -1,0 +1,108 @@
+"""Inception v3. Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, 2015."""
+
+from dataclasses import replace
+
+from keras.layers import Dense, Flatten
+
+from ..layers import TF, TORCH, Branches, Conv, Pool, Tensor, chain, excited
+from ..registry import Paper, register
+
+PAPER = Paper(
+    title="Rethinking the Inception Architecture for Computer Vision",
+    authors="Szegedy, Vanhoucke, Ioffe, Shlens, Wojna",
+    year=2015,
+    url="https://arxiv.org/abs/1512.00567",
+)
+
+AVG = Pool("avg")
+
+
+def a(proj: int) -> Branches:
+    """Figure 5, with a 5x5 left in: the released network factorises only one of the two branches."""
+    return Branches([Conv(64)], [Conv(48), Conv(64, 5)], [Conv(64), Conv(96, 3), Conv(96, 3)], [AVG, Conv(proj)])
+
+
+def b(n7: int) -> Branches:
+    """Figure 6, n = 7: the 7x7 as 1x7 and 7x1."""
+    return Branches(
+        [Conv(192)],
+        [Conv(n7), Conv(n7, (1, 7)), Conv(192, (7, 1))],
+        [Conv(n7), Conv(n7, (7, 1)), Conv(n7, (1, 7)), Conv(n7, (7, 1)), Conv(192, (1, 7))],
+        [AVG, Conv(192)],
+    )
+
+
+def c() -> Branches:
+    """Figure 7: the last 3x3 fanned out into 1x3 and 3x1."""
+    fan = Branches([Conv(384, (1, 3))], [Conv(384, (3, 1))])
+    return Branches([Conv(320)], [Conv(384), fan], [Conv(448), Conv(384, 3), fan], [AVG, Conv(192)])
+
+
+REDUCE_A = Branches(  # Figure 10
+    [Conv(384, 3, 2, "valid")],
+    [Conv(64), Conv(96, 3), Conv(96, 3, 2, "valid")],
+    [Pool("max", 3, 2, "valid")],
+)
+REDUCE_B = Branches(
+    [Conv(192), Conv(320, 3, 2, "valid")],
+    [Conv(192), Conv(192, (1, 7)), Conv(192, (7, 1)), Conv(192, 3, 2, "valid")],
+    [Pool("max", 3, 2, "valid")],
+)
+
+# Table 1, as released: the names are the checkpoint's.
+LAYERS = {
+    "conv2d_1a_3x3": Conv(32, 3, 2, "valid"),  # 149 x 149 x 32
+    "conv2d_2a_3x3": Conv(32, 3, 1, "valid"),  # 147 x 147 x 32
+    "conv2d_2b_3x3": Conv(64, 3),  # 147 x 147 x 64
+    "maxpool_3a_3x3": Pool("max", 3, 2, "valid"),  # 73 x 73 x 64
+    "conv2d_3b_1x1": Conv(80),  # 73 x 73 x 80
+    "conv2d_4a_3x3": Conv(192, 3, 1, "valid"),  # 71 x 71 x 192
+    "maxpool_5a_3x3": Pool("max", 3, 2, "valid"),  # 35 x 35 x 192
+    "mixed_5b": a(proj=32),  # 35 x 35 x 256
+    "mixed_5c": a(proj=64),  # 35 x 35 x 288
+    "mixed_5d": a(proj=64),  # 35 x 35 x 288
+    "mixed_6a": REDUCE_A,  # 17 x 17 x 768
+    "mixed_6b": b(n7=128),  # 17 x 17 x 768
+    "mixed_6c": b(n7=160),  # 17 x 17 x 768
+    "mixed_6d": b(n7=160),  # 17 x 17 x 768
+    "mixed_6e": b(n7=192),  # 17 x 17 x 768
+    "mixed_7a": REDUCE_B,  # 8 x 8 x 1280
+    "mixed_7b": c(),  # 8 x 8 x 2048
+    "mixed_7c": c(),  # 8 x 8 x 2048
+}
+
+
+def body(x: Tensor, *, se_ratio: int | None = None) -> Tensor:
+    """Inception v3 as released, 23,834,568 parameters with torchvision's batch norm.
+
+    Departures from the paper, all of them the released network's: Figure 5's modules keep one 5x5, the grids are
+    35 x 35 x 288 from three of them, and the last module's pool is an average. By default batch norm is TensorFlow's,
+    which has no scale (23,817,352 trainable, as keras.applications); `numerics="torch"` follows torchvision.
+
+    `se_ratio` adds a squeeze-and-excitation module of that reduction behind each Inception module.
+    """
+    return chain(x, excited(LAYERS, se_ratio))
+
+
+def auxiliary(x: Tensor, classes: int, *, name: str) -> Tensor:
+    """Figure 8, as released: on the last 17 x 17 map, batch-normalised."""
+    words = [
+        Pool("avg", 5, 3, "valid"),
+        Conv(128),
+        Conv(768, tuple(1 + (s - 5) // 3 for s in x.shape[1:3]), 1, "valid"),
+    ]
+    return Dense(classes, name=f"{name}_logits")(Flatten(name=f"{name}_flatten")(chain(x, words, name=name)))
+
+
+InceptionV3 = register(
+    "InceptionV3",
+    "inception_v3",
+    body,
+    paper=PAPER,
+    input_shape=(299, 299, 3),
+    smallest=75,
+    parameters=23_817_352,
+    macs=5_713_216_096,
+    aux_heads={"mixed_6e": auxiliary},
+    numerics={"tf": replace(TF, gamma=False), "torch": replace(TORCH, epsilon=1e-3)},
+)

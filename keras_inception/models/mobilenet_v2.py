@@ -1,0 +1,70 @@
+"""MobileNet v2. Sandler, Howard, Zhu, Zhmoginov, Chen, 2018."""
+
+from dataclasses import dataclass, replace
+
+from ..layers import TF, TORCH, Conv, Depthwise, Residual, Tensor, chain, divisible
+from ..registry import Paper, register
+
+PAPER = Paper(
+    title="MobileNetV2: Inverted Residuals and Linear Bottlenecks",
+    authors="Sandler, Howard, Zhu, Zhmoginov, Chen",
+    year=2018,
+    url="https://arxiv.org/abs/1801.04381",
+)
+
+BOTTLENECKS = [  # Table 2
+    # t,  c, n, s    output
+    (1, 16, 1, 1),  # 112 x 112 x 16
+    (6, 24, 2, 2),  # 56 x 56 x 24
+    (6, 32, 3, 2),  # 28 x 28 x 32
+    (6, 64, 4, 2),  # 14 x 14 x 64
+    (6, 96, 3, 1),  # 14 x 14 x 96
+    (6, 160, 3, 2),  # 7 x 7 x 160
+    (6, 320, 1, 1),  # 7 x 7 x 320
+]
+
+
+@dataclass(frozen=True)
+class Bottleneck:
+    """Table 1: expand by `t`, filter each channel, project to `c` without a nonlinearity."""
+
+    t: int
+    c: int
+    s: int
+
+    def __call__(self, x: Tensor, *, name: str) -> Tensor:
+        """N x H x W x C -> N x H/s x W/s x c."""
+        words = {f"{name}_expand": Conv(self.t * x.shape[-1], activation="relu6")} if self.t > 1 else {}
+        words |= {
+            f"{name}_depthwise": Depthwise(3, self.s, activation="relu6"),
+            name: Conv(self.c, activation=None),
+        }
+        return chain(x, words)
+
+
+def body(x: Tensor, *, alpha: float = 1.0) -> Tensor:
+    """MobileNet v2, 3,504,872 parameters at alpha 1.
+
+    `alpha` is the width multiplier: every layer's channels are that many times the paper's, rounded to a multiple of 8,
+    but for the last convolution, which never gets narrower than 1,280.
+    """
+    x = Conv(divisible(32 * alpha), 3, 2, activation="relu6")(x, name="stem")  # 112 x 112 x 32
+    blocks = [(t, divisible(c * alpha), s if i == 0 else 1) for t, c, n, s in BOTTLENECKS for i in range(n)]
+    for i, (t, c, s) in enumerate(blocks):
+        block = Bottleneck(t, c, s)
+        word = Residual(block, activation=None) if s == 1 and x.shape[-1] == c else block
+        x = word(x, name=f"block_{i}")
+    return Conv(divisible(1280 * max(1.0, alpha)), activation="relu6")(x, name="features")  # 7 x 7 x 1280
+
+
+MobileNetV2 = register(
+    "MobileNetV2",
+    "mobilenet_v2",
+    body,
+    paper=PAPER,
+    input_shape=(224, 224, 3),
+    smallest=32,
+    parameters=3_504_872,
+    macs=300_774_272,
+    numerics={"tf": replace(TF, momentum=0.999), "torch": TORCH},
+)

@@ -1,0 +1,92 @@
+"""From a picture to what a network was trained on.
+
+`Preprocessing` is the one source of it: the input pipeline, the SavedModel signatures, the TFLite files and the
+documentation all read this record, so that a picture is prepared once, the same way, everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import tensorflow as tf
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """How pixels become a network's input: crop, resize, then `(pixel - mean) / std` for each channel.
+
+    `size` is the (height, width) in pixels of the network's input. The largest central window of that aspect ratio is
+    taken, shrunk to the fraction `crop` of each side (0.875 is the usual 224 out of 256), and resized bilinearly with
+    antialiasing. `mean` and `std` are in pixel units (0..255), one value a channel, in the order of `channels`:
+    "RGB", "BGR" or "L" (grey).
+    """
+
+    size: tuple[int, int]
+    crop: float = 1.0
+    channels: str = "RGB"
+    mean: tuple[float, ...] = (127.5, 127.5, 127.5)
+    std: tuple[float, ...] = (127.5, 127.5, 127.5)
+
+    def __post_init__(self) -> None:
+        if self.channels not in ("RGB", "BGR", "L"):
+            raise ValueError(f"channels must be 'RGB', 'BGR' or 'L'; got {self.channels!r}")
+        if not len(self.channels) == len(self.mean) == len(self.std):
+            raise ValueError(
+                f"{self.channels} takes {len(self.channels)} means and deviations; "
+                f"got {len(self.mean)} and {len(self.std)}"
+            )
+        if not 0 < self.crop <= 1:
+            raise ValueError(f"crop must be in (0, 1]; got {self.crop}")
+        if min(self.std) <= 0:
+            raise ValueError(f"std must be positive; got {self.std}")
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> Preprocessing:
+        """Read what `to_dict` wrote, as JSON returns it (lists for tuples)."""
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in record.items()})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as plain JSON values."""
+        return asdict(self)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of the network's input."""
+        return (*self.size, len(self.channels))
+
+    def resize(self, picture: tf.Tensor) -> tf.Tensor:
+        """Crop and resize pictures: (..., H, W, 3) RGB of any size and dtype -> (..., *size, 3) float32, 0..255."""
+        shape = tf.shape(picture)
+        height, width = self.size
+        # The largest central window of the network's aspect ratio, times `crop`.
+        zoom = self.crop * tf.minimum(tf.cast(shape[-3], tf.float32) / height, tf.cast(shape[-2], tf.float32) / width)
+        rows = tf.maximum(1, tf.cast(tf.round(height * zoom), tf.int32))
+        columns = tf.maximum(1, tf.cast(tf.round(width * zoom), tf.int32))
+        top, left = (shape[-3] - rows) // 2, (shape[-2] - columns) // 2
+        window = picture[..., top : top + rows, left : left + columns, :]
+        resized = tf.image.resize(window, self.size, antialias=True)
+        # A bilinear filter of pixels stays within 0..255 but for rounding.
+        return tf.clip_by_value(resized, 0.0, 255.0)
+
+    def normalize(self, pixels: tf.Tensor) -> tf.Tensor:
+        """Normalise pixels: (..., 3) RGB, 0..255 -> (..., channels) float32, the network's input."""
+        pixels = tf.cast(pixels, tf.float32)
+        if self.channels == "BGR":
+            pixels = tf.reverse(pixels, [-1])
+        elif self.channels == "L":
+            pixels = tf.image.rgb_to_grayscale(pixels)
+        return (pixels - tf.constant(self.mean)) / tf.constant(self.std)
+
+    def __call__(self, picture: tf.Tensor) -> tf.Tensor:
+        """Prepare pictures: (..., H, W, 3) RGB, 0..255, any size -> (..., *size, channels) float32."""
+        return self.normalize(self.resize(picture))
+
+
+def scaled(size: tuple[int, int], channels: int = 3, crop: float = 0.875) -> Preprocessing:
+    """Pixels scaled to [-1, 1], as TensorFlow's released networks take them; grey for one channel."""
+    per_channel: Sequence[float] = (127.5,) * channels
+    return Preprocessing(
+        size=size, crop=crop, channels="L" if channels == 1 else "RGB", mean=tuple(per_channel), std=tuple(per_channel)
+    )

@@ -1,0 +1,315 @@
+"""Every network by name. One dictionary; nothing else keeps a list.
+
+A family file describes its networks, `register` makes builders of the descriptions: it adds what all networks have in
+common (input, head, auxiliary heads, weights, the checks of their arguments), so that a family holds only its tables.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import keras
+from keras.layers import Activation, Dense, Dropout, GlobalAveragePooling2D, GlobalMaxPooling2D
+
+from . import weights as published
+from .errors import InputError
+from .layers import TF, Numerics, Tensor, numerics
+from .preprocessing import Preprocessing, scaled
+
+Body = Callable[..., Tensor]  # (x, **own) -> the last feature map
+Head = Callable[..., Tensor]  # (x, classes, **own) -> logits
+AuxHead = Callable[..., Tensor]  # (endpoint, classes, *, name) -> logits
+
+
+class Builder(Protocol):
+    """A network's constructor; `help()` of any one lists its own arguments."""
+
+    __name__: str
+
+    def __call__(self, **kwargs: Any) -> keras.Model:
+        """Build the network as a flat functional model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paper:
+    """Where a network was published."""
+
+    title: str
+    authors: str
+    year: int
+    url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """A network as its family file describes it.
+
+    `parameters` (trainable) and `macs` (multiply-adds of convolutions and dense layers, one picture) are of the default
+    arguments; the tests recompute both. `smallest` is the smallest legal height and width.
+    """
+
+    name: str
+    builder: str
+    alias: str | None  # another builder name that people know it by
+    paper: Paper
+    body: Body
+    head: Head
+    aux_heads: Mapping[str, AuxHead]
+    own: Mapping[str, Any]  # the family's own arguments and their defaults
+    fixed: Mapping[str, Any]  # the arguments that make this variant of the family
+    numerics: Mapping[str, Numerics]  # the first is the default
+    preprocessing: Callable[[tuple[int, int], int], Preprocessing]
+    input_shape: tuple[int, int, int]
+    classes: int
+    smallest: int
+    parameters: int | None
+    macs: int | None
+    build: Builder = field(repr=False, compare=False)
+
+    def preprocessing_for(self, input_shape: tuple[int, int, int] | None = None) -> Preprocessing:
+        """How pictures are prepared for training this network from scratch, for an (H, W, C) input."""
+        height, width, channels = input_shape or self.input_shape
+        return self.preprocessing((height, width), channels)
+
+
+ARCHITECTURES: dict[str, Architecture] = {}
+
+
+def average_head(x: Tensor, classes: int, *, dropout: float = 0.0) -> Tensor:
+    """Global average pool, dropout, dense: N x H x W x C -> N x classes, logits."""
+    x = GlobalAveragePooling2D(name="avg_pool")(x)
+    x = Dropout(dropout, name="dropout")(x) if dropout else x
+    return Dense(classes, name="logits")(x)
+
+
+def register(
+    builder: str,
+    name: str,
+    body: Body,
+    *,
+    paper: Paper,
+    input_shape: tuple[int, int, int],
+    smallest: int,
+    parameters: int | None,
+    macs: int | None,
+    alias: str | None = None,
+    head: Head = average_head,
+    aux_heads: Mapping[str, AuxHead] | None = None,
+    numerics: Mapping[str, Numerics] | None = None,
+    preprocessing: Callable[[tuple[int, int], int], Preprocessing] = scaled,
+    classes: int = 1000,
+    defaults: Mapping[str, Any] | None = None,
+    **fixed: Any,
+) -> Builder:
+    """Make the builder of a described network and enter it under `name`.
+
+    The builder's own arguments are the keyword-only arguments of `body` and `head`, less those in `fixed`, with
+    `defaults` in place of the functions' own; a network with `aux_heads` takes `aux_heads=False` too.
+    """
+    if name in ARCHITECTURES:
+        raise ValueError(f"{name!r} is registered already, by {ARCHITECTURES[name].body.__module__}")
+    own = {k: v for k, v in (_keyword_only(body) | _keyword_only(head)).items() if k not in fixed}
+    own |= defaults or {}
+    if aux_heads:
+        own["aux_heads"] = False
+
+    def build(**kwargs: Any) -> keras.Model:
+        return _assemble(ARCHITECTURES[name], kwargs)
+
+    build.__name__ = build.__qualname__ = builder
+    build.__module__ = body.__module__
+    ARCHITECTURES[name] = entry = Architecture(
+        name=name,
+        builder=builder,
+        alias=alias,
+        paper=paper,
+        body=body,
+        head=head,
+        aux_heads=aux_heads or {},
+        own=own,
+        fixed=fixed,
+        numerics=numerics or {"tf": TF},
+        preprocessing=preprocessing,
+        input_shape=input_shape,
+        classes=classes,
+        smallest=smallest,
+        parameters=parameters,
+        macs=macs,
+        build=build,
+    )
+    build.__signature__ = _signature(entry)  # type: ignore[attr-defined]
+    build.__doc__ = _docstring(entry)
+    return build
+
+
+def _keyword_only(function: Callable[..., Any]) -> dict[str, Any]:
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+# -------------------------------------------------------------------------------------------------------- the builder
+
+
+def _common(entry: Architecture) -> dict[str, Any]:
+    """The arguments that every builder has, as in keras.applications, and `numerics`."""
+    return {
+        "weights": None,
+        "include_top": True,
+        "input_shape": None,
+        "input_tensor": None,
+        "pooling": None,
+        "classes": entry.classes,
+        "classifier_activation": "softmax",
+        "name": None,
+        "numerics": next(iter(entry.numerics)),
+    }
+
+
+def _assemble(entry: Architecture, kwargs: Mapping[str, Any]) -> keras.Model:
+    arguments = _common(entry) | entry.own
+    if unknown := sorted(set(kwargs) - set(arguments)):
+        raise TypeError(f"{entry.builder}() takes no {', '.join(map(repr, unknown))}; it takes {', '.join(arguments)}")
+    arguments |= kwargs
+    include_top, pooling, classes = (arguments[k] for k in ("include_top", "pooling", "classes"))
+    if pooling not in (None, "avg", "max"):
+        raise InputError(f"pooling must be None, 'avg' or 'max'; got {pooling!r}")
+    if not isinstance(classes, int) or classes < 1:
+        raise InputError(f"classes must be a whole number of at least 1; got {classes!r}")
+    if arguments.get("aux_heads") and not include_top:
+        raise InputError("aux_heads=True needs include_top=True: auxiliary heads classify, as the top does")
+
+    inputs, x = _inputs(entry, arguments)
+    with numerics(_chosen_numerics(entry, arguments["numerics"])):
+        x = entry.body(x, **_take(entry.body, arguments, entry.fixed))
+        outputs: Any = x
+        if include_top:
+            logits = {"predictions": entry.head(x, classes, **_take(entry.head, arguments, entry.fixed))}
+            if arguments.get("aux_heads"):
+                endpoints = keras.Model(inputs, x)
+                for i, (at, aux_head) in enumerate(entry.aux_heads.items(), 1):
+                    logits[f"aux_{i}"] = aux_head(endpoints.get_layer(at).output, classes, name=f"aux_{i}")
+            # The last step is float32 under mixed precision too: a softmax over many classes needs it.
+            activation = arguments["classifier_activation"] or "linear"
+            outputs = {k: Activation(activation, dtype="float32", name=k)(v) for k, v in logits.items()}
+            if not arguments.get("aux_heads"):
+                outputs = outputs["predictions"]
+        elif pooling:
+            outputs = {"avg": GlobalAveragePooling2D, "max": GlobalMaxPooling2D}[pooling](name=f"{pooling}_pool")(x)
+    model = keras.Model(inputs, outputs, name=arguments["name"] or entry.name)
+    if arguments["weights"] is not None:
+        published.load(model, arguments["weights"])
+    return model
+
+
+def _take(function: Callable[..., Any], arguments: Mapping[str, Any], fixed: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: fixed[k] if k in fixed else arguments[k] for k in _keyword_only(function)}
+
+
+def _chosen_numerics(entry: Architecture, choice: str | Numerics) -> Numerics:
+    if isinstance(choice, Numerics):
+        return choice
+    if choice not in entry.numerics:
+        raise InputError(f"{entry.builder} has numerics {', '.join(map(repr, entry.numerics))}; got {choice!r}")
+    return entry.numerics[choice]
+
+
+def _inputs(entry: Architecture, arguments: Mapping[str, Any]) -> tuple[Any, Tensor]:
+    """The model's inputs, and the tensor that the network starts from."""
+    tensor, shape = arguments["input_tensor"], arguments["input_shape"]
+    if tensor is not None:
+        _check_shape(entry, tuple(tensor.shape[1:]))
+        return keras.utils.get_source_inputs(tensor), tensor
+    if shape is None:  # as in keras.applications: a network without its top takes any size
+        shape = entry.input_shape if arguments["include_top"] else (None, None, entry.input_shape[-1])
+    _check_shape(entry, tuple(shape))
+    inputs = keras.Input(shape, name="pictures")
+    return inputs, inputs
+
+
+def _check_shape(entry: Architecture, shape: tuple[Any, ...]) -> None:
+    if len(shape) != 3 or not isinstance(shape[-1], int) or shape[-1] < 1:
+        raise InputError(f"input_shape is (height, width, channels), as {entry.input_shape}; got {shape}")
+    if any(side is not None and side < entry.smallest for side in shape[:2]):
+        raise InputError(
+            f"{entry.builder} takes pictures of at least {entry.smallest} x {entry.smallest} pixels; "
+            f"got {shape[0]} x {shape[1]}"
+        )
+
+
+def _signature(entry: Architecture) -> inspect.Signature:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    parameters = [inspect.Parameter(k, kind, default=v) for k, v in (_common(entry) | entry.own).items()]
+    return inspect.Signature(parameters, return_annotation=keras.Model)
+
+
+def _docstring(entry: Architecture) -> str:
+    height, width, channels = entry.input_shape
+    about = inspect.getdoc(entry.body) or ""
+    return f"""{entry.builder}. {entry.paper.authors}, {entry.paper.year}, "{entry.paper.title}". {entry.paper.url}
+
+{about}
+
+Args:
+    weights: None (random), or the path of a `.weights.h5` or `.keras` file of this network.
+    include_top: end in the classifier; without it the output is the last feature map, N x H x W x C.
+    input_shape: (height, width, channels) in pixels, {height} x {width} x {channels} by default; at least
+        {entry.smallest} x {entry.smallest}.
+    input_tensor: a Keras tensor to build on, in place of a new input.
+    pooling: without the top: None, "avg" or "max" over the map, for N x C.
+    classes: how many classes the top tells apart.
+    classifier_activation: "softmax", or None for logits.
+    name: the model's name, "{entry.name}" by default.
+    numerics: {" or ".join(map(repr, entry.numerics))}, or a `layers.Numerics`: whose padding and batch norm to follow.
+    {", ".join(entry.own)}: see above.
+
+Returns:
+    A flat functional `keras.Model`: pictures, N x {height} x {width} x {channels} float32 as the weights' preprocessing
+    makes them -> N x classes float32 probabilities. With aux_heads=True a dict of "predictions", "aux_1", ...
+
+Raises:
+    InputError: an argument is not allowed; the message says what is.
+"""
+
+
+# ------------------------------------------------------------------------------------------------------------ look-up
+
+
+def get(name: str) -> Architecture:
+    """The architecture of that name, "inception_v3" or "InceptionV3".
+
+    Raises:
+        InputError: there is none; the message suggests the nearest names.
+    """
+    by_key = {_key(known): known for known in ARCHITECTURES}
+    by_key |= {_key(a.alias): a.name for a in ARCHITECTURES.values() if a.alias}
+    if (found := by_key.get(_key(name))) is None:
+        near = difflib.get_close_matches(_key(name), by_key, n=3, cutoff=0.5)
+        hint = (
+            f"did you mean {' or '.join(by_key[k] for k in near)}?" if near else "`keras-inception models` lists them"
+        )
+        raise InputError(f"unknown model {name!r}: {hint}")
+    return ARCHITECTURES[found]
+
+
+def _key(name: str) -> str:
+    return name.replace("_", "").replace("-", "").lower()
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Names matching a shell pattern ("inception*"), sorted."""
+    return sorted(fnmatch.filter(ARCHITECTURES, pattern))
+
+
+def create_model(name: str, **kwargs: Any) -> keras.Model:
+    """Build a network by its name: `create_model("inception_v3", classes=10)`."""
+    return get(name).build(**kwargs)
+
+
+def model_info(name: str) -> Architecture:
+    """What is known of a network: paper, input, parameters, multiply-adds, its own arguments."""
+    return get(name)
