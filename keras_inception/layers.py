@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 import keras
 from keras import ops
@@ -39,10 +39,10 @@ from keras.layers import (
     ZeroPadding2D,
 )
 
-Tensor = keras.KerasTensor
-Size = int | tuple[int, int]
+Tensor: TypeAlias = keras.KerasTensor
+Size: TypeAlias = int | tuple[int, int]
 # "same", "valid", "ceil" (Caffe's pooling: the last window may hang over the edge), or zeros on each side.
-Padding = Literal["same", "valid", "ceil"] | Size
+Padding: TypeAlias = Literal["same", "valid", "ceil"] | Size
 
 
 class Word(Protocol):
@@ -50,6 +50,9 @@ class Word(Protocol):
 
     def __call__(self, x: Tensor, *, name: str) -> Tensor:
         """Add this word's layers behind `x`; the last one is called `name`."""
+
+
+Table: TypeAlias = Mapping[str, Word]  # endpoint name -> word, in the paper's order
 
 
 # ---------------------------------------------------------------------------------------------------------- numerics
@@ -90,7 +93,7 @@ def pair(size: Size) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else size
 
 
-def _pad(x: Tensor, kernel: Size, strides: Size, padding: Padding, name: str) -> tuple[Tensor, str]:
+def _pad(x: Tensor, kernel: Size, strides: Size, padding: Padding, name: str) -> tuple[Tensor, Padding]:
     """Turn any padding into what Keras knows, "same" or "valid", with a ZeroPadding2D before it only if it must."""
     (kh, kw), (sh, sw) = pair(kernel), pair(strides)
     if padding == "same" and _numerics.get().padding == "torch" and (sh, sw) != (1, 1):
@@ -195,7 +198,7 @@ def shuffle(x: Tensor, groups: int, *, name: str) -> Tensor:
     return Reshape((height, width, channels), name=name)(x)
 
 
-def chain(x: Tensor, words: Mapping[str, Word] | Sequence[Word], *, name: str = "") -> Tensor:
+def chain(x: Tensor, words: Table | Sequence[Word], *, name: str = "") -> Tensor:
     """Apply words one after another: a table by its keys, a plain sequence as `{name}_0`, `{name}_1`, ..."""
     if not isinstance(words, Mapping):
         words = {f"{name}_{i}": word for i, word in enumerate(words)}
@@ -307,7 +310,7 @@ class Excited:
         return squeeze_excite(self.word(x, name=f"{name}_mix"), self.ratio, name=name)
 
 
-def excited(table: Mapping[str, Word], ratio: int | None, kind: type = Branches) -> Mapping[str, Word]:
+def excited(table: Table, ratio: int | None, kind: type = Branches) -> Table:
     """The table with a squeeze-and-excitation module behind each word of that kind; without a ratio, the table."""
     if ratio is None:
         return table

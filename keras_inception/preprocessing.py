@@ -45,7 +45,8 @@ class Preprocessing:
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Preprocessing:
         """Read what `to_dict` wrote, as JSON returns it (lists for tuples)."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in record.items()})
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
+        return cls(**fields)
 
     def to_dict(self) -> dict[str, Any]:
         """The record as plain JSON values."""

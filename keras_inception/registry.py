@@ -11,7 +11,7 @@ import fnmatch
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import keras
 from keras.layers import Activation, Dense, Dropout, GlobalAveragePooling2D, GlobalMaxPooling2D
@@ -21,9 +21,9 @@ from .errors import InputError
 from .layers import TF, Numerics, Tensor, numerics
 from .preprocessing import Preprocessing, scaled
 
-Body = Callable[..., Tensor]  # (x, **own) -> the last feature map
-Head = Callable[..., Tensor]  # (x, classes, **own) -> logits
-AuxHead = Callable[..., Tensor]  # (endpoint, classes, *, name) -> logits
+Body: TypeAlias = Callable[..., Tensor]  # (x, **own) -> the last feature map
+Head: TypeAlias = Callable[..., Tensor]  # (x, classes, **own) -> logits
+AuxHead: TypeAlias = Callable[..., Tensor]  # (endpoint, classes, *, name) -> logits
 
 
 class Builder(Protocol):
@@ -60,7 +60,7 @@ class Architecture:
     body: Body
     head: Head
     aux_heads: Mapping[str, AuxHead]
-    own: Mapping[str, Any]  # the family's own arguments and their defaults
+    own: dict[str, Any]  # the family's own arguments and their defaults
     fixed: Mapping[str, Any]  # the arguments that make this variant of the family
     numerics: Mapping[str, Numerics]  # the first is the default
     preprocessing: Callable[[tuple[int, int], int], Preprocessing]

@@ -61,8 +61,9 @@ class Run:
             schema = record.pop("schema")
             if schema > SCHEMA:
                 raise InputError(
-                    f"{path} was written by keras-inception {record['versions']['keras-inception']} (run format {schema}); "
-                    f"this is {version('keras-inception')} (format {SCHEMA}): upgrade with pip install -U keras-inception"
+                    f"{path} was written by keras-inception {record['versions']['keras-inception']} (run format "
+                    f"{schema}); this is {version('keras-inception')} (format {SCHEMA}): upgrade with "
+                    "pip install -U keras-inception"
                 )
             record["labels"] = tuple(record["labels"])
             record["preprocessing"] = Preprocessing.from_dict(record["preprocessing"])

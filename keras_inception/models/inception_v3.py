@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from keras.layers import Dense, Flatten
 
-from ..layers import TF, TORCH, Branches, Conv, Pool, Tensor, chain, excited
+from ..layers import TF, TORCH, Branches, Conv, Pool, Table, Tensor, Word, chain, excited
 from ..registry import Paper, register
 
 PAPER = Paper(
@@ -50,7 +50,7 @@ REDUCE_B = Branches(
 )
 
 # Table 1, as released: the names are the checkpoint's.
-LAYERS = {
+LAYERS: Table = {
     "conv2d_1a_3x3": Conv(32, 3, 2, "valid"),  # 149 x 149 x 32
     "conv2d_2a_3x3": Conv(32, 3, 1, "valid"),  # 147 x 147 x 32
     "conv2d_2b_3x3": Conv(64, 3),  # 147 x 147 x 64
@@ -86,11 +86,8 @@ def body(x: Tensor, *, se_ratio: int | None = None) -> Tensor:
 
 def auxiliary(x: Tensor, classes: int, *, name: str) -> Tensor:
     """Figure 8, as released: on the last 17 x 17 map, batch-normalised."""
-    words = [
-        Pool("avg", 5, 3, "valid"),
-        Conv(128),
-        Conv(768, tuple(1 + (s - 5) // 3 for s in x.shape[1:3]), 1, "valid"),
-    ]
+    grid = tuple(1 + (side - 5) // 3 for side in x.shape[1:3])  # 5 x 5: the second convolution covers the whole map
+    words: list[Word] = [Pool("avg", 5, 3, "valid"), Conv(128), Conv(768, grid, 1, "valid")]
     return Dense(classes, name=f"{name}_logits")(Flatten(name=f"{name}_flatten")(chain(x, words, name=name)))
 
 

@@ -5,7 +5,7 @@ from functools import partial
 from keras.layers import Dense, Flatten
 
 from .. import layers
-from ..layers import Pool, Tensor, activate, chain
+from ..layers import Pool, Table, Tensor, activate, chain
 from ..registry import Paper, register
 
 PAPER = Paper(
@@ -17,7 +17,7 @@ PAPER = Paper(
 
 Conv = partial(layers.Conv, kernel=5, padding="valid", activation="tanh", normed=False)
 
-LAYERS = {  # Figure 2
+LAYERS: Table = {  # Figure 2
     "c1": Conv(6),  # 28 x 28 x 6
     "s2": Pool("avg", 2, 2),  # 14 x 14 x 6
     "c3": Conv(16),  # 10 x 10 x 16

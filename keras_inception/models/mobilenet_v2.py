@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from ..layers import TF, TORCH, Conv, Depthwise, Residual, Tensor, chain, divisible
+from ..layers import TF, TORCH, Conv, Depthwise, Residual, Tensor, Word, chain, divisible
 from ..registry import Paper, register
 
 PAPER = Paper(
@@ -34,7 +34,9 @@ class Bottleneck:
 
     def __call__(self, x: Tensor, *, name: str) -> Tensor:
         """N x H x W x C -> N x H/s x W/s x c."""
-        words = {f"{name}_expand": Conv(self.t * x.shape[-1], activation="relu6")} if self.t > 1 else {}
+        words: dict[str, Word] = (
+            {f"{name}_expand": Conv(self.t * x.shape[-1], activation="relu6")} if self.t > 1 else {}
+        )
         words |= {
             f"{name}_depthwise": Depthwise(3, self.s, activation="relu6"),
             name: Conv(self.c, activation=None),
