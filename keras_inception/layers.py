@@ -13,10 +13,11 @@ pool counts its padding. A table says only "same"; the `Numerics` in force aroun
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, TypeAlias
 
 import keras
@@ -29,6 +30,8 @@ from keras.layers import (
     Concatenate,
     Conv2D,
     DepthwiseConv2D,
+    Dropout,
+    Flatten,
     GlobalAveragePooling2D,
     MaxPooling2D,
     Multiply,
@@ -39,10 +42,14 @@ from keras.layers import (
     ZeroPadding2D,
 )
 
+from .errors import InputError
+
 Tensor: TypeAlias = keras.KerasTensor
 Size: TypeAlias = int | tuple[int, int]
 # "same", "valid", "ceil" (Caffe's pooling: the last window may hang over the edge), or zeros on each side.
 Padding: TypeAlias = Literal["same", "valid", "ceil"] | Size
+# What stochastic depth draws one gate for.
+Gate: TypeAlias = Literal["batch", "sample"]
 
 
 class Word(Protocol):
@@ -62,17 +69,24 @@ Table: TypeAlias = Mapping[str, Word]  # endpoint name -> word, in the paper's o
 class Numerics:
     """What two frameworks mean differently by the same network. A checkpoint is exact only under its own."""
 
-    padding: Literal["tf", "torch"] = "tf"  # where SAME puts its zeros at stride 2: bottom right, or all around
+    # Where SAME puts its zeros at stride 2: bottom right, all around, or all around and in pools as "ceil".
+    padding: Literal["tf", "torch", "caffe"] = "tf"
     epsilon: float = 1e-3  # of batch norm
     momentum: float = 0.99  # of batch norm's moving statistics, as Keras counts it (1 - PyTorch's)
     gamma: bool = True  # batch norm has a scale
     pool_counts_padding: bool = False  # average pools divide by the full window, also at the border
+    bottleneck_stride: Literal["1x1", "3x3"] = "3x3"  # which convolution of a residual bottleneck strides
 
 
 TF = Numerics()
 TORCH = Numerics(padding="torch", epsilon=1e-5, momentum=0.9, pool_counts_padding=True)
 
 _numerics: ContextVar[Numerics] = ContextVar("numerics", default=TF)
+
+
+def numerics_in_force() -> Numerics:
+    """The numerics that the network being built is to follow."""
+    return _numerics.get()
 
 
 @contextmanager
@@ -96,7 +110,7 @@ def pair(size: Size) -> tuple[int, int]:
 def _pad(x: Tensor, kernel: Size, strides: Size, padding: Padding, name: str) -> tuple[Tensor, Padding]:
     """Turn any padding into what Keras knows, "same" or "valid", with a ZeroPadding2D before it only if it must."""
     (kh, kw), (sh, sw) = pair(kernel), pair(strides)
-    if padding == "same" and _numerics.get().padding == "torch" and (sh, sw) != (1, 1):
+    if padding == "same" and _numerics.get().padding != "tf" and (sh, sw) != (1, 1):
         padding = (kh // 2, kw // 2)
     if padding == "ceil":
         padding_sides = ((0, _overhang(x.shape[1], kh, sh)), (0, _overhang(x.shape[2], kw, sw)))
@@ -159,6 +173,8 @@ def pool(x: Tensor, kind: str, size: Size = 3, strides: Size = 1, padding: Paddi
 
     Where a ZeroPadding2D stands before a max pool the map must not be negative, as none is after a ReLU.
     """
+    if padding == "same" and _numerics.get().padding == "caffe" and pair(strides) != (1, 1):
+        padding = "ceil"
     if kind == "avg" and padding == "same" and _numerics.get().pool_counts_padding:
         kh, kw = pair(size)
         x, padding = ZeroPadding2D((kh // 2, kw // 2), name=f"{name}_pad")(x), "valid"
@@ -167,10 +183,33 @@ def pool(x: Tensor, kind: str, size: Size = 3, strides: Size = 1, padding: Paddi
     return {"max": MaxPooling2D, "avg": AveragePooling2D}[kind](size, strides, padding, name=name)(x)
 
 
+def drop(x: Tensor, rate: float, *, name: str) -> Tensor:
+    """Dropout of that share of the values in training; a rate of 0 adds nothing."""
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
+        raise InputError(f"a dropout rate is a number in [0, 1), the share that is dropped; got {rate!r}")
+    return Dropout(rate, name=name)(x) if rate else x
+
+
+def flatten(x: Tensor, *, name: str) -> Tensor:
+    """N x H x W x C -> N x HWC, for a dense layer: so H and W must be known."""
+    if None in x.shape[1:]:
+        raise InputError(
+            "the dense layers of this top need a fixed picture size, and height or width is None: "
+            "give both in input_shape, or include_top=False"
+        )
+    return Flatten(name=name)(x)
+
+
 def divisible(channels: float, by: int = 8) -> int:
     """The nearest multiple of `by`, at least `by`, and never less than nine tenths of what was asked."""
     rounded = max(by, int(channels + by / 2) // by * by)
     return rounded + by if rounded < 0.9 * channels else rounded
+
+
+def check_multiplier(value: float, lowest: float, highest: float, *, argument: str) -> None:
+    """Refuse a width multiplier outside its range, before it asks for a network of no or of too many channels."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not lowest <= value <= highest:
+        raise InputError(f"{argument} is a width multiplier, a number from {lowest} to {highest}; got {value!r}")
 
 
 def squeeze_excite(x: Tensor, ratio: int, *, name: str) -> Tensor:
@@ -178,6 +217,8 @@ def squeeze_excite(x: Tensor, ratio: int, *, name: str) -> Tensor:
 
     The two dense layers are 1x1 convolutions, as in the authors' release: the same numbers, and no reshape.
     """
+    if isinstance(ratio, bool) or not isinstance(ratio, int) or ratio < 1:
+        raise InputError(f"se_ratio is a whole number of at least 1 (the paper's is 16), or None; got {ratio!r}")
     channels = x.shape[-1]
     s = GlobalAveragePooling2D(keepdims=True, name=f"{name}_squeeze")(x)
     s = conv(s, max(1, channels // ratio), name=f"{name}_reduce")
@@ -190,12 +231,22 @@ def squeeze_excite(x: Tensor, ratio: int, *, name: str) -> Tensor:
 def shuffle(x: Tensor, groups: int, *, name: str) -> Tensor:
     """Deal the channels of `groups` groups out anew. Zhang et al., 2018, Figure 1.
 
-    Nothing here is above rank 4, which is what phone GPUs take; the map's size must be known.
+    Nothing here is above rank 4, which is what phone GPUs take.
     """
-    _, height, width, channels = x.shape
-    x = Reshape((height * width, groups, channels // groups), name=f"{name}_split")(x)
-    x = Permute((1, 3, 2), name=f"{name}_permute")(x)
-    return Reshape((height, width, channels), name=name)(x)
+    y = Reshape((-1, groups, x.shape[-1] // groups), name=f"{name}_split")(x)
+    y = Permute((1, 3, 2), name=f"{name}_permute")(y)
+    return as_map(y, x, name=name)
+
+
+def as_map(pixels: Tensor, like: Tensor, *, name: str) -> Tensor:
+    """Back from a list of pixels to the map of `like`: N x HW x A x B -> N x H x W x AB.
+
+    A plain Reshape, as phones know it, where the size is known; a layer that asks `like` for it where it is not.
+    """
+    _, height, width, _ = like.shape
+    if height is None or width is None:
+        return MapLike(name=name)([pixels, like])
+    return Reshape((height, width, pixels.shape[2] * pixels.shape[3]), name=name)(pixels)
 
 
 def chain(x: Tensor, words: Table | Sequence[Word], *, name: str = "") -> Tensor:
@@ -266,6 +317,47 @@ class Pool:
         return pool(x, self.kind, self.size, self.strides, self.padding, name=name)
 
 
+@dataclass(frozen=True)
+class LRN:
+    """Local response normalisation; see `LocalResponseNormalization`."""
+
+    size: int = 5
+    alpha: float = 1e-4
+    beta: float = 0.75
+    bias: float = 2.0
+
+    def __call__(self, x: Tensor, *, name: str) -> Tensor:
+        """N x H x W x C -> the same."""
+        return LocalResponseNormalization(self.size, self.alpha, self.beta, self.bias, name=name)(x)
+
+
+@dataclass(frozen=True)
+class Norm:
+    """Batch norm, nonlinearity: what stands before the convolution where activation comes first."""
+
+    activation: str | None = "relu"
+
+    def __call__(self, x: Tensor, *, name: str) -> Tensor:
+        """N x H x W x C -> the same."""
+        return _finish(x, self.activation, name=name)
+
+
+@dataclass(frozen=True, init=False)
+class Path:
+    """Words one after another, as one word; a path within a path is one path."""
+
+    words: tuple[Word, ...]
+
+    def __init__(self, *words: Word) -> None:
+        flat = (word.words if isinstance(word, Path) else (word,) for word in words)
+        object.__setattr__(self, "words", tuple(itertools.chain.from_iterable(flat)))
+
+    def __call__(self, x: Tensor, *, name: str) -> Tensor:
+        """Whatever the last word makes, under this word's name."""
+        *before, last = self.words
+        return last(chain(x, before, name=name), name=name)
+
+
 @dataclass(frozen=True, init=False)
 class Branches:
     """Parallel paths over one input, concatenated on the channels; an empty path passes the input on."""
@@ -283,19 +375,46 @@ class Branches:
 
 @dataclass(frozen=True)
 class Residual:
-    """The input plus `scale` times what `word` makes of it, then a nonlinearity."""
+    """`scale` times what `word` makes of the input, plus the input or what `shortcut` makes of it, a nonlinearity.
+
+    In training the word's path is left out with probability `drop`, for a mini-batch or a sample at a time.
+    """
 
     word: Word
     scale: float = 1.0
     activation: str | None = "relu"
+    shortcut: Word | None = field(default=None, kw_only=True)
+    drop: float = field(default=0.0, kw_only=True)
+    drop_per: Gate = field(default="batch", kw_only=True)
 
     def __call__(self, x: Tensor, *, name: str) -> Tensor:
-        """N x H x W x C -> the same."""
+        """N x H x W x C -> N x H' x W' x C', the word's."""
         y = self.word(x, name=f"{name}_residual")
         if self.scale != 1.0:
             y = Rescaling(self.scale, name=f"{name}_scale")(y)
-        x = Add(name=f"{name}_add" if self.activation else name)([x, y])
+        if self.drop:
+            y = DropPath(self.drop, self.drop_per, name=f"{name}_drop")(y)
+        if self.shortcut:
+            x = self.shortcut(x, name=f"{name}_shortcut")
+        x = Add(name=f"{name}_add" if self.activation else name)([y, x])
         return activate(x, self.activation, name=name)
+
+
+def stochastic(table: Table, rate: float, per: Gate) -> Table:
+    """The table with stochastic depth in its Residual words. Huang et al., 2016, equation 4.
+
+    The l-th of L is dropped with probability rate l / L.
+    """
+    if not 0 <= rate < 1:
+        raise InputError(f"stochastic_depth is the last block's drop probability, 0 <= p < 1; got {rate!r}")
+    if per not in ("batch", "sample"):
+        raise InputError(f"stochastic_depth_per must be 'batch' or 'sample'; got {per!r}")
+    names = [name for name, word in table.items() if isinstance(word, Residual)]
+    drops = {name: rate * i / len(names) for i, name in enumerate(names, 1)}
+    return {
+        name: replace(word, drop=drops[name], drop_per=per) if isinstance(word, Residual) else word
+        for name, word in table.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -311,10 +430,17 @@ class Excited:
 
 
 def excited(table: Table, ratio: int | None, kind: type = Branches) -> Table:
-    """The table with a squeeze-and-excitation module behind each word of that kind; without a ratio, the table."""
+    """The table with a squeeze-and-excitation module behind each word of that kind; without a ratio, the table.
+
+    In a Residual it stands on the path, before the addition. Hu et al., 2018, Figure 3.
+    """
     if ratio is None:
         return table
-    return {name: Excited(word, ratio) if isinstance(word, kind) else word for name, word in table.items()}
+
+    def excite(word: Word) -> Word:
+        return replace(word, word=Excited(word.word, ratio)) if isinstance(word, Residual) else Excited(word, ratio)
+
+    return {name: excite(word) if isinstance(word, kind) else word for name, word in table.items()}
 
 
 # ------------------------------------------------------------------------------------- layers that Keras does not have
@@ -346,6 +472,21 @@ class LocalResponseNormalization(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("keras_inception")
+class MapLike(keras.layers.Layer):
+    """Arrange a list of pixels as the map of another tensor, whose size is known only when it runs."""
+
+    def call(self, inputs: list[Tensor]) -> Tensor:
+        """N x HW x A x B, and N x H x W x C -> N x H x W x AB."""
+        pixels, like = inputs
+        return ops.reshape(pixels, (-1, *ops.shape(like)[1:3], pixels.shape[2] * pixels.shape[3]))
+
+    def compute_output_shape(self, input_shape: list[tuple[int | None, ...]]) -> tuple[int | None, ...]:
+        """The map's size, the pixels' channels."""
+        (batch, _, rows, columns), like = input_shape
+        return (batch, *like[1:3], rows * columns)  # type: ignore[operator]
+
+
+@keras.saving.register_keras_serializable("keras_inception")
 class DropPath(keras.layers.Layer):
     """Drop a whole residual path in training, with probability `rate`. Huang et al., 2016 ("stochastic depth").
 
@@ -354,7 +495,7 @@ class DropPath(keras.layers.Layer):
     the inference graph is the plain network.
     """
 
-    def __init__(self, rate: float, per: Literal["batch", "sample"] = "sample", seed: int | None = None, **kwargs: Any):
+    def __init__(self, rate: float, per: Gate = "sample", seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         if not 0 <= rate < 1:
             raise ValueError(f"rate must be in [0, 1); got {rate}")
@@ -375,3 +516,20 @@ class DropPath(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """What `from_config` needs."""
         return super().get_config() | {"rate": self.rate, "per": self.per, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable("keras_inception")
+class ChannelPadding(keras.layers.Layer):
+    """Zeros as new channels behind the old ones, up to `channels`: He et al., 2016, shortcut option A."""
+
+    def __init__(self, channels: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.channels = channels
+
+    def call(self, x: Tensor) -> Tensor:
+        """N x H x W x C -> N x H x W x channels."""
+        return ops.pad(x, [(0, 0), (0, 0), (0, 0), (0, self.channels - x.shape[-1])])
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` needs."""
+        return super().get_config() | {"channels": self.channels}

@@ -12,6 +12,9 @@ from typing import Any
 
 import tensorflow as tf
 
+# ITU-R BT.601 weights of red, green and blue, as Pillow's and TensorFlow's grey; they add up to 1, so grey stays grey.
+LUMA = (0.299, 0.587, 0.114)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
@@ -58,7 +61,7 @@ class Preprocessing:
         return (*self.size, len(self.channels))
 
     def resize(self, picture: tf.Tensor) -> tf.Tensor:
-        """Crop and resize pictures: (..., H, W, 3) RGB of any size and dtype -> (..., *size, 3) float32, 0..255."""
+        """Crop and resize: (H, W, 3) or (n, H, W, 3) RGB of any size, 0..255 -> (..., *size, 3) float32, 0..255."""
         shape = tf.shape(picture)
         height, width = self.size
         # The largest central window of the network's aspect ratio, times `crop`.
@@ -66,8 +69,12 @@ class Preprocessing:
         rows = tf.maximum(1, tf.cast(tf.round(height * zoom), tf.int32))
         columns = tf.maximum(1, tf.cast(tf.round(width * zoom), tf.int32))
         top, left = (shape[-3] - rows) // 2, (shape[-2] - columns) // 2
-        window = picture[..., top : top + rows, left : left + columns, :]
-        resized = tf.image.resize(window, self.size, antialias=True)
+        return self.stretch(picture[..., top : top + rows, left : left + columns, :])
+
+    def stretch(self, window: tf.Tensor) -> tf.Tensor:
+        """Resize a whole window, whatever its aspect ratio: (..., H, W, 3), 0..255 -> (..., *size, 3) float32."""
+        # tf.image.resize returns what already has the right size as it came, uint8 included.
+        resized = tf.cast(tf.image.resize(window, self.size, antialias=True), tf.float32)
         # A bilinear filter of pixels stays within 0..255 but for rounding.
         return tf.clip_by_value(resized, 0.0, 255.0)
 
@@ -77,8 +84,10 @@ class Preprocessing:
         if self.channels == "BGR":
             pixels = tf.reverse(pixels, [-1])
         elif self.channels == "L":
-            pixels = tf.image.rgb_to_grayscale(pixels)
-        return (pixels - tf.constant(self.mean)) / tf.constant(self.std)
+            pixels = tf.reduce_sum(pixels * LUMA, axis=-1, keepdims=True)
+        # A product, since TensorFlow turns a quotient into one when it compiles a graph, but not in eager mode:
+        # written so, both give the same bits.
+        return (pixels - tf.constant(self.mean, tf.float32)) * tf.constant([1 / std for std in self.std], tf.float32)
 
     def __call__(self, picture: tf.Tensor) -> tf.Tensor:
         """Prepare pictures: (..., H, W, 3) RGB, 0..255, any size -> (..., *size, channels) float32."""

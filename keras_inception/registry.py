@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 import keras
-from keras.layers import Activation, Dense, Dropout, GlobalAveragePooling2D, GlobalMaxPooling2D
+from keras.layers import Activation, Dense, GlobalAveragePooling2D, GlobalMaxPooling2D
 
 from . import weights as published
 from .errors import InputError
-from .layers import TF, Numerics, Tensor, numerics
+from .layers import TF, Numerics, Tensor, activate, drop, flatten, numerics
 from .preprocessing import Preprocessing, scaled
 
 Body: TypeAlias = Callable[..., Tensor]  # (x, **own) -> the last feature map
@@ -83,7 +83,21 @@ ARCHITECTURES: dict[str, Architecture] = {}
 def average_head(x: Tensor, classes: int, *, dropout: float = 0.0) -> Tensor:
     """Global average pool, dropout, dense: N x H x W x C -> N x classes, logits."""
     x = GlobalAveragePooling2D(name="avg_pool")(x)
-    x = Dropout(dropout, name="dropout")(x) if dropout else x
+    x = drop(x, dropout, name="dropout")
+    return Dense(classes, name="logits")(x)
+
+
+def pooled_head(x: Tensor, classes: int) -> Tensor:
+    """As `average_head`, for a body that has its dropout, and an argument of that name, itself."""
+    return average_head(x, classes)
+
+
+def dense_head(x: Tensor, classes: int, *, dropout: float = 0.5) -> Tensor:
+    """Two hidden layers of 4,096 with dropout behind each, dense: N x H x W x C -> N x classes, logits."""
+    x = flatten(x, name="flatten")
+    for name in ("fc6", "fc7"):
+        x = activate(Dense(4096, name=f"{name}_dense")(x), "relu", name=name)
+        x = drop(x, dropout, name=f"{name}_drop")
     return Dense(classes, name="logits")(x)
 
 

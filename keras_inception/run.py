@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +16,16 @@ from .preprocessing import Preprocessing
 
 SCHEMA = 1  # of run.json; raise it when an older reader would misread a newer run
 PACKAGES = ("keras-inception", "keras", "tensorflow")
+
+
+def publish(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let `write` make a file, and put it at `path` only when it is whole."""
+    part = path.with_name(f"part.{path.name}")  # the ending stays: Keras goes by it
+    try:
+        write(part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def versions() -> dict[str, str]:
@@ -77,9 +88,8 @@ class Run:
         record = asdict(self) | {"schema": SCHEMA, "preprocessing": self.preprocessing.to_dict()}
         del record["path"]
         (self.path / "labels.txt").write_text("".join(f"{label}\n" for label in self.labels), encoding="utf-8")
-        part = self.path / "run.json.part"
-        part.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        part.replace(self.path / "run.json")
+        text = json.dumps(record, indent=2, sort_keys=True) + "\n"
+        publish(self.path / "run.json", lambda part: part.write_text(text, encoding="utf-8"))
 
     def model(self) -> keras.Model:
         """The trained network: preprocessed pictures (`self.preprocessing.input_shape`) -> class probabilities."""

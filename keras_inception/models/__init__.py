@@ -1,7 +1,128 @@
 """One file a paper family: its tables, its builders, nothing else."""
 
+from .alexnet import AlexNet, AlexNetOWT
+from .densenet import (
+    DenseNet40_12,
+    DenseNet100_12,
+    DenseNet100_24,
+    DenseNet121,
+    DenseNet161,
+    DenseNet169,
+    DenseNet201,
+    DenseNet264,
+    DenseNetBC100_12,
+    DenseNetBC190_40,
+    DenseNetBC250_24,
+)
+from .fractalnet import FractalNet20, FractalNet34, FractalNet40
 from .inception_v3 import InceptionV3
 from .lenet import LeNet5
+from .mobilenet_v1 import MobileNet, MobileNetV1
 from .mobilenet_v2 import MobileNetV2
+from .nin import NiN, NiNCIFAR
+from .resnet import (
+    ResNet18,
+    ResNet20,
+    ResNet32,
+    ResNet34,
+    ResNet44,
+    ResNet50,
+    ResNet56,
+    ResNet101,
+    ResNet110,
+    ResNet110SD,
+    ResNet152,
+    ResNet152SD,
+    ResNet1202SD,
+)
+from .resnext import (
+    ResNeXt50_32x4d,
+    ResNeXt101_32x4d,
+    ResNeXt101_64x4d,
+)
+from .senet import (
+    SENet154,
+    SEResNet50,
+    SEResNet101,
+    SEResNet152,
+    SEResNeXt50_32x4d,
+    SEResNeXt101_32x4d,
+)
+from .shufflenet_v1 import ShuffleNetV1
+from .shufflenet_v2 import ShuffleNetV2
+from .squeezenet import SqueezeNet1_0, SqueezeNet1_1
+from .vgg import VGG11, VGG11BN, VGG13, VGG13BN, VGG16, VGG16BN, VGG19, VGG19BN
+from .wide_resnet import (
+    WideResNet16_8,
+    WideResNet28_10,
+    WideResNet40_4,
+    WideResNet50_2,
+    WideResNet101_2,
+)
+from .zfnet import ZFNet
 
-__all__ = ["InceptionV3", "LeNet5", "MobileNetV2"]
+__all__ = [
+    "VGG11",
+    "VGG11BN",
+    "VGG13",
+    "VGG13BN",
+    "VGG16",
+    "VGG16BN",
+    "VGG19",
+    "VGG19BN",
+    "AlexNet",
+    "AlexNetOWT",
+    "DenseNet40_12",
+    "DenseNet100_12",
+    "DenseNet100_24",
+    "DenseNet121",
+    "DenseNet161",
+    "DenseNet169",
+    "DenseNet201",
+    "DenseNet264",
+    "DenseNetBC100_12",
+    "DenseNetBC190_40",
+    "DenseNetBC250_24",
+    "FractalNet20",
+    "FractalNet34",
+    "FractalNet40",
+    "InceptionV3",
+    "LeNet5",
+    "MobileNet",
+    "MobileNetV1",
+    "MobileNetV2",
+    "NiN",
+    "NiNCIFAR",
+    "ResNeXt50_32x4d",
+    "ResNeXt101_32x4d",
+    "ResNeXt101_64x4d",
+    "ResNet18",
+    "ResNet20",
+    "ResNet32",
+    "ResNet34",
+    "ResNet44",
+    "ResNet50",
+    "ResNet56",
+    "ResNet101",
+    "ResNet110",
+    "ResNet110SD",
+    "ResNet152",
+    "ResNet152SD",
+    "ResNet1202SD",
+    "SENet154",
+    "SEResNeXt50_32x4d",
+    "SEResNeXt101_32x4d",
+    "SEResNet50",
+    "SEResNet101",
+    "SEResNet152",
+    "ShuffleNetV1",
+    "ShuffleNetV2",
+    "SqueezeNet1_0",
+    "SqueezeNet1_1",
+    "WideResNet16_8",
+    "WideResNet28_10",
+    "WideResNet40_4",
+    "WideResNet50_2",
+    "WideResNet101_2",
+    "ZFNet",
+]

@@ -2,10 +2,10 @@
 
 from functools import partial
 
-from keras.layers import Dense, Flatten
+from keras.layers import Dense
 
 from .. import layers
-from ..layers import Pool, Table, Tensor, activate, chain
+from ..layers import Pool, Table, Tensor, activate, chain, flatten
 from ..registry import Paper, register
 
 PAPER = Paper(
@@ -36,7 +36,7 @@ def body(x: Tensor) -> Tensor:
 
 def head(x: Tensor, classes: int) -> Tensor:
     """C5, F6 and the output. C5 covers the whole map: at 32 x 32 it is the paper's 5x5 convolution."""
-    x = Flatten(name="flatten")(x)
+    x = flatten(x, name="flatten")
     for name, units in (("c5", 120), ("f6", 84)):
         x = activate(Dense(units, name=f"{name}_dense")(x), "tanh", name=name)
     return Dense(classes, name="logits")(x)

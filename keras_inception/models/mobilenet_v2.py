@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from ..layers import TF, TORCH, Conv, Depthwise, Residual, Tensor, Word, chain, divisible
+from ..layers import TF, TORCH, Conv, Depthwise, Excited, Residual, Tensor, Word, chain, check_multiplier, divisible
 from ..registry import Paper, register
 
 PAPER = Paper(
@@ -31,29 +31,35 @@ class Bottleneck:
     t: int
     c: int
     s: int
+    se_ratio: int | None = None
 
     def __call__(self, x: Tensor, *, name: str) -> Tensor:
         """N x H x W x C -> N x H/s x W/s x c."""
         words: dict[str, Word] = (
             {f"{name}_expand": Conv(self.t * x.shape[-1], activation="relu6")} if self.t > 1 else {}
         )
+        depthwise = Depthwise(3, self.s, activation="relu6")
         words |= {
-            f"{name}_depthwise": Depthwise(3, self.s, activation="relu6"),
+            f"{name}_depthwise": Excited(depthwise, self.se_ratio) if self.se_ratio is not None else depthwise,
             name: Conv(self.c, activation=None),
         }
         return chain(x, words)
 
 
-def body(x: Tensor, *, alpha: float = 1.0) -> Tensor:
+def body(x: Tensor, *, alpha: float = 1.0, se_ratio: int | None = None) -> Tensor:
     """MobileNet v2, 3,504,872 parameters at alpha 1.
 
-    `alpha` is the width multiplier: every layer's channels are that many times the paper's, rounded to a multiple of 8,
-    but for the last convolution, which never gets narrower than 1,280.
+    `alpha` is the width multiplier, 0.01 to 4 (0.35 to 1.4 in the paper): every layer's channels are that many times
+    the paper's, rounded to a multiple of 8, but for the last convolution, which never gets narrower than 1,280.
+
+    `se_ratio` adds a squeeze-and-excitation module of that reduction to each bottleneck, behind its depthwise
+    convolution, where the map is widest: the place that MobileNetV3 (Howard et al., 2019) found for it.
     """
+    check_multiplier(alpha, 0.01, 4, argument="alpha")
     x = Conv(divisible(32 * alpha), 3, 2, activation="relu6")(x, name="stem")  # 112 x 112 x 32
     blocks = [(t, divisible(c * alpha), s if i == 0 else 1) for t, c, n, s in BOTTLENECKS for i in range(n)]
     for i, (t, c, s) in enumerate(blocks):
-        block = Bottleneck(t, c, s)
+        block = Bottleneck(t, c, s, se_ratio)
         word = Residual(block, activation=None) if s == 1 and x.shape[-1] == c else block
         x = word(x, name=f"block_{i}")
     return Conv(divisible(1280 * max(1.0, alpha)), activation="relu6")(x, name="features")  # 7 x 7 x 1280

@@ -1,0 +1,5 @@
+"""`python -m keras_inception`."""
+
+from .cli import main
+
+main()

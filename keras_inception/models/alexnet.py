@@ -1,0 +1,116 @@
+"""AlexNet, of two GPUs and of one. Krizhevsky, Sutskever, Hinton, 2012; Krizhevsky, 2014."""
+
+from functools import partial
+from typing import Literal
+
+from keras.layers import Dense
+
+from .. import layers
+from ..errors import InputError
+from ..layers import LRN, TORCH, Pool, Table, Tensor, activate, chain, drop, flatten
+from ..registry import Paper, dense_head, register
+
+PAPER = Paper(
+    title="ImageNet Classification with Deep Convolutional Neural Networks",
+    authors="Krizhevsky, Sutskever, Hinton",
+    year=2012,
+    url="https://papers.nips.cc/paper/4824-imagenet-classification-with-deep-convolutional-neural-networks",
+)
+ONE_WEIRD_TRICK = Paper(
+    title="One weird trick for parallelizing convolutional neural networks",
+    authors="Krizhevsky",
+    year=2014,
+    url="https://arxiv.org/abs/1404.5997",
+)
+
+Conv = partial(layers.Conv, normed=False)
+NORMS = {  # section 3.3, and what Caffe makes of it: alpha is divided by the window, and k is 1
+    "caffe": LRN(5, alpha=1e-4 / 5, beta=0.75, bias=1.0),
+    "paper": LRN(5, alpha=1e-4, beta=0.75, bias=2.0),
+}
+
+
+def two_towers(norm: LRN) -> Table:
+    """Figure 2. Two groups are the two GPUs, which see each other's maps in conv3 only."""
+    return {
+        "conv1": Conv(96, 11, 4, "valid"),  # 55 x 55 x 96
+        "norm1": norm,
+        "pool1": Pool("max", 3, 2, "ceil"),  # 27 x 27 x 96
+        "conv2": Conv(256, 5, groups=2),  # 27 x 27 x 256
+        "norm2": norm,
+        "pool2": Pool("max", 3, 2, "ceil"),  # 13 x 13 x 256
+        "conv3": Conv(384, 3),  # 13 x 13 x 384
+        "conv4": Conv(384, 3, groups=2),  # 13 x 13 x 384
+        "conv5": Conv(256, 3, groups=2),  # 13 x 13 x 256
+        "pool5": Pool("max", 3, 2, "ceil"),  # 6 x 6 x 256
+    }
+
+
+ONE_TOWER: Table = {
+    "conv1": Conv(64, 11, 4, padding=2),  # 55 x 55 x 64
+    "pool1": Pool("max", 3, 2, "valid"),  # 27 x 27 x 64
+    "conv2": Conv(192, 5),  # 27 x 27 x 192
+    "pool2": Pool("max", 3, 2, "valid"),  # 13 x 13 x 192
+    "conv3": Conv(384, 3),  # 13 x 13 x 384
+    "conv4": Conv(256, 3),  # 13 x 13 x 256
+    "conv5": Conv(256, 3),  # 13 x 13 x 256
+    "pool5": Pool("max", 3, 2, "valid"),  # 6 x 6 x 256
+}
+
+
+def body(x: Tensor, *, lrn: Literal["caffe", "paper"] = "caffe") -> Tensor:
+    """AlexNet of 2012 as Caffe released it (bvlc_alexnet), 60,965,224 parameters.
+
+    Channels, kernels, groups and the dense layers are the paper's. Departures: pictures are 227 x 227, since the
+    paper's 224 do not give its 55 x 55; and local response normalisation has Caffe's constants, with which the weights
+    were trained: `lrn="paper"` has the paper's, k = 2 and an alpha of 1e-4 for the sum over five channels, not their
+    mean. `dropout` is the rate behind each hidden dense layer in training.
+    """
+    if lrn not in NORMS:
+        raise InputError(f"lrn must be {' or '.join(map(repr, NORMS))}; got {lrn!r}")
+    return chain(x, two_towers(NORMS[lrn]))
+
+
+def owt_body(x: Tensor) -> Tensor:
+    """AlexNet for one GPU, without groups and normalisation, as torchvision has it: 61,100,840 parameters.
+
+    The channels are the 2014 paper's. `dropout` is the rate before each hidden dense layer in training, as torchvision
+    places it; the paper of 2012 has it behind. torchvision resamples the last map to 6 x 6 for any picture; here the
+    first dense layer has the size of the map, which is the same at 224 x 224.
+    """
+    return chain(x, ONE_TOWER)
+
+
+def owt_head(x: Tensor, classes: int, *, dropout: float = 0.5) -> Tensor:
+    """Two hidden dense layers of 4,096, dropout before each."""
+    x = flatten(x, name="flatten")
+    for name in ("fc6", "fc7"):
+        x = drop(x, dropout, name=f"{name}_drop")
+        x = activate(Dense(4096, name=f"{name}_dense")(x), "relu", name=name)
+    return Dense(classes, name="logits")(x)
+
+
+AlexNet = register(
+    "AlexNet",
+    "alexnet",
+    body,
+    paper=PAPER,
+    input_shape=(227, 227, 3),
+    smallest=39,
+    parameters=60_965_224,
+    macs=724_406_816,
+    head=dense_head,
+)
+
+AlexNetOWT = register(
+    "AlexNetOWT",
+    "alexnet_owt",
+    owt_body,
+    paper=ONE_WEIRD_TRICK,
+    input_shape=(224, 224, 3),
+    smallest=63,
+    parameters=61_100_840,
+    macs=714_188_480,
+    head=owt_head,
+    numerics={"torch": TORCH},
+)

@@ -1,0 +1,219 @@
+"""FractalNet, its drop-path, and its columns as networks of their own. Larsson, Maire, Shakhnarovich, 2016."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import keras
+from keras import ops
+
+from ..errors import InputError
+from ..layers import TORCH, Conv, Pool, Tensor, activate, conv, drop, norm, pool
+from ..registry import Paper, pooled_head, register
+
+PAPER = Paper(
+    title="FractalNet: Ultra-Deep Neural Networks without Residuals",
+    authors="Larsson, Maire, Shakhnarovich",
+    year=2016,
+    url="https://arxiv.org/abs/1605.07648",
+)
+
+
+@keras.saving.register_keras_serializable("keras_inception")
+class ColumnChoice(keras.layers.Layer):
+    """Global drop-path, section 3: which one column lives in this mini-batch, for every join of the network.
+
+    In training, with probability `share`, one-hot over the `columns`, deepest first; else zeros: none is chosen.
+    """
+
+    def __init__(self, columns: int, share: float, seed: int | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        if not 0 <= share <= 1:
+            raise InputError(f"global_drop_path is the share of mini-batches, in [0, 1]; got {share!r}")
+        self.columns, self.share, self.seed = columns, share, seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, x: Tensor, training: bool = False) -> Tensor:
+        """Anything -> (columns,)."""
+        if not training:
+            return ops.zeros(self.columns, self.compute_dtype)
+        column = keras.random.randint((), 0, self.columns, seed=self.seed_generator)
+        is_global = keras.random.uniform((), seed=self.seed_generator) < self.share
+        return ops.one_hot(column, self.columns, dtype=self.compute_dtype) * ops.cast(is_global, self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` needs."""
+        return super().get_config() | {"columns": self.columns, "share": self.share, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable("keras_inception")
+class FractalJoin(keras.layers.Layer):
+    """The mean of the columns that live, section 3: all of them but in training.
+
+    Local drop-path drops each column with probability `rate`, but never all. Where a column is chosen for the whole
+    network, and ends here, it alone lives; a join that it does not pass drops locally, so that the batch norms behind,
+    whose maps go nowhere, still see usual ones.
+    """
+
+    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        if not 0 <= rate < 1:
+            raise InputError(f"drop_path is the probability that a join drops a column, in [0, 1); got {rate!r}")
+        self.rate, self.seed = rate, seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, inputs: Sequence[Tensor], training: bool = False) -> Tensor:
+        """[choice, N x H x W x C of each column, deepest first] -> N x H x W x C."""
+        choice, *columns = inputs
+        if not training:
+            return sum(columns[1:], columns[0]) * (1 / len(columns))
+        uniform = keras.random.uniform((len(columns),), seed=self.seed_generator)
+        # The largest always lives: where none is above the rate, that is one at random.
+        local = (uniform >= self.rate) | (uniform == ops.max(uniform))
+        chosen = choice[: len(columns)] > 0
+        live = ops.cast(ops.where(ops.any(chosen), chosen, local), self.compute_dtype)
+        kept = [column * live[i] for i, column in enumerate(columns)]
+        return sum(kept[1:], kept[0]) / ops.sum(live)
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` needs."""
+        return super().get_config() | {"rate": self.rate, "seed": self.seed}
+
+
+def unit(x: Tensor, filters: int, dropout: float, *, name: str) -> Tensor:
+    """Convolution, dropout, batch norm, ReLU: section 4."""
+    x = conv(x, filters, 3, bias=False, name=f"{name}_conv")
+    return activate(norm(drop(x, dropout, name=f"{name}_drop"), name=f"{name}_bn"), "relu", name=name)
+
+
+def fractal(
+    x: Tensor, choice: Tensor, filters: int, columns: int, drop_path: float, dropout: float, *, name: str
+) -> Tensor:
+    """Figure 1: column k of `columns` is 2^(k - 1) convolutions; where several end, they join and go on from there."""
+    at = [x] * columns  # where each column stands, deepest first
+    rows = 2 ** (columns - 1)
+    for row in range(1, rows + 1):
+        ending = [i for i in range(columns) if row % 2**i == 0]
+        ends = [unit(at[i], filters, dropout, name=f"{name}_column{columns - i}_row{row}") for i in ending]
+        if len(ends) > 1:
+            ends = [FractalJoin(drop_path, name=name if row == rows else f"{name}_join{row}")([choice, *ends])] * len(
+                ends
+            )
+        at[: len(ends)] = ends
+    return at[0]
+
+
+def body(
+    x: Tensor,
+    *,
+    filters: tuple[int, ...],
+    columns: int,
+    small: bool,
+    drop_path: float = 0.15,
+    global_drop_path: float = 0.5,
+    dropout: float = 0.0,
+) -> Tensor:
+    """FractalNet, whose blocks are columns of 1, 2, 4, ... convolutions that join in means.
+
+    Columns, blocks, the join and drop-path are the paper's. It does not print its channels: these are the authors'
+    generator's for FractalNet20 (33.7 million parameters, where the paper says 38.6), its half for FractalNet40 (19.0;
+    22.9), and those of readers of the authors' weights for FractalNet34. Batch norm is affine and convolutions have no
+    bias, as in the ports; the authors' Caffe is the other way round. Pools stand behind the blocks, as in Figure 1.
+
+    In training every mini-batch draws a new subnetwork. In a share `global_drop_path` of them, in [0, 1], one column
+    alone lives, the same one in all blocks; in the others each join drops each of its columns with probability
+    `drop_path`, in [0, 1), but never all. `dropout` is the rate in the last block's convolutions, and grows linearly
+    from 0 in the first: on CIFAR up to 0.4 in the paper. `extract_column` makes a plain network of a column.
+    """
+    choice = ColumnChoice(columns, global_drop_path, name="column_choice")(x)
+    if not small:
+        x = Pool("max", 3, 2)(Conv(64, 7, 2)(x, name="stem"), name="stem_pool")
+    for i, width in enumerate(filters):
+        rate = dropout * i / (len(filters) - 1)
+        x = fractal(x, choice, width, columns, drop_path, rate, name=f"block{i + 1}")
+        if small or i + 1 < len(filters):  # on ImageNet the head's average follows the last block
+            x = pool(x, "max", 2, 2, "valid", name=f"pool{i + 1}")
+    return x
+
+
+def extract_column(model: keras.Model, column: int | None = None) -> keras.Model:
+    """One column of a FractalNet as a plain network, section 3: the deepest is the paper's for use after training.
+
+    Args:
+        model: a FractalNet; it stays as it is.
+        column: 1 is the shallowest, one convolution a block; None is the deepest.
+
+    Returns:
+        A functional model with copies of that column's weights: what the FractalNet computes where global drop-path
+        chose the column.
+
+    Raises:
+        InputError: the model is no FractalNet, or has no such column.
+    """
+    choices = [layer for layer in model.layers if isinstance(layer, ColumnChoice)]
+    if not choices:
+        raise InputError(f"extract_column takes a FractalNet; got {model.name!r}, which has no columns")
+    columns = choices[0].columns
+    column = columns if column is None else column
+    if column not in range(1, columns + 1):
+        raise InputError(f"{model.name} has columns 1 (one convolution a block) to {columns}; got {column!r}")
+
+    def call(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(layer, ColumnChoice):
+            return args[0]
+        if isinstance(layer, FractalJoin):
+            ends = args[0][1:]  # deepest first; one that the column does not pass leads nowhere
+            return ends[min(columns - column, len(ends) - 1)]
+        return layer(*args, **kwargs)
+
+    clone = keras.models.clone_model(model, call_function=call)
+    plain = keras.Model(clone.inputs, clone.output, name=f"{model.name}_column{column}")
+    for layer in plain.layers:
+        layer.set_weights(model.get_layer(layer.name).get_weights())
+    return plain
+
+
+cifar = partial(
+    register,
+    body=body,
+    head=pooled_head,
+    paper=PAPER,
+    input_shape=(32, 32, 3),
+    smallest=32,
+    numerics={"torch": TORCH},
+    classes=10,
+    defaults={"dropout": 0.4},
+    small=True,
+)
+
+FractalNet20 = cifar(
+    "FractalNet20",
+    "fractalnet20",
+    filters=(64, 128, 256, 512, 512),
+    columns=3,
+    parameters=33_724_618,
+    macs=845_222_912,
+)
+FractalNet40 = cifar(
+    "FractalNet40",
+    "fractalnet40",
+    filters=(32, 64, 128, 256, 256),
+    columns=4,
+    parameters=19_040_714,
+    macs=510_790_144,
+)
+FractalNet34 = register(
+    "FractalNet34",
+    "fractalnet34",
+    body,
+    head=pooled_head,
+    paper=PAPER,
+    input_shape=(224, 224, 3),
+    smallest=29,
+    parameters=164_031_016,
+    macs=24_164_982_784,
+    numerics={"torch": TORCH},
+    filters=(128, 256, 512, 1024),
+    columns=4,
+    small=False,
+)

@@ -1,0 +1,146 @@
+"""ShuffleNet v1. Zhang, Zhou, Lin, Sun, 2018."""
+
+from dataclasses import dataclass
+
+from ..errors import InputError
+from ..layers import (
+    TF,
+    TORCH,
+    Branches,
+    Conv,
+    Depthwise,
+    Excited,
+    Pool,
+    Residual,
+    Tensor,
+    Word,
+    activate,
+    check_multiplier,
+    shuffle,
+)
+from ..registry import Paper, register
+
+PAPER = Paper(
+    title="ShuffleNet: An Extremely Efficient Convolutional Neural Network for Mobile Devices",
+    authors="Zhang, Zhou, Lin, Sun",
+    year=2018,
+    url="https://arxiv.org/abs/1707.01083",
+)
+
+CHANNELS = {  # Table 1
+    # g: stage 2, 3, 4
+    1: (144, 288, 576),
+    2: (200, 400, 800),
+    3: (240, 480, 960),
+    4: (272, 544, 1088),
+    8: (384, 768, 1536),
+}
+UNITS = (4, 8, 4)  # in stage 2, 3, 4
+# The stem is 24 channels times the scale, but in these the authors released: 12 and 36 do not divide into 8 groups, and
+# 24 at (1.5, 3) is what gives the paper's 292 M multiply-adds.
+STEMS = {(0.5, 8): 16, (1.5, 3): 24, (1.5, 8): 24}  # (scale, groups)
+SCALES = (0.25, 2)
+
+
+@dataclass(frozen=True)
+class Bottleneck:
+    """Figure 2(b) and (c), the right path: a quarter of the channels, shuffled and filtered."""
+
+    inner: int
+    out: int
+    groups: int
+    strides: int
+    first_groups: int
+
+    def __call__(self, x: Tensor, *, name: str) -> Tensor:
+        """N x H x W x C -> N x H/s x W/s x out."""
+        x = Conv(self.inner, groups=self.first_groups)(x, name=f"{name}_compress")
+        x = shuffle(x, self.groups, name=f"{name}_shuffle") if self.groups > 1 else x
+        x = Depthwise(3, self.strides, activation=None)(x, name=f"{name}_depthwise")
+        return Conv(self.out, groups=self.groups, activation=None)(x, name=name)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Figure 2(b), which adds its input, or at stride 2 Figure 2(c), which concatenates it, averaged."""
+
+    out: int
+    groups: int
+    strides: int
+    first_groups: int
+    se_ratio: int | None
+
+    def __call__(self, x: Tensor, *, name: str) -> Tensor:
+        """N x H x W x C -> N x H/s x W/s x out."""
+        new = self.out - x.shape[-1] if self.strides == 2 else self.out
+        path: Word = Bottleneck(self.out // 4, new, self.groups, self.strides, self.first_groups)
+        if self.se_ratio is not None:
+            path = Excited(path, self.se_ratio)
+        if self.strides == 1:
+            return Residual(path)(x, name=name)
+        return activate(Branches([path], [Pool("avg", 3, 2)])(x, name=f"{name}_concat"), "relu", name=name)
+
+
+def widths(scale: float, groups: int) -> tuple[int, ...]:
+    """Channels of the stem and of stages 2, 3 and 4."""
+    stem = STEMS.get((scale, groups), round(24 * scale))
+    return stem, *(round(c * scale) for c in CHANNELS[groups])
+
+
+def indivisible(scale: float, groups: int) -> int | None:
+    """The first number of channels that does not divide into the groups, if there is one."""
+    stem, *stages = widths(scale, groups)
+    return next((c for c in (stem, *stages, *(c // 4 for c in stages)) if c % groups), None)
+
+
+def check(scale: float, groups: int) -> None:
+    """Refuse what cannot be built, and name what can."""
+    if groups not in CHANNELS:
+        raise InputError(f"groups must be one of {', '.join(map(str, CHANNELS))}; got {groups!r}")
+    check_multiplier(scale, *SCALES, argument="scale")
+    if (channels := indivisible(scale, groups)) is None:
+        return
+    lowest, highest = SCALES
+    legal = [s / 100 for s in range(round(100 * lowest), round(100 * highest) + 1) if not indivisible(s / 100, groups)]
+    nearest = [*[s for s in legal if s < scale][-1:], *[s for s in legal if s > scale][:1]]
+    raise InputError(
+        f"scale={scale} gives {channels} channels, which do not divide into groups={groups}; "
+        f"the nearest scale that does is {' or '.join(map(str, nearest))}"
+    )
+
+
+def body(x: Tensor, *, scale: float = 1.0, groups: int = 3, se_ratio: int | None = None) -> Tensor:
+    """ShuffleNet v1, 1,865,728 parameters at scale 1 with 3 groups.
+
+    `scale` is the width multiplier of the paper's "ShuffleNet s×", 0.25 to 2; `groups`, 1, 2, 3, 4 or 8, is into how
+    many groups the pointwise convolutions are divided. A scale whose channels do not divide into them is refused. The
+    stem follows the authors' release where that differs: 24 channels at scale 1.5 with 3 or 8 groups, 16 at scale 0.5
+    with 8. A stride-2 unit puts its new channels before the averaged ones, where the release puts them behind: the same
+    network with its channels in another order. By default padding and batch norm are PyTorch's.
+
+    `se_ratio` adds a squeeze-and-excitation module of that reduction to each unit's path, before the addition.
+    """
+    check(scale, groups)
+    stem, *stages = widths(scale, groups)
+    x = Conv(stem, 3, 2)(x, name="conv1")  # 112 x 112 x 24
+    x = Pool("max", 3, 2)(x, name="maxpool")  # 56 x 56 x 24
+    for stage, (out, n) in enumerate(zip(stages, UNITS, strict=True), 2):  # 28 x 28, 14 x 14, 7 x 7
+        for i in range(1, n + 1):
+            # The very first pointwise convolution is not grouped: its input is too narrow (section 3.2).
+            first_groups = 1 if (stage, i) == (2, 1) else groups
+            unit = Unit(out, groups, 2 if i == 1 else 1, first_groups, se_ratio)
+            x = unit(x, name=f"stage{stage}_{i}")
+    return x
+
+
+ShuffleNetV1 = register(
+    "ShuffleNetV1",
+    "shufflenet_v1",
+    body,
+    paper=PAPER,
+    input_shape=(224, 224, 3),
+    smallest=32,
+    parameters=1_865_728,
+    macs=137_460_672,
+    numerics={"torch": TORCH, "tf": TF},
+)

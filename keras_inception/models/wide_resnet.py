@@ -1,0 +1,105 @@
+"""Wide residual networks. Zagoruyko, Komodakis, 2016.
+
+The CIFAR networks are Table 1's, B(3, 3) blocks with batch norm and ReLU before each convolution; the ImageNet ones are
+ResNets whose bottlenecks' 3x3 is twice as wide, as the authors released them.
+"""
+
+from dataclasses import replace
+from functools import partial
+
+from .. import layers
+from ..layers import TORCH, Gate, Norm, Path, Residual, Table, Tensor, Word, drop
+from ..registry import Paper, average_head, register
+from .resnet import imagenet, stages, stream
+
+PAPER = Paper(
+    title="Wide Residual Networks",
+    authors="Zagoruyko, Komodakis",
+    year=2016,
+    url="https://arxiv.org/abs/1605.07146",
+)
+
+Conv = partial(layers.Conv, activation=None, normed=False, bias=False)
+
+
+def basic(filters: int, strides: int, *, dropout: float) -> Path:
+    """Figure 1(d), from its first convolution on."""
+    return Path(Conv(filters, 3, strides), Norm(), partial(drop, rate=dropout), Conv(filters, 3))
+
+
+def projection(filters: int, strides: int) -> Word:
+    """A 1x1 convolution where the shape changes."""
+    return Conv(filters, 1, strides)
+
+
+def preactivated(table: dict[str, Residual]) -> Table:
+    """The table with batch norm and ReLU in front of each block's path, and of its projection if it has one."""
+    rows: dict[str, Word] = {}
+    for name, block in table.items():
+        if block.shortcut:
+            rows[f"{name}_preact"] = Norm()
+        else:
+            block = replace(block, word=Path(Norm(), block.word))
+        rows[name] = replace(block, activation=None)
+    return rows
+
+
+def cifar(
+    x: Tensor,
+    *,
+    depth: int,
+    width: int,
+    dropout: float = 0.0,
+    se_ratio: int | None = None,
+    stochastic_depth: float = 0.0,
+    stochastic_depth_per: Gate = "batch",
+) -> Tensor:
+    """The wide residual network of Table 1, for pictures of 32 x 32, `depth` layers deep and `width` times as wide.
+
+    Where the shape changes a projection takes the activated map; elsewhere the shortcut takes the map as it is.
+
+    `dropout` is the share, 0 to less than 1, that training drops between a block's convolutions; the paper's is 0.3.
+
+    `se_ratio` adds a squeeze-and-excitation module of that reduction to each residual path.
+
+    `stochastic_depth` is the probability, 0 to less than 1, that training leaves out the last block's path; it grows
+    linearly from the first. `stochastic_depth_per` says what one gate is drawn for: a "batch" or a "sample".
+    """
+    blocks = (depth - 4) // 6
+    path = partial(basic, dropout=dropout)
+    table: Table = {
+        "conv1": Conv(16, 3),  # 32 x 32 x 16
+        **preactivated(stages((blocks,) * 3, 16, 16 * width, path, projection)),  # 8 x 8 x 64k
+        "norm": Norm(),
+    }
+    return stream(x, table, se_ratio, stochastic_depth, stochastic_depth_per)
+
+
+def head(x: Tensor, classes: int) -> Tensor:
+    """Global average pool, dense. Its own dropout stays out: `dropout` is the blocks'."""
+    return average_head(x, classes)
+
+
+wide_cifar = partial(
+    register,
+    body=cifar,
+    head=head,
+    paper=PAPER,
+    input_shape=(32, 32, 3),
+    smallest=4,
+    classes=10,
+    numerics={"torch": TORCH},
+)
+wide = partial(imagenet, paper=PAPER, numerics={"torch": TORCH}, width=2)
+
+WideResNet28_10 = wide_cifar(
+    "WideResNet28_10", "wide_resnet28_10", depth=28, width=10, parameters=36_479_194, macs=5_243_328_768
+)
+WideResNet16_8 = wide_cifar(
+    "WideResNet16_8", "wide_resnet16_8", depth=16, width=8, parameters=10_961_370, macs=1_548_145_664
+)
+WideResNet40_4 = wide_cifar(
+    "WideResNet40_4", "wide_resnet40_4", depth=40, width=4, parameters=8_949_210, macs=1_298_582_016
+)
+WideResNet50_2 = wide("WideResNet50_2", "wide_resnet50_2", depth=50, parameters=68_883_240, macs=11_398_021_120)
+WideResNet101_2 = wide("WideResNet101_2", "wide_resnet101_2", depth=101, parameters=126_886_696, macs=22_753_050_624)

@@ -1,0 +1,64 @@
+"""ZFNet. Zeiler, Fergus, 2013."""
+
+from functools import partial
+
+from .. import layers
+from ..layers import LRN, TORCH, Pool, Table, Tensor, Word, chain
+from ..registry import Paper, dense_head, register
+
+PAPER = Paper(
+    title="Visualizing and Understanding Convolutional Networks",
+    authors="Zeiler, Fergus",
+    year=2013,
+    url="https://arxiv.org/abs/1311.2901",
+)
+
+Conv = partial(layers.Conv, normed=False)
+
+
+def reduce(i: int, pool_first: bool) -> Table:
+    """Contrast normalisation and pooling, in one order or the other."""
+    words: list[tuple[str, Word]] = [
+        (f"norm{i}", LRN(5, alpha=1e-4 / 5, beta=0.75, bias=2.0)),
+        (f"pool{i}", Pool("max", 3, 2, "ceil")),
+    ]
+    return dict(reversed(words) if pool_first else words)
+
+
+def network(pool_first: bool) -> Table:
+    """Figure 3."""
+    return {
+        "conv1": Conv(96, 7, 2, padding=1),  # 110 x 110 x 96
+        **reduce(1, pool_first),  # 55 x 55 x 96
+        "conv2": Conv(256, 5, 2, "valid"),  # 26 x 26 x 256
+        **reduce(2, pool_first),  # 13 x 13 x 256
+        "conv3": Conv(384, 3),  # 13 x 13 x 384
+        "conv4": Conv(384, 3),  # 13 x 13 x 384
+        "conv5": Conv(256, 3),  # 13 x 13 x 256
+        "pool5": Pool("max", 3, 2, "ceil"),  # 6 x 6 x 256
+    }
+
+
+def body(x: Tensor, *, pool_first: bool = False) -> Tensor:
+    """ZFNet, the paper's Figure 3, 62,357,608 parameters.
+
+    Channels, kernels, strides and the dense layers are the paper's. It gives no padding and no constants for its
+    contrast normalisation: conv1 is padded by 1 and pools may hang over the edge, which makes its 110, 55, 26, 13 and 6;
+    the normalisation is AlexNet's, and stands before each pool, as in the released weights. `pool_first=True` normalises
+    behind the pool, as the paper does. `dropout` is the rate behind each hidden dense layer in training.
+    """
+    return chain(x, network(pool_first))
+
+
+ZFNet = register(
+    "ZFNet",
+    "zfnet",
+    body,
+    paper=PAPER,
+    input_shape=(224, 224, 3),
+    smallest=47,
+    parameters=62_357_608,
+    macs=1_168_032_896,
+    head=dense_head,
+    numerics={"torch": TORCH},
+)

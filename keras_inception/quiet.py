@@ -1,0 +1,36 @@
+"""Silence for what writes to the terminal behind Python's back."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep everything written to stdout and stderr within the block, by C++ too, off the terminal.
+
+    TensorFlow and its converter write there whatever their log levels say. If the block raises, what they wrote is
+    added to the exception as a note.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = [os.dup(stream) for stream in (1, 2)]
+    with tempfile.TemporaryFile("w+b") as captured:
+        try:
+            for stream in (1, 2):
+                os.dup2(captured.fileno(), stream)
+            yield
+        except BaseException as error:
+            captured.seek(0)
+            error.add_note(captured.read().decode(errors="replace"))
+            raise
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for stream, copy in zip((1, 2), saved, strict=True):
+                os.dup2(copy, stream)
+                os.close(copy)

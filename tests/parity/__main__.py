@@ -1,0 +1,7 @@
+"""`python -m tests.parity`: the live comparison."""
+
+import sys
+
+from .compare import main
+
+sys.exit(main())
