@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -41,8 +41,6 @@ def main() -> None:
         app()
     except InputError as error:
         _fail(str(error))
-    except KeyboardInterrupt:
-        _fail("interrupted", code=130)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             _fail("the disk is full: free some space and run the same command again")
@@ -51,7 +49,7 @@ def main() -> None:
         _fail(f"{error.filename or 'file'}: {os.strerror(error.errno).lower()}")
 
 
-def _fail(message: str, code: int = 1) -> None:
+def _fail(message: str, code: int = 1) -> NoReturn:
     print(f"error: {message}", file=sys.stderr)
     sys.exit(code)
 
@@ -127,19 +125,22 @@ def train(
     from .data import Augmentation
     from .training import train
 
-    run = train(
-        photos,
-        out=out_path,
-        model=model,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        size=size,
-        validation=validation,
-        augmentation=Augmentation(flip=flip),
-        weights=weights,
-        seed=seed,
-    )
+    try:
+        run = train(
+            photos,
+            out=out_path,
+            model=model,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            size=size,
+            validation=validation,
+            augmentation=Augmentation(flip=flip),
+            weights=weights,
+            seed=seed,
+        )
+    except KeyboardInterrupt:
+        _fail("interrupted; the same command resumes behind the last whole epoch", code=130)
     _show([run.metrics], as_json, whole=True)
     if not as_json:
         out.print(f"wrote {run.path}; see {run.path / 'report.html'}", highlight=False)
@@ -201,7 +202,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Export a run for servers (saved_model) and phones (tflite, tflite-float16, tflite-dynamic, tflite-int8)."""
-    from .deploy import FORMATS, export_run
+    from .export import FORMATS, export_run
     from .run import Run
 
     run = Run.load(run_path)
@@ -219,7 +220,7 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Run exported files in their own runtimes against the Keras model; exit with 1 if one misses its bar."""
-    from .deploy import exported
+    from .export import exported
     from .run import Run
 
     run = Run.load(run_path)
@@ -232,12 +233,14 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Train on real handwritten digits, export every format, and verify every file: the whole road in minutes."""
-    from .demo import digits_run
-    from .deploy import FORMATS, export_run
+    from .demo import SETTINGS, digits
+    from .export import FORMATS, export_run
+    from .training import train
 
-    run, held_out = digits_run(out_path)
-    files = export_run(run, list(FORMATS), None)
-    _report(_verified(files, run, held_out), as_json)
+    dataset = digits()
+    run = train(dataset, out=out_path, **SETTINGS)
+    files = export_run(run, list(FORMATS), calibration=dataset.train)
+    _report(_verified(files, run, dataset.val), as_json)
 
 
 # ------------------------------------------------------------------------------------------------------------ helpers
@@ -246,8 +249,9 @@ def demo(
 def _pictures(run: Run, photos: Path | None) -> Split:
     """What to measure on: all of `photos`, or what the run held out."""
     from .data import load_pictures
+    from .training import held_out
 
-    return run.held_out() if photos is None else load_pictures(photos, run.labels)
+    return held_out(run) if photos is None else load_pictures(photos, run.labels)
 
 
 def _verified(files: Iterable[Path], run: Run, pictures: Split) -> list[Agreement]:
@@ -258,7 +262,7 @@ def _verified(files: Iterable[Path], run: Run, pictures: Split) -> list[Agreemen
 
 def _report(agreements: list[Agreement], as_json: bool) -> None:
     """Print what was measured; exit with 1 if a file misses its bar."""
-    from .deploy import misses
+    from .export import misses
 
     rows = [a.to_dict() for a in agreements]
     _show(rows, as_json)

@@ -6,7 +6,6 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import keras
@@ -119,11 +118,13 @@ def endpoint_costs(model: keras.Model) -> list[LayerCost]:
     by_row: dict[str, list[LayerCost]] = {}
     for row, cost in zip(endpoints([cost.name for cost in costs]), costs, strict=True):
         by_row.setdefault(row, []).append(cost)
-    drawn = {row: list(group) for row, group in groupby(sorted(boxes(model), key=_endpoint), key=_endpoint)}
+    drawn: dict[str, list[Box]] = {}
+    for box in boxes(model):
+        drawn.setdefault(box.endpoint, []).append(box)
     return [
         LayerCost(
             name=row,
-            kind=_kind(drawn[row]) if row in drawn else inner[-1].kind,
+            kind=_kind(drawn[row]) if row in drawn else inner[-1].kind.lower(),
             output_shape=inner[-1].output_shape,
             **vars(total(inner)),
             receptive_field=inner[-1].receptive_field,
@@ -187,7 +188,7 @@ def _known(shape: tuple[int | None, ...]) -> tuple[int, ...]:
 
 
 def _see(call: Step, sources: Sequence[Step], rows: Sequence[LayerCost]) -> tuple[Pair, Pair]:
-    """Receptive field and stride of a layer from those of what it reads. Araujo, Norris, Sim, 2019, equations 1 and 2."""
+    """Receptive field and stride of a layer from those of what it reads. Araujo, Norris, Sim, 2019."""
     if not rows:
         return (1, 1), (1, 1)
     field = tuple(max(row.receptive_field[axis] for row in rows) for axis in (0, 1))
@@ -226,17 +227,13 @@ def _ratio(numerator: Any, denominator: int) -> Any:
 # --------------------------------------------------------------------------------------------------------------- kind
 
 
-def _endpoint(box: Box) -> str:
-    return box.endpoint
-
-
 def _kind(drawn: Sequence[Box]) -> str:
-    """An endpoint in a few words: "3x3 conv, 96", "4 branches", "1x1 conv, 64 → 3x3 conv, 64, residual"."""
+    """An endpoint in a few words: "3x3 conv, 96", "4 branches", "residual: 1x1 conv, 64 → 3x3 conv, 64"."""
     merges = {layers.Multiply: "squeeze-excite", layers.Add: "residual"}
-    concats = [len(box.sources) for box in drawn if isinstance(box.layer, layers.Concatenate)]
-    plain = [box.label for box in drawn if not isinstance(box.layer, (*merges, layers.Concatenate))]
     words = [text for kind, text in merges.items() if any(isinstance(box.layer, kind) for box in drawn)]
+    concats = [len(box.sources) for box in drawn if isinstance(box.layer, layers.Concatenate)]
     if concats:
         return ", ".join([f"{concats[-1]} branches", *words])
+    plain = [box.label for box in drawn if not isinstance(box.layer, tuple(merges))]
     chain = " → ".join(plain) if len(plain) <= 3 else f"{len(plain)} layers"
-    return ", ".join(([chain] if plain else []) + words)
+    return ": ".join(filter(None, [", ".join(words), chain]))

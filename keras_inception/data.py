@@ -200,8 +200,7 @@ def load_folder(path: str | Path, *, validation: float = 0.2) -> Dataset:
     """
     path = Path(path)
     if not path.is_dir():
-        problem = "is not a folder" if path.exists() else "does not exist"
-        raise InputError(f"{path} {problem}: give a folder that holds one folder of pictures for each class")
+        raise InputError(f"{path} {_absence(path)}: give a folder that holds one folder of pictures for each class")
     train = path / "train"
     if not (train.is_dir() and _subfolders(train)):  # a folder train/ of pictures is a class: of vehicles, say
         return _divide(*_read(path), validation, path)
@@ -215,6 +214,22 @@ def load_folder(path: str | Path, *, validation: float = 0.2) -> Dataset:
         raise InputError(f"train/ and {held_out.name}/ in {path} must hold the same classes: {difference}")
     (train_split, _, train_rejected), (val_split, _, val_rejected) = _read(train), _read(held_out)
     return Dataset(train_split, val_split, train_rejected + val_rejected)
+
+
+def load_pictures(path: str | Path, classes: Sequence[str]) -> Split:
+    """All pictures in one folder a class, labelled by their place in `classes`, to measure a trained network on.
+
+    Raises:
+        InputError: there is no such folder, no picture in it, or a folder that is none of the classes.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise InputError(f"{path} {_absence(path)}: give a folder that holds one folder of pictures for each class")
+    if unknown := [name for name in _subfolders(path) if name not in classes]:
+        raise InputError(f"{path / unknown[0]} is none of the classes: {', '.join(classes)}")
+    found, _, _ = _read(path)
+    places = np.array([classes.index(name) for name in found.classes], dtype=np.int32)
+    return replace(found, labels=places[found.labels], classes=tuple(classes))
 
 
 def from_arrays(
@@ -344,6 +359,10 @@ def _examine_all(files: Sequence[Path]) -> list[float | Rejected]:
             return list(track(results, "Checking pictures", len(files), console=console, transient=True, disable=quiet))
     finally:
         pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the rest
+
+
+def _absence(path: Path) -> str:
+    return "is not a folder" if path.exists() else "does not exist"
 
 
 def _subfolders(path: Path) -> list[str]:

@@ -6,8 +6,10 @@ which no package index has. `layout` finds the places.
 
 from __future__ import annotations
 
+import textwrap
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +22,21 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path as Outline
 
 from .errors import InputError
-from .graph import CONVOLUTIONS, POOLS, Box, boxes
-from .layout import HEIGHT, Drawing, Item, Spot, place
+from .graph import CONVOLUTIONS, NORMS, POOLS, Box, boxes
+from .layout import HEIGHT, Drawing, Item, place
 from .run import publish
 
 FORMATS = (".svg", ".pdf", ".png")
 LETTER = 0.078  # inches, the width of an average letter at 9 points
 MARGIN = 0.4  # inches around and between drawings
 PAGE = 15.0  # inches; modules that would go beyond start a new row
-INK, GREY = "#222222", "#666666"
+LINE = 0.15  # inches from one small line to the next
+INK, GREY, MODULE = "#222222", "#666666", "#eeeeee"
 COLOURS = (  # GoogLeNet's figure 3
     ((*CONVOLUTIONS, layers.Dense), "#cfe2f9"),
     (POOLS, "#f8cfcb"),
-    ((layers.Concatenate, layers.Add, layers.Multiply, layers.BatchNormalization), "#d3ebcd"),
-    ((layers.Activation, layers.Softmax), "#fdeeb5"),
+    ((layers.Concatenate, layers.Add, layers.Multiply, *NORMS), "#d3ebcd"),
+    ((layers.Activation, layers.ReLU, layers.Softmax), "#fdeeb5"),
 )
 
 
@@ -43,6 +46,7 @@ class Module:
 
     title: str  # "A", "B", ...
     uses: list[Sequence[Box]]
+    inputs: list[tuple[str, ...]]  # for each use the endpoints that it reads
 
 
 @dataclass
@@ -53,6 +57,7 @@ class Stage:
     sources: tuple[int, ...]
     last: Box
     module: Module | None
+    count: int = 1
 
 
 def draw(model: keras.Model, path: str | Path) -> Path:
@@ -89,26 +94,208 @@ def _parts(drawn: Sequence[Box]) -> tuple[list[Stage], list[Module]]:
     modules: dict[Any, Module] = {}
     stages: list[Stage] = []
     stage_of: dict[int, int] = {}  # by box
-    for endpoint, inner in by_endpoint.items():
-        use = [drawn[i] for i in inner]
-        sources = tuple(dict.fromkeys(stage_of[s] for box in use for s in box.sources if s not in inner))
+    for inner in (part for endpoint in by_endpoint.values() for part in _repeats(drawn, endpoint)):
+        outside = tuple(dict.fromkeys(s for i in inner for s in drawn[i].sources if s not in inner))
+        sources = tuple(dict.fromkeys(stage_of[s] for s in outside))
+        last = drawn[inner[-1]]
         module = None
-        if len(use) > 1:
-            module = modules.setdefault(_shape(use, inner), Module(_letters(len(modules)), []))
-            module.uses.append(_relative(use, inner))
-        stages.append(Stage([endpoint], sources, use[-1], module))
+        if len(inner) > 1:
+            use = _relative(drawn, inner)
+            module = modules.setdefault(_look(use), Module(_letters(len(modules)), [], []))
+            module.uses.append(use)
+            module.inputs.append(tuple(drawn[s].endpoint for s in outside))
+        stages.append(Stage([last.endpoint], sources, last, module))
         stage_of |= dict.fromkeys(inner, len(stages) - 1)
     return _runs(stages), list(modules.values())
 
 
-def _relative(use: Sequence[Box], positions: Sequence[int]) -> list[Box]:
-    """The boxes of one endpoint with sources counted in it; those from outside are -1, -2, ... as they come."""
-    local = {position: i for i, position in enumerate(positions)}
-    outside = [s for box in use for s in box.sources if s not in local]
-    local |= {s: -1 - i for i, s in enumerate(dict.fromkeys(outside))}
-    return [Box(**vars(box) | {"sources": tuple(local[s] for s in box.sources)}) for box in use]
+def _repeats(drawn: Sequence[Box], inner: list[int]) -> list[list[int]]:
+    """An endpoint's boxes; in parts, if those look alike: the layers of a dense block."""
+    parts: list[list[int]] = [[]]
+    for n, i in enumerate(inner):
+        parts[-1].append(i)
+        rest = inner[n + 1 :]
+        if rest and all(s >= i for j in rest for s in drawn[j].sources):  # all that comes goes through this box
+            parts.append([])
+    looks = {_look(_relative(drawn, part)) for part in parts}
+    return parts if len(looks) == 1 and len(parts[0]) > 1 else [inner]
 
 
-def _shape(use: Sequence[Box], positions: Sequence[int]) -> tuple[Any, ...]:
+def _relative(drawn: Sequence[Box], inner: Sequence[int]) -> list[Box]:
+    """Some of the boxes, with sources counted among them; those from outside are -1, -2, ... as they come."""
+    local = {i: n for n, i in enumerate(inner)}
+    outside = dict.fromkeys(s for i in inner for s in drawn[i].sources if s not in local)
+    local |= {s: -1 - n for n, s in enumerate(outside)}
+    return [replace(drawn[i], sources=tuple(local[s] for s in drawn[i].sources)) for i in inner]
+
+
+def _look(use: Sequence[Box]) -> tuple[Any, ...]:
     """What boxes have in common with others that are drawn alike."""
-    return tuple((box.template, box.sources) for box in _relative(use, positions))
+    return tuple((box.template, box.sources) for box in use)
+
+
+def _runs(stages: Sequence[Stage]) -> list[Stage]:
+    """Modules of one kind and one map size that follow each other, as one stage."""
+    readers = Counter(source for stage in stages for source in stage.sources)
+    runs: list[Stage] = []
+    run_of: list[int] = []
+    for i, stage in enumerate(stages):
+        before = stages[i - 1]
+        alike = stage.module is before.module is not None and stage.last.shape[:-1] == before.last.shape[:-1]
+        if i and alike and stage.sources == (i - 1,) and readers[i - 1] == 1:
+            runs[-1].endpoints = list(dict.fromkeys(runs[-1].endpoints + stage.endpoints))
+            runs[-1].last = stage.last
+            runs[-1].count += 1
+        else:
+            sources = tuple(run_of[source] for source in stage.sources)
+            runs.append(Stage(list(stage.endpoints), sources, stage.last, stage.module))
+        run_of.append(len(runs) - 1)
+    return runs
+
+
+def _letters(n: int) -> str:
+    """0 is "A", 25 is "Z", 26 is "AA"."""
+    return (_letters(n // 26 - 1) if n >= 26 else "") + chr(ord("A") + n % 26)
+
+
+# ------------------------------------------------------------------------------------------------------------ drawings
+
+
+def _column(stages: Sequence[Stage]) -> Drawing:
+    """The whole network."""
+    items = []
+    for stage in stages:
+        label = stage.last.label
+        if stage.module:
+            label = f"{stage.count} × {stage.module.title}" if stage.count > 1 else stage.module.title
+        note = f"{_some(stage.endpoints)}   {_size(stage.last.shape)}"
+        width = max(len(label) * LETTER, len(note) * LETTER * 0.75) + 0.2
+        items.append(
+            Item(label, stage.sources, width, colour=MODULE if stage.module else _colour(stage.last), note=note)
+        )
+    width = max(item.width for item in items)
+    return place([replace(item, width=width) for item in items])
+
+
+def _panel(module: Module) -> Drawing:
+    """One module, with the numbers of filters of all its uses."""
+    kept = _flat(module.uses[0])
+    names = [sorted(set(column)) for column in zip(*module.inputs, strict=True)]
+    outside = len(names)
+    items = []
+    for n, several in enumerate(names, 1):
+        label = "previous layer" if outside == 1 else several[0] if len(several) == 1 else f"input {n}"
+        items.append(Item(label, (), len(label) * LETTER + 0.2))
+    position = {-1 - i: i for i in range(outside)} | {i: outside + n for n, (i, _) in enumerate(kept)}
+    for i, sources in kept:
+        box = module.uses[0][i]
+        numbers = sorted({use[i].number for use in module.uses if use[i].number is not None})
+        label = box.template.format("/".join(map(str, numbers)) if len(numbers) <= 3 else f"{numbers[0]}–{numbers[-1]}")
+        wide = isinstance(box.layer, layers.Concatenate)
+        width = len(label) * LETTER + 0.2
+        items.append(Item(label, tuple(position[s] for s in sources), width, wide, _colour(box)))
+    return place(items)
+
+
+def _flat(use: Sequence[Box]) -> list[tuple[int, tuple[int, ...]]]:
+    """Positions and sources of the boxes to draw: a concatenation inside another is drawn as part of that."""
+    sources = {i: box.sources for i, box in enumerate(use)}
+    joins = [i for i, box in enumerate(use) if isinstance(box.layer, layers.Concatenate)]
+    for inner in joins:
+        readers = [i for i, read in sources.items() if inner in read]
+        if readers and all(i in joins for i in readers):
+            for i in readers:
+                sources[i] = tuple(s for j in sources[i] for s in (sources[inner] if j == inner else (j,)))
+            del sources[inner]
+    return list(sources.items())
+
+
+def _colour(box: Box) -> str:
+    return next((colour for kinds, colour in COLOURS if isinstance(box.layer, kinds)), "white")
+
+
+def _size(shape: Sequence[int | None]) -> str:
+    return " × ".join("?" if size is None else f"{size:,}" for size in shape)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 2 else f"{names[0]} … {names[-1]}"
+
+
+# ---------------------------------------------------------------------------------------------------------------- page
+
+
+def _page(model: keras.Model) -> Figure:
+    """The column at the left, the modules beside it from the top."""
+    stages, modules = _parts(boxes(model))
+    blocks = [Block(model.name, "", _column(stages))]
+    for module in modules:
+        uses = [stage for stage in stages if stage.module is module]
+        names = ", ".join(_some(stage.endpoints) for stage in uses)
+        sizes = ", ".join(dict.fromkeys(_size(stage.last.shape[:-1]) for stage in uses))
+        blocks.append(Block(f"{module.title}   {sizes}", names, _panel(module)))
+
+    column, left, top, tallest = blocks[0], MARGIN, MARGIN, 0.0
+    corners = [(left, top)]
+    left = start = left + column.width + 2 * MARGIN
+    for block in blocks[1:]:
+        if left > start and left + block.width > start + PAGE:
+            left, top, tallest = start, top + tallest + MARGIN, 0.0
+        corners.append((left, top))
+        left += block.width + MARGIN
+        tallest = max(tallest, block.height)
+    width = max(x + block.width for (x, _), block in zip(corners, blocks, strict=True)) + MARGIN
+    height = max(y + block.height for (_, y), block in zip(corners, blocks, strict=True)) + MARGIN
+
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, height))
+    axes.set_axis_off()
+    for (x, y), block in zip(corners, blocks, strict=True):
+        _ink(axes, block, x, height - y)
+    return figure
+
+
+@dataclass(frozen=True)
+class Block:
+    """A drawing with what is written over it."""
+
+    title: str
+    names: str  # the endpoints
+    drawing: Drawing
+
+    @property
+    def width(self) -> float:
+        """In inches."""
+        left, _, right, _ = self.drawing.bounds
+        return max(right - left, len(self.title) * LETTER * 1.4, min(len(self.names), 44) * LETTER)
+
+    @property
+    def lines(self) -> list[str]:
+        """The endpoints, broken to the width."""
+        return textwrap.wrap(self.names, max(1, int(self.width / LETTER)))
+
+    @property
+    def height(self) -> float:
+        """In inches."""
+        _, bottom, _, top = self.drawing.bounds
+        return 0.3 + LINE * len(self.lines) + top - bottom
+
+
+def _ink(axes: Axes, block: Block, left: float, top: float) -> None:
+    """Put a block on the page, its top left corner there."""
+    axes.text(left, top, block.title, fontsize=12, fontweight="bold", va="top", color=INK)
+    for i, line in enumerate(block.lines):
+        axes.text(left, top - 0.26 - LINE * i, line, fontsize=8, va="top", color=GREY)
+    x0, y0, x1, _ = block.drawing.bounds
+    x, y = left + (block.width - (x1 - x0)) / 2 - x0, top - block.height - y0
+    for line in block.drawing.lines:
+        outline = Outline([(x + a, y + b) for a, b in line])
+        axes.add_patch(FancyArrowPatch(path=outline, arrowstyle="-|>", mutation_scale=7, lw=0.8, color=INK))
+    for spot in block.drawing.spots:
+        corner = (x + spot.left, y + spot.y - HEIGHT / 2)
+        style = "round,pad=0,rounding_size=0.06"
+        axes.add_patch(FancyBboxPatch(corner, spot.width, HEIGHT, boxstyle=style, lw=0.8, ec=INK, fc=spot.item.colour))
+        centre = {"ha": "center", "va": "center"}
+        raised = 0.06 if spot.item.note else 0.0
+        axes.text(x + spot.x, y + spot.y + raised, spot.item.label, fontsize=9, color=INK, **centre)
+        axes.text(x + spot.x, y + spot.y - 0.09, spot.item.note, fontsize=6.5, color=GREY, **centre)

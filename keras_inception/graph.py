@@ -16,6 +16,7 @@ import keras
 from keras import layers
 
 from .errors import InputError
+from .layers import DropPath, LocalResponseNormalization
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,9 @@ def endpoints(names: Sequence[str]) -> list[str]:
 CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D, layers.Conv2DTranspose)
 POOLS = (layers.MaxPooling2D, layers.AveragePooling2D, layers.GlobalMaxPooling2D, layers.GlobalAveragePooling2D)
 MERGES = {layers.Concatenate: "filter concat", layers.Add: "+", layers.Multiply: "×"}
+NORMS = (layers.BatchNormalization, LocalResponseNormalization)
 UNDRAWN = (layers.ZeroPadding2D, layers.Reshape, layers.Flatten)  # they compute nothing
+IN_TRAINING = (layers.Dropout, DropPath)  # drawn only where they are a row of their own
 
 
 @dataclass
@@ -132,36 +135,46 @@ def boxes(model: keras.Model) -> list[Box]:
     readers = Counter(source for call in calls for source in set(call.sources))
     drawn: list[Box] = []
     box_of: list[int] = []  # for each step
-    for i, (call, row) in enumerate(zip(calls, rows, strict=True)):
-        activation = _activation(call.layer)
-        if call.sources and (isinstance(call.layer, UNDRAWN) or activation == "linear"):
-            box_of.append(box_of[call.sources[0]])
-            continue
-        before = drawn[box_of[call.sources[0]]] if len(call.sources) == 1 else None
-        if before and readers[call.sources[0]] == 1 and _joins(call.layer, activation, before):
-            before.activation, before.normed = activation, True
-            before.endpoint, before.shape = row, call.shape
-            box_of.append(box_of[call.sources[0]])
-            continue
-        text, number = _describe(call.layer)
+    for call, row in zip(calls, rows, strict=True):
         sources = tuple(dict.fromkeys(box_of[source] for source in call.sources))
-        drawn.append(Box(text, number, call.layer, sources, row, call.shape))
-        inner = getattr(call.layer, "activation", None) if not activation else None
-        if inner is not None and inner.__name__ != "linear":
-            drawn[-1].activation = inner.__name__
-        box_of.append(len(drawn) - 1)
-        assert len(box_of) == i + 1
+        before = drawn[sources[0]] if len(sources) == 1 else None
+        if before and _is_undrawn(call, row):
+            if row == before.endpoint:
+                before.shape = call.shape
+            box_of.append(sources[0])
+        elif before and readers[call.sources[0]] == 1 and _joins(call.layer, before):
+            before.activation, before.normed = _activation(call.layer), True
+            before.endpoint, before.shape = row, call.shape
+            box_of.append(sources[0])
+        else:
+            text, number = describe(call.layer)
+            drawn.append(Box(text, number, call.layer, sources, row, call.shape, _inner_activation(call.layer)))
+            box_of.append(len(drawn) - 1)
     return drawn
 
 
-def _joins(layer: Any, activation: str | None, before: Box) -> bool:
+def _is_undrawn(call: Step, row: str) -> bool:
+    is_own_row = row == call.name
+    identity = isinstance(call.layer, layers.Activation) and _activation(call.layer) == "linear"
+    return isinstance(call.layer, UNDRAWN) or identity or (isinstance(call.layer, IN_TRAINING) and not is_own_row)
+
+
+def _joins(layer: Any, before: Box) -> bool:
     """Whether a layer is drawn in the box before it."""
+    activation = _activation(layer)
     if before.activation or activation == "softmax":
         return False
     if isinstance(layer, layers.BatchNormalization):
         return isinstance(before.layer, (*CONVOLUTIONS, layers.Dense)) and not before.normed
-    drawable = (*CONVOLUTIONS, layers.Dense, layers.Add, layers.BatchNormalization)
+    drawable = (*CONVOLUTIONS, layers.Dense, layers.BatchNormalization, *MERGES)
     return activation is not None and isinstance(before.layer, drawable)
+
+
+def _inner_activation(layer: Any) -> str | None:
+    """The nonlinearity that a convolution or dense layer brings along."""
+    function = getattr(layer, "activation", None) if isinstance(layer, (*CONVOLUTIONS, layers.Dense)) else None
+    name = getattr(function, "__name__", "linear")
+    return None if name == "linear" else name
 
 
 def _activation(layer: Any) -> str | None:
@@ -173,8 +186,8 @@ def _activation(layer: Any) -> str | None:
     return "softmax" if isinstance(layer, layers.Softmax) else None
 
 
-def _describe(layer: Any) -> tuple[str, int | None]:
-    """A layer's text with "{}" for its number of filters, and that number."""
+def describe(layer: Any) -> tuple[str, int | None]:
+    """A layer's text as a figure has it, with "{}" for its number of filters, and that number."""
     if isinstance(layer, layers.InputLayer):
         return "input", None
     if activation := _activation(layer):
@@ -200,6 +213,8 @@ def _describe(layer: Any) -> tuple[str, int | None]:
         return f"dropout {layer.rate:.0%}", None
     if isinstance(layer, layers.Permute) and tuple(layer.dims) == (1, 3, 2):
         return "channel shuffle", None
+    if isinstance(layer, LocalResponseNormalization):
+        return "local response norm", None
     merge = next((text for kind, text in MERGES.items() if isinstance(layer, kind)), None)
     return merge or _spaced(type(layer).__name__), None
 
@@ -214,5 +229,6 @@ def _over(strides: tuple[int, ...]) -> str:
 
 
 def _spaced(name: str) -> str:
-    """ "LocalResponseNormalization" as "local response normalization"."""
+    """ "UpSampling2D" as "up sampling"."""
+    name = name.removesuffix("2D")
     return "".join(f" {c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))

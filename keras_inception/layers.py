@@ -127,8 +127,14 @@ def _pad(x: Tensor, kernel: Size, strides: Size, padding: Padding, name: str) ->
 
 
 def _overhang(size: int | None, kernel: int, stride: int) -> int:
-    """Zeros that the last window needs behind the edge; for an unknown size as many as it could ever need."""
-    return stride - 1 if size is None else -(size - kernel) % stride
+    """Zeros that the last window needs behind the edge; for an unknown size as many as it could ever need.
+
+    A window that would hold nothing but zeros is left out, as Caffe does.
+    """
+    if size is None:
+        return min(stride, kernel) - 1
+    overhang = -(size - kernel) % stride
+    return overhang if overhang < kernel else 0
 
 
 def conv(

@@ -101,7 +101,7 @@ def place(items: Sequence[Item]) -> Drawing:
         above = [r for s, r in straight if s == i] if shared == [i] else []
         below = [s for s, r in straight if r == i] if item.wide else []
         reach = [x + side * items[j].width / 2 for j in above + below for x in [xs[j]] for side in (-1, 1)]
-        reach += [x for (s, r), x in tracks.items() if (above and s == i) or (below and r == i)]
+        reach += [x - SPACE for (s, r), x in tracks.items() if (above and s == i) or (below and r == i)]
         left, right = min([xs[i] - item.width / 2, *reach]), max([xs[i] + item.width / 2, *reach])
         spots.append(Spot(item, (left + right) / 2, rank[i] * RISE, right - left, bool(above or below)))
     return Drawing(spots, [_line(spots[s], spots[r], tracks.get((s, r))) for s, r in edges])
@@ -174,7 +174,8 @@ def _line(source: Spot, reader: Spot, track: float | None) -> list[Point]:
     """From source up to reader. A track leaves and enters by the side where the box does not reach over it."""
     top, bottom = source.y + HEIGHT / 2, reader.y - HEIGHT / 2
     if track is None:
-        return [(source.dock(reader.x), top), (reader.dock(source.x), bottom)]
+        x = source.dock(reader.x)
+        return [(x, top), (x, bottom - (RISE - HEIGHT)), (reader.dock(source.x), bottom)]
     start = [(track, top)] if source.wide and source.left < track else [(source.left, source.y), (track, source.y)]
     end = [(track, bottom)] if reader.wide and reader.left < track else [(track, reader.y), (reader.left, reader.y)]
     return start + end

@@ -46,7 +46,8 @@ def page(run: Run, history: Sequence[dict[str, float]], held_out: Split, probabi
 measured on {len(held_out):,} held out: <b>top-1 {run.metrics["top1"]:.1%}</b>, loss {run.metrics["loss"]:.3f}.</p>
 <h2>Training</h2>{curves(history)}
 <h2>What was taken for what</h2>{confusion_matrix(confusion, run.labels)}
-<h2>By class</h2><table><tr><th>class<th>pictures<th>found (recall)<th>right when named (precision)</tr>{by_class}</table>
+<h2>By class</h2>
+<table><tr><th>class<th>pictures<th>found (recall)<th>right when named (precision)</tr>{by_class}</table>
 <h2>Worst mistakes</h2><div class="mistakes">{_mistakes(run, held_out, probabilities)}</div>
 </html>
 """

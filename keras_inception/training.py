@@ -72,7 +72,7 @@ def train(
     input_shape = architecture.input_shape if size is None else (size, size, architecture.input_shape[-1])
     run = Run(
         builder=architecture.name,
-        kwargs={"input_shape": input_shape, "classes": len(dataset.classes)} | dict(options or {}),
+        kwargs={"input_shape": list(input_shape), "classes": len(dataset.classes)} | dict(options or {}),
         labels=dataset.classes,
         preprocessing=architecture.preprocessing_for(input_shape),
         weights=weights,
@@ -107,6 +107,7 @@ def train(
                 ),
                 initial_epoch=epoch,
                 epochs=epoch + 1,
+                shuffle=False,  # batches() has done it
                 callbacks=[bar],
                 verbose=0,
             )

@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_inception import data
-from keras_inception.data import Augmentation, decode, from_arrays, input_errors, load_folder
+from keras_inception.data import Augmentation, decode, from_arrays, input_errors, load_folder, load_pictures
 from keras_inception.errors import InputError
 from keras_inception.preprocessing import Preprocessing, scaled
 
@@ -287,6 +287,16 @@ def test_a_train_folder_alone_is_split(tmp_path):
     assert dataset.classes == ("a", "b")
     assert len(dataset.train) + len(dataset.val) == 10
     assert set(dataset.val.labels) == {0, 1}
+
+
+def test_pictures_to_measure_on_take_the_labels_of_the_network(tmp_path):
+    split = load_pictures(folder(tmp_path, dog=[1, 2], ant=[3]), ("ant", "cat", "dog"))
+    assert split.labels.tolist() == [0, 2, 2]
+    assert split.classes == ("ant", "cat", "dog")
+    with pytest.raises(InputError, match="dog is none of the classes: ant, cat"):
+        load_pictures(tmp_path, ("ant", "cat"))
+    with pytest.raises(InputError, match="nowhere does not exist"):
+        load_pictures(tmp_path / "nowhere", ("ant", "cat"))
 
 
 def test_train_may_be_the_name_of_a_class(tmp_path):

@@ -15,7 +15,11 @@ from .densenet import (
     DenseNetBC250_24,
 )
 from .fractalnet import FractalNet20, FractalNet34, FractalNet40
-from .inception_v3 import InceptionV3
+from .inception_resnet import InceptionResNetV1, InceptionResNetV2, SEInceptionResNetV2
+from .inception_v1 import InceptionV1, InceptionV1BN
+from .inception_v2 import InceptionV2, SEInceptionV2
+from .inception_v3 import InceptionV2Rethinking, InceptionV3
+from .inception_v4 import InceptionV4
 from .lenet import LeNet5
 from .mobilenet_v1 import MobileNet, MobileNetV1
 from .mobilenet_v2 import MobileNetV2
@@ -59,6 +63,7 @@ from .wide_resnet import (
     WideResNet50_2,
     WideResNet101_2,
 )
+from .xception import Xception
 from .zfnet import ZFNet
 
 __all__ = [
@@ -86,7 +91,14 @@ __all__ = [
     "FractalNet20",
     "FractalNet34",
     "FractalNet40",
+    "InceptionResNetV1",
+    "InceptionResNetV2",
+    "InceptionV1",
+    "InceptionV1BN",
+    "InceptionV2",
+    "InceptionV2Rethinking",
     "InceptionV3",
+    "InceptionV4",
     "LeNet5",
     "MobileNet",
     "MobileNetV1",
@@ -109,6 +121,8 @@ __all__ = [
     "ResNet152",
     "ResNet152SD",
     "ResNet1202SD",
+    "SEInceptionResNetV2",
+    "SEInceptionV2",
     "SENet154",
     "SEResNeXt50_32x4d",
     "SEResNeXt101_32x4d",
@@ -124,5 +138,6 @@ __all__ = [
     "WideResNet40_4",
     "WideResNet50_2",
     "WideResNet101_2",
+    "Xception",
     "ZFNet",
 ]

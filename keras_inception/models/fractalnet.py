@@ -96,9 +96,8 @@ def fractal(
         ending = [i for i in range(columns) if row % 2**i == 0]
         ends = [unit(at[i], filters, dropout, name=f"{name}_column{columns - i}_row{row}") for i in ending]
         if len(ends) > 1:
-            ends = [FractalJoin(drop_path, name=name if row == rows else f"{name}_join{row}")([choice, *ends])] * len(
-                ends
-            )
+            join = FractalJoin(drop_path, name=name if row == rows else f"{name}_join{row}")
+            ends = [join([choice, *ends])] * len(ends)
         at[: len(ends)] = ends
     return at[0]
 

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from keras.layers import Dense, Flatten
+from keras.layers import Dense, GlobalAveragePooling2D
 
-from ..layers import TF, TORCH, Branches, Conv, Pool, Table, Tensor, Word, chain, excited
+from ..layers import TF, TORCH, Branches, Conv, Pool, Table, Tensor, chain, excited
 from ..registry import Paper, register
 
 PAPER = Paper(
@@ -72,6 +72,41 @@ LAYERS: Table = {
 }
 
 
+def factorised(proj: int) -> Branches:
+    """Figure 5: two 3x3 for the 5x5."""
+    return Branches([Conv(64)], [Conv(48), Conv(64, 3)], [Conv(64), Conv(96, 3), Conv(96, 3)], [AVG, Conv(proj)])
+
+
+# Table 1, as printed. Its "3 x Inception" and "5 x Inception" end in the module that reduces the grid (Figure 10).
+PAPER_LAYERS: Table = {
+    "conv2d_1a_3x3": Conv(32, 3, 2, "valid"),  # 149 x 149 x 32
+    "conv2d_2a_3x3": Conv(32, 3, 1, "valid"),  # 147 x 147 x 32
+    "conv2d_2b_3x3": Conv(64, 3),  # 147 x 147 x 64
+    "maxpool_3a_3x3": Pool("max", 3, 2, "valid"),  # 73 x 73 x 64
+    "conv2d_3b_3x3": Conv(80, 3, 1, "valid"),  # 71 x 71 x 80
+    "conv2d_4a_3x3": Conv(192, 3, 2, "valid"),  # 35 x 35 x 192
+    "conv2d_4b_3x3": Conv(288, 3),  # 35 x 35 x 288
+    "mixed_5b": factorised(proj=64),  # 35 x 35 x 288
+    "mixed_5c": factorised(proj=64),  # 35 x 35 x 288
+    **{name: LAYERS[name] for name in ("mixed_6a", "mixed_6b", "mixed_6c", "mixed_6d", "mixed_6e")},  # 17 x 17 x 768
+    **{name: LAYERS[name] for name in ("mixed_7a", "mixed_7b", "mixed_7c")},  # 8 x 8 x 1280, then 2048
+}
+
+
+def rethinking(x: Tensor, *, se_ratio: int | None = None) -> Tensor:
+    """The network that the paper tabulates and calls Inception-v2. Nobody released it: this is a reconstruction.
+
+    Table 1 gives every map's size, and they all hold. Where the paper is silent: the last of the "3 x Inception" and of
+    the "5 x Inception" is the one that reduces the grid, as Figure 10 (the reading that comes nearest to the cost the
+    paper states, 4/5 of v3's); the branches' widths, which it does not print, are the released v3's, and of Figure 5
+    v3's with a 3x3 of 64 channels in the second branch. Batch norm has a scale.
+
+    `se_ratio` adds a squeeze-and-excitation module of that reduction behind each Inception module; `dropout`, 0 to less
+    than 1, is the share dropped before the classifier; `aux_heads=True` adds one behind the last 17 x 17 map.
+    """
+    return chain(x, excited(PAPER_LAYERS, se_ratio))
+
+
 def body(x: Tensor, *, se_ratio: int | None = None) -> Tensor:
     """Inception v3 as released, 23,834,568 parameters with torchvision's batch norm.
 
@@ -79,16 +114,22 @@ def body(x: Tensor, *, se_ratio: int | None = None) -> Tensor:
     35 x 35 x 288 from three of them, and the last module's pool is an average. By default batch norm is TensorFlow's,
     which has no scale (23,817,352 trainable, as keras.applications); `numerics="torch"` follows torchvision.
 
-    `se_ratio` adds a squeeze-and-excitation module of that reduction behind each Inception module.
+    `se_ratio` adds a squeeze-and-excitation module of that reduction behind each Inception module; `dropout`, 0 to less
+    than 1, is the share dropped before the classifier; `aux_heads=True` adds the one behind the last 17 x 17 map.
     """
     return chain(x, excited(LAYERS, se_ratio))
 
 
 def auxiliary(x: Tensor, classes: int, *, name: str) -> Tensor:
-    """Figure 8, as released: on the last 17 x 17 map, batch-normalised."""
-    grid = tuple(1 + (side - 5) // 3 for side in x.shape[1:3])  # 5 x 5: the second convolution covers the whole map
-    words: list[Word] = [Pool("avg", 5, 3, "valid"), Conv(128), Conv(768, grid, 1, "valid")]
-    return Dense(classes, name=f"{name}_logits")(Flatten(name=f"{name}_flatten")(chain(x, words, name=name)))
+    """Figure 8, as released: on the last 17 x 17 map, batch-normalised.
+
+    The second convolution covers the 5 x 5 map that the pool leaves, or all of it if there is less; where there is more
+    its answers are averaged.
+    """
+    x = chain(x, [Pool("avg", 5, 3, "valid"), Conv(128)], name=name)
+    kernel = tuple(5 if side is None else min(5, side) for side in x.shape[1:3])
+    x = Conv(768, kernel, 1, "valid")(x, name=f"{name}_2")
+    return Dense(classes, name=f"{name}_logits")(GlobalAveragePooling2D(name=f"{name}_avg_pool")(x))
 
 
 InceptionV3 = register(
@@ -102,4 +143,16 @@ InceptionV3 = register(
     macs=5_713_216_096,
     aux_heads={"mixed_6e": auxiliary},
     numerics={"tf": replace(TF, gamma=False), "torch": replace(TORCH, epsilon=1e-3)},
+)
+InceptionV2Rethinking = register(
+    "InceptionV2Rethinking",
+    "inception_v2_rethinking",
+    rethinking,
+    paper=PAPER,
+    input_shape=(299, 299, 3),
+    smallest=75,
+    parameters=None,
+    macs=None,
+    aux_heads={"mixed_6e": auxiliary},
+    numerics={"tf": TF, "torch": replace(TORCH, epsilon=1e-3)},
 )

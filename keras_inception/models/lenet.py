@@ -19,9 +19,9 @@ Conv = partial(layers.Conv, kernel=5, padding="valid", activation="tanh", normed
 
 LAYERS: Table = {  # Figure 2
     "c1": Conv(6),  # 28 x 28 x 6
-    "s2": Pool("avg", 2, 2),  # 14 x 14 x 6
+    "s2": Pool("avg", 2, 2, "valid"),  # 14 x 14 x 6
     "c3": Conv(16),  # 10 x 10 x 16
-    "s4": Pool("avg", 2, 2),  # 5 x 5 x 16
+    "s4": Pool("avg", 2, 2, "valid"),  # 5 x 5 x 16
 }
 
 

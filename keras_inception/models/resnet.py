@@ -42,7 +42,7 @@ STOCHASTIC_DEPTH = Paper(
     url="https://arxiv.org/abs/1603.09382",
 )
 
-# Keras orders, saves and loads a model by recursion, a Python frame a layer: ResNet1202's longest path has 4,800 layers.
+# Keras orders, saves and loads a model by recursion, a Python frame a layer: ResNet1202 has 4,800 in a row.
 sys.setrecursionlimit(max(sys.getrecursionlimit(), 20_000))
 
 
@@ -144,10 +144,10 @@ def body(
     """The residual network of He et al.'s Table 1, and those of later papers that keep its layout.
 
     Departures from the paper: where the shape changes the shortcut is a projection at every depth (option B). In a
-    bottleneck the 3x3 strides by default, as in torchvision's weights and later papers; He et al.'s own, with
-    `numerics="caffe"`, and keras.applications', with `numerics="keras"`, stride in the first 1x1, which costs 6 % less in
-    ResNet-50 and discards three quarters of its input. No convolution has a bias: where a checkpoint has one, batch
-    norm's moving mean takes it in exactly.
+    bottleneck the 3x3 strides by default, as in torchvision's weights and in later papers: a 1x1 that strides, as He et
+    al.'s (`numerics="caffe"`) and keras.applications' (`numerics="keras"`), costs 6 % less in ResNet-50 and never sees
+    three quarters of its input. No convolution has a bias: where a checkpoint has one, batch norm's moving mean takes
+    it in exactly.
 
     `se_ratio` adds a squeeze-and-excitation module of that reduction to each residual path.
 
@@ -156,7 +156,8 @@ def body(
     "sample". Surviving paths are scaled up in training, where the paper scales all down at test time.
     """
     path: Block = basic if depth < 50 else partial(bottleneck, groups=groups, width=width)
-    table = STEM | stages(BLOCKS[depth], 64, 64 if depth < 50 else 256, path)  # -> 7 x 7 x 512 or 2048
+    filters = 64 if depth < 50 else 256
+    table = {**STEM, **stages(BLOCKS[depth], 64, filters, path)}  # -> 7 x 7 x 512 or 2048
     return stream(x, table, se_ratio, stochastic_depth, stochastic_depth_per)
 
 
@@ -171,8 +172,8 @@ def cifar(
 ) -> Tensor:
     """The residual network of He et al.'s section 4.2, for pictures of 32 x 32: 6n + 2 layers, 16 to 64 channels.
 
-    `shortcut` says what passes where the shape changes: "subsampling" (He et al.: every second pixel, with zeros for the
-    new channels), "averaging" (Huang et al.: the mean of 2 x 2 pixels, with zeros), or "projection" (a 1x1 convolution).
+    `shortcut` says what passes where the shape changes: "subsampling" (He et al.: every second pixel, and zeros as new
+    channels), "averaging" (Huang et al.: the mean of 2 x 2 pixels, and zeros), or "projection" (a 1x1 convolution).
 
     `se_ratio` adds a squeeze-and-excitation module of that reduction to each residual path.
 
@@ -182,7 +183,11 @@ def cifar(
     """
     if shortcut not in SHORTCUTS:
         raise InputError(f"shortcut must be {', '.join(map(repr, SHORTCUTS))}; got {shortcut!r}")
-    table = {"conv1": Conv(16, 3)} | stages((depth // 6,) * 3, 16, 16, basic, SHORTCUTS[shortcut])  # -> 8 x 8 x 64
+    blocks = (depth - 2) // 6
+    table: Table = {
+        "conv1": Conv(16, 3),  # 32 x 32 x 16
+        **stages((blocks,) * 3, 16, 16, basic, SHORTCUTS[shortcut]),  # 8 x 8 x 64
+    }
     return stream(x, table, se_ratio, stochastic_depth, stochastic_depth_per)
 
 

@@ -51,7 +51,7 @@ def senet154(
     `stochastic_depth` is the probability, 0 to less than 1, that training leaves out the last block's path; it grows
     linearly from the first. `stochastic_depth_per` says what one gate is drawn for: a "batch" or a "sample".
     """
-    table = SENET154_STEM | stages(BLOCKS[152], 128, 256, bottleneck, projection)  # -> 7 x 7 x 2048
+    table = {**SENET154_STEM, **stages(BLOCKS[152], 128, 256, bottleneck, projection)}  # -> 7 x 7 x 2048
     return stream(x, table, se_ratio, stochastic_depth, stochastic_depth_per)
 
 

@@ -32,8 +32,8 @@ def body(x: Tensor, *, convolutions: tuple[int, ...], normed: bool, se_ratio: in
     The BN variants, with batch norm behind each convolution, are not in the paper; they follow torchvision, which keeps
     the convolutions' biases. `dropout` is the rate behind each hidden dense layer in training, 0.5 in the paper.
 
-    `se_ratio` adds a squeeze-and-excitation module of that reduction behind each convolution; the paper of these modules
-    does not say where SE-VGG-16 has them.
+    `se_ratio` adds a squeeze-and-excitation module of that reduction behind each convolution; the paper of these
+    modules does not say where SE-VGG-16 has them.
     """
     return chain(x, excited(network(convolutions, normed), se_ratio, Conv))
 

@@ -42,10 +42,10 @@ def network(pool_first: bool) -> Table:
 def body(x: Tensor, *, pool_first: bool = False) -> Tensor:
     """ZFNet, the paper's Figure 3, 62,357,608 parameters.
 
-    Channels, kernels, strides and the dense layers are the paper's. It gives no padding and no constants for its
-    contrast normalisation: conv1 is padded by 1 and pools may hang over the edge, which makes its 110, 55, 26, 13 and 6;
-    the normalisation is AlexNet's, and stands before each pool, as in the released weights. `pool_first=True` normalises
-    behind the pool, as the paper does. `dropout` is the rate behind each hidden dense layer in training.
+    Channels, kernels, strides and the dense layers are the paper's. It gives no padding, and no constants for its
+    contrast normalisation: conv1 is padded by 1 and pools may hang over the edge, which makes its 110, 55, 26, 13 and
+    6; the normalisation is AlexNet's, and stands before each pool, as in the released weights. `pool_first=True`
+    normalises behind the pool, as the paper does. `dropout` is the rate behind each hidden dense layer in training.
     """
     return chain(x, network(pool_first))
 

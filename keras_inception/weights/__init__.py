@@ -7,6 +7,9 @@ from pathlib import Path
 import keras
 
 from ..errors import InputError
+from .tflite import from_tflite
+
+__all__ = ["from_tflite", "load"]
 
 
 def load(model: keras.Model, source: str | Path) -> None:

@@ -78,6 +78,7 @@ class Torch:
                 reference=row.reference,
                 kwargs=dict(row.reference_kwargs),
                 outputs=row.outputs,
+                registered=row.registered,
                 names=names,
                 exchange=exchange,
             )

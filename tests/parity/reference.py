@@ -1,6 +1,6 @@
 """The reference's side, run by the reference environment's Python: PyTorch networks under our weights.
 
-Reads one JSON request a line: {"reference", "kwargs", "outputs", "names", "exchange"}. `exchange` is an .npz file with
+Reads one JSON request a line: {"reference", "kwargs", "outputs", "registered", "names", "exchange"}. `exchange` is an .npz file with
 `picture` (1 x H x W x C) and our units' arrays as "0/kernel", "0/bias", "1/gamma", ... Answers one JSON line:
 {"version", "parameters"}, with the logits in place of the exchange file's arrays, or {"error"}.
 """
@@ -28,6 +28,9 @@ def build(reference: str, kwargs: dict) -> torch.nn.Module:
         return importlib.import_module("timm").create_model(name, pretrained=False, **kwargs)
     if library == "pretrainedmodels":
         return importlib.import_module("pretrainedmodels").__dict__[name](pretrained=None, **kwargs)
+    if library == "pytorchcv" and "." in name:  # a family's own constructor, for depths and widths that have no name
+        module, constructor = name.split(".")
+        return getattr(importlib.import_module(f"pytorchcv.models.{module}"), constructor)(**kwargs)
     if library == "pytorchcv":
         return importlib.import_module("pytorchcv.model_provider").get_model(name, pretrained=False, **kwargs)
     if library == "facenet_pytorch":
@@ -91,6 +94,8 @@ def answer(request: dict) -> dict:
     network.training = len(request["outputs"]) > 1
     x = torch.from_numpy(np.ascontiguousarray(picture.transpose(0, 3, 1, 2)))
     order = executed(network, x)
+    if request["registered"]:
+        order = {name: module for name, module in network.named_modules() if name in order}
     load(order, request["names"], units)
     with torch.no_grad():
         outputs = network(x)

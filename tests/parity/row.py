@@ -21,6 +21,8 @@ class Row:
     outputs: tuple[str, ...] = field(default=("predictions",), kw_only=True)
     # Layer name (regular expression) or class name -> the order in which to walk its inputs: {"Add": (1, 0)}.
     order: Mapping[str, tuple[int, ...]] = field(default_factory=dict, kw_only=True)
+    # The reference's modules count in the order in which its constructor lists them, not in that of execution.
+    registered: bool = field(default=False, kw_only=True)
     case: str = field(default="", kw_only=True)  # tells apart two rows of one model and one library
     gain: float = field(default=1.0, kw_only=True)  # of random kernels, where the logits grow or vanish without it
     seed: int = field(default=0, kw_only=True)

@@ -19,11 +19,12 @@ def torch_mobilenet(version: int, alpha: float, reference: str, **reference_kwar
 
 def shufflenet_v1(groups: int, scale: float, width: str, slow: bool = True) -> Row:
     reference, kwargs = f"pytorchcv:shufflenet_g{groups}_{width}", {"groups": groups, "scale": scale}
-    return Row("shufflenet_v1", reference, PICTURE, kwargs, case=f"g{groups}_{width}", slow=slow)
+    # Its last pool is 7 x 7 whatever the map is.
+    return Row("shufflenet_v1", reference, (224, 224, 3), kwargs, case=f"g{groups}_{width}", gain=0.9, slow=slow)
 
 
 def shufflenet_v2(scale: float, reference: str, slow: bool = True) -> Row:
-    return Row("shufflenet_v2", reference, PICTURE, {"scale": scale}, case=str(scale), slow=slow)
+    return Row("shufflenet_v2", reference, PICTURE, {"scale": scale}, case=str(scale), gain=0.9, slow=slow)
 
 
 ROWS = [

@@ -1,0 +1,83 @@
+"""The formats of an export, and the bar that each one's file must reach."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from keras_inception.data import Split
+from keras_inception.errors import InputError
+from keras_inception.run import Run
+
+from .agreement import Agreement
+from .saved_model import to_saved_model
+from .tflite import to_tflite
+
+FORMATS = {  # name -> the file in a run's exports/, and how TFLite quantises it
+    "saved_model": ("saved_model", None),
+    "tflite": ("float32.tflite", "none"),
+    "tflite-float16": ("float16.tflite", "float16"),
+    "tflite-dynamic": ("dynamic.tflite", "dynamic"),
+    "tflite-int8": ("int8.tflite", "int8"),
+}
+MAX_DROP = 0.005  # of top-1, from the Keras model to any file
+MAX_DIFFERENCE = 1e-3  # of a probability, in a file that is not quantised
+
+
+def export_run(
+    run: Run,
+    formats: Sequence[str],
+    folder: Path | None = None,
+    *,
+    calibration: Split | None = None,
+    overwrite: bool = False,
+) -> list[Path]:
+    """Export a run in several formats into `folder`, its own `exports/` by default.
+
+    `calibration` is pictures to quantise by; by default those that the run was trained on.
+
+    Raises:
+        InputError: an unknown format, or a file that exists and `overwrite` is not set; nothing is written.
+    """
+    if unknown := [name for name in formats if name not in FORMATS]:
+        raise InputError(f"unknown format {unknown[0]!r}; there are {', '.join(FORMATS)}")
+    folder = folder or run.path / "exports"
+    paths = {name: folder / FORMATS[name][0] for name in formats}
+    if not overwrite and (existing := [path for path in paths.values() if path.exists()]):
+        raise InputError(f"{existing[0]} exists; give --overwrite to replace it, or another --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, path in paths.items():
+        quantization = FORMATS[name][1]
+        if quantization is None:
+            to_saved_model(run, path, overwrite=overwrite)
+        else:
+            options: dict[str, Any] = {"calibration": calibration} if quantization == "int8" else {}
+            to_tflite(run, path, quantization=quantization, overwrite=overwrite, **options)
+    return list(paths.values())
+
+
+def exported(run: Run) -> list[Path]:
+    """The files that `export_run` left in a run directory.
+
+    Raises:
+        InputError: there are none.
+    """
+    paths = [run.path / "exports" / file for file, _ in FORMATS.values()]
+    if not (found := [path for path in paths if path.exists()]):
+        raise InputError(f"{run.path} has no exports; `keras-inception export {run.path}` makes them")
+    return found
+
+
+def misses(agreement: Agreement) -> list[str]:
+    """What is wrong with a file, a line each: too much accuracy lost, or a difference that no rounding explains."""
+    a, lines = agreement, []
+    if a.top1 is not None and a.keras_top1 is not None:
+        lost = round((a.keras_top1 - a.top1) * a.n)
+        if lost > max(1, MAX_DROP * a.n):  # below 200 pictures a single one is no evidence
+            lines.append(f"{a.format} gets {lost} of {a.n} pictures less right (at most {100 * MAX_DROP} %)")
+    if a.format in ("saved_model", "tflite float32") and a.max_difference > MAX_DIFFERENCE:
+        lines.append(
+            f"{a.format} differs by {a.max_difference:.1e} from the Keras model (at most {MAX_DIFFERENCE:.0e})"
+        )
+    return lines

@@ -1,0 +1,41 @@
+"""A network's table, as its paper prints it, from the data that builds the network."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from .cost import blueprint, endpoint_costs, total
+from .registry import Architecture
+
+
+def info_table(architecture: Architecture) -> Table:
+    """One row an endpoint, at the network's default arguments, and their sum."""
+    costs = endpoint_costs(blueprint(architecture.build))
+    everything = total(costs)
+    paper = architecture.paper
+    table = Table(
+        title=f'{architecture.builder}: {paper.authors}, {paper.year}, "{paper.title}"',
+        caption=f"{paper.url}\nMACs are the multiply-adds of convolutions and dense layers, for one picture.",
+        show_footer=True,
+        show_edge=False,
+    )
+    table.add_column("name", footer="total", no_wrap=True)
+    table.add_column("kind", footer=f"{everything.trainable:,} trainable parameters")
+    table.add_column("output", justify="right", no_wrap=True)
+    table.add_column("parameters", f"{everything.parameters:,}", justify="right", no_wrap=True)
+    table.add_column("MACs", f"{everything.macs:,}", justify="right", no_wrap=True)
+    table.add_column("receptive field", justify="right")
+    for cost in costs:
+        table.add_row(
+            cost.name,
+            cost.kind,
+            _by(cost.output_shape),
+            f"{cost.parameters:,}" if cost.parameters else "",
+            f"{cost.macs:,}" if cost.macs else "",
+            _by(cost.receptive_field),
+        )
+    return table
+
+
+def _by(sizes: tuple[int, ...]) -> str:
+    return " × ".join(map(str, sizes))

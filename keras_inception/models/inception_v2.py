@@ -1,0 +1,124 @@
+"""Inception v2, also called BN-Inception: v1 with batch norm and two 3x3 for each 5x5. Ioffe, Szegedy, 2015."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from keras.layers import MaxPooling2D
+
+from .. import layers
+from ..layers import TF, Branches, Pool, Table, Tensor, chain, excited
+from ..registry import Paper, register
+from .inception_v1 import CAFFE, auxiliary
+from .senet import PAPER as SE_PAPER
+
+PAPER = Paper(
+    title="Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift",
+    authors="Ioffe, Szegedy",
+    year=2015,
+    url="https://arxiv.org/abs/1502.03167",
+)
+
+
+@dataclass(frozen=True)
+class Halve:
+    """A 3x3 max pool of stride 2 whose map is as large as a strided convolution's, so that they can be concatenated.
+
+    That is TensorFlow's SAME under all numerics: on an even map Caffe's window over the edge, on an odd one zeros all
+    around, where Caffe's pool would be a pixel smaller than its convolution.
+    """
+
+    def __call__(self, x: Tensor, *, name: str) -> Tensor:
+        """N x H x W x C -> N x H/2 x W/2 x C, rounded up."""
+        return MaxPooling2D(3, 2, "same", name=name)(x)
+
+
+def table(bias: bool) -> Table:
+    """Figure 5, with or without a bias in the convolutions before batch norm."""
+    conv = partial(layers.Conv, bias=bias)
+
+    def module(
+        n1x1: int, r3x3: int, n3x3: int, rd3x3: int, nd3x3: int, kind: Literal["avg", "max"], proj: int
+    ) -> Branches:
+        """The arguments are the columns of Figure 5, in its order."""
+        return Branches(
+            [conv(n1x1)],
+            [conv(r3x3), conv(n3x3, 3)],
+            [conv(rd3x3), conv(nd3x3, 3), conv(nd3x3, 3)],
+            [Pool(kind), conv(proj)],
+        )
+
+    def reduction(r3x3: int, n3x3: int, rd3x3: int, nd3x3: int) -> Branches:
+        """Figure 5's modules of stride 2: no 1x1 branch, and a pool that passes the input on."""
+        return Branches(
+            [conv(r3x3), conv(n3x3, 3, 2)],
+            [conv(rd3x3), conv(nd3x3, 3), conv(nd3x3, 3, 2)],
+            [Halve()],
+        )
+
+    # fmt: off
+    return {
+        #                      1x1 3x3r  3x3  d3r   d3  pool  proj    output
+        "conv2d_1a_7x7":  conv( 64, 7, 2),                          # 112 x 112 x  64
+        "maxpool_2a_3x3": Pool("max", 3, 2, "ceil"),                #  56 x  56 x  64
+        "conv2d_2b_1x1":  conv( 64),                                #  56 x  56 x  64
+        "conv2d_2c_3x3":  conv(192, 3),                             #  56 x  56 x 192
+        "maxpool_3a_3x3": Pool("max", 3, 2, "ceil"),                #  28 x  28 x 192
+        "mixed_3b":    module(  64,  64,  64,  64,  96, "avg",  32),  # 28 x 28 x 256
+        "mixed_3c":    module(  64,  64,  96,  64,  96, "avg",  64),  # 28 x 28 x 320
+        "mixed_4a": reduction(     128, 160,  64,  96),             #  14 x  14 x 576
+        "mixed_4b":    module( 224,  64,  96,  96, 128, "avg", 128),  # 14 x 14 x 576
+        "mixed_4c":    module( 192,  96, 128,  96, 128, "avg", 128),  # 14 x 14 x 576
+        "mixed_4d":    module( 160, 128, 160, 128, 160, "avg", 128),  # 14 x 14 x 608
+        "mixed_4e":    module(  96, 128, 192, 160, 192, "avg", 128),  # 14 x 14 x 608
+        "mixed_5a": reduction(     128, 192, 192, 256),             #   7 x   7 x 1056
+        "mixed_5b":    module( 352, 192, 320, 160, 224, "avg", 128),  #  7 x  7 x 1024
+        "mixed_5c":    module( 352, 192, 320, 192, 224, "max", 128),  #  7 x  7 x 1024
+    }
+    # fmt: on
+
+
+def body(x: Tensor, *, bias: bool, se_ratio: int | None = None) -> Tensor:
+    """BN-Inception, 11,295,240 parameters; with squeeze-and-excitation, and without biases, 11,931,622.
+
+    Figure 5 contradicts itself in (4c) and (4d): its branches add up to 608 channels, its output column says 576. This
+    is the 608-channel network, as every release but TF-slim's. A bias stands before each batch norm, as in the released
+    weights, but for SEInceptionV2, whose authors left it out. The first convolution is a plain 7x7, as released, where
+    the paper's is separable. Endpoints are named as TF-slim's: the paper's (3a) is `mixed_3b`, its (3c) `mixed_4a`.
+
+    The paper keeps v1's auxiliary classifiers without saying how they change. Here `aux_heads=True` puts two behind
+    (4a) and (4d), as in v1, their convolutions batch-normalised and without dropout, as the paper's network is.
+
+    `se_ratio` is the reduction of a squeeze-and-excitation module behind each Inception module, None for none;
+    `dropout`, 0 to less than 1, is the share dropped before the classifier.
+    """
+    return chain(x, excited(table(bias), se_ratio))
+
+
+bn_inception = partial(
+    register,
+    input_shape=(224, 224, 3),
+    smallest=32,
+    aux_heads={"mixed_4b": partial(auxiliary, dropout=0.0), "mixed_4e": partial(auxiliary, dropout=0.0)},
+    numerics={"torch": CAFFE, "tf": TF},
+)
+InceptionV2 = bn_inception(
+    "InceptionV2",
+    "inception_v2",
+    body,
+    alias="BNInception",
+    paper=PAPER,
+    parameters=11_295_240,
+    macs=2_032_600_064,
+    bias=True,
+)
+SEInceptionV2 = bn_inception(
+    "SEInceptionV2",
+    "se_inception_v2",
+    body,
+    paper=SE_PAPER,
+    parameters=11_931_622,
+    macs=2_033_239_424,
+    defaults={"se_ratio": 16},
+    bias=False,
+)

@@ -1,0 +1,178 @@
+"""Real trained weights out of a `.tflite` file, into the float network that it was converted from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from ai_edge_litert.schema_py_generated import BuiltinOperator, Model, SubGraph, TensorType
+from keras.layers import BatchNormalization, Conv2D, Dense, DepthwiseConv2D
+
+from ..errors import InputError
+
+WEIGHTED: dict[
+    int, Callable[[np.ndarray], np.ndarray]
+] = {  # operator -> how its kernel is turned into Keras' (height, width, in, out)
+    BuiltinOperator.CONV_2D: lambda kernel: kernel.transpose(1, 2, 3, 0),
+    BuiltinOperator.DEPTHWISE_CONV_2D: lambda kernel: kernel.transpose(1, 2, 3, 0),
+    BuiltinOperator.FULLY_CONNECTED: lambda kernel: kernel.T[None, None],
+}
+TYPES = {
+    TensorType.FLOAT32: np.float32,
+    TensorType.FLOAT16: np.float16,
+    TensorType.INT8: np.int8,
+    TensorType.UINT8: np.uint8,
+    TensorType.INT16: np.int16,
+    TensorType.INT32: np.int32,
+    TensorType.INT64: np.int64,
+}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution or dense layer of a file: a kernel of (height, width, in, out), and a bias."""
+
+    name: str
+    kernel: np.ndarray
+    bias: np.ndarray
+
+
+def from_tflite(model: keras.Model, path: str | Path) -> None:
+    """Fill `model` with the weights of a `.tflite` file of the same network, float or quantised.
+
+    Every CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED of the file, in its order, goes into the model's convolutions and
+    dense layers in theirs, dequantised by its tensor's or its channels' scales. A converter has folded batch norm into
+    what is before it, so a batch norm gets gamma 1, beta = the bias, mean 0, variance 1 - epsilon. A file whose last layer
+    has one class more than the model's has a background class 0, as TensorFlow's own networks do: it is left out.
+
+    The model must be one path of weighted layers, each behind the one before, as MobileNet is: only there is the order
+    certain. It must have no batch norm but behind them.
+
+    Raises:
+        InputError: there is no such file, it is damaged, or it holds another network; the model is as it was.
+    """
+    theirs, ours = read(path), _path_of(model)
+    norms = {id(layer.input): layer for layer in model.layers if isinstance(layer, BatchNormalization)}
+    filled = {layer: norms.get(id(layer.output)) for layer in ours}
+    if left := [x.name for x in model.layers if x.weights and x not in filled and x not in filled.values()]:
+        raise InputError(f"from_tflite fills convolutions, dense layers and the batch norm behind them, not {left[0]}")
+    if theirs and ours and theirs[-1].kernel.shape[-1] == ours[-1].kernel.shape[-1] + 1:
+        last = theirs.pop()
+        theirs.append(Layer(last.name, last.kernel[..., 1:], last.bias[1:]))
+    fitting = [_fits(our, their) for our, their in zip(ours, theirs, strict=False)]
+    if not all(fitting) or len(ours) != len(theirs):
+        raise InputError(_two_sides(model, ours, path, theirs, [*fitting, False].index(False)))
+    for layer, their in zip(ours, theirs, strict=True):
+        layer.kernel.assign(their.kernel.reshape(layer.kernel.shape))
+        norm, bias = filled[layer], their.bias
+        if layer.use_bias:
+            layer.bias.assign(bias)
+            bias = np.zeros_like(bias)
+        if norm is not None:
+            _make_bias(norm, bias)
+
+
+def read(path: str | Path) -> list[Layer]:
+    """A `.tflite` file's convolutions and dense layers, in float and in its order.
+
+    Raises:
+        InputError: there is no such file, or it is damaged.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no .tflite file at {path}")
+    content = path.read_bytes()
+    if content[4:8] != b"TFL3":
+        raise InputError(f"{path} is not a .tflite file: it does not have the identifier TFL3")
+    try:
+        return list(_layers(Model.GetRootAs(content, 0)))
+    except Exception as error:  # offsets that lead anywhere fail in any way
+        raise InputError(f"{path} is damaged, or has weights that are not plain constants: {error}") from error
+
+
+def _layers(model: Model) -> Iterator[Layer]:
+    graph = model.Subgraphs(0)
+    source: dict[int, int] = {}  # in a float16 file a DEQUANTIZE stands between a constant and its use
+    for i in range(graph.OperatorsLength()):
+        operator = graph.Operators(i)
+        code = model.OperatorCodes(operator.OpcodeIndex())
+        kind = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())  # old files have only the second
+        inputs = [source.get(int(index), int(index)) for index in operator.InputsAsNumpy()]
+        if kind == BuiltinOperator.DEQUANTIZE:
+            source[operator.Outputs(0)] = inputs[0]
+        elif kind in WEIGHTED:
+            _, weights, *bias = inputs
+            kernel = WEIGHTED[kind](_constant(model, graph, weights))
+            output = graph.Tensors(operator.Outputs(0))
+            has_bias = bias and bias[0] >= 0
+            channels = output.ShapeAsNumpy()[-1]
+            yield Layer(
+                output.Name().decode(),
+                kernel,
+                _constant(model, graph, bias[0]) if has_bias else np.zeros(channels, np.float32),
+            )
+
+
+def _constant(model: Model, graph: SubGraph, index: int) -> np.ndarray:
+    """A constant tensor, dequantised to float32."""
+    tensor = graph.Tensors(index)
+    content = model.Buffers(tensor.Buffer()).DataAsNumpy()
+    array = np.frombuffer(content, TYPES[tensor.Type()]).reshape(tensor.ShapeAsNumpy())
+    quantization = tensor.Quantization()
+    if quantization is None or not quantization.ScaleLength():
+        return array.astype(np.float32)
+    along = [1] * array.ndim
+    along[quantization.QuantizedDimension()] = -1 if quantization.ScaleLength() > 1 else 1
+    scale = quantization.ScaleAsNumpy().reshape(along)
+    zero = quantization.ZeroPointAsNumpy().reshape(along) if quantization.ZeroPointLength() else 0
+    return ((array.astype(np.int64) - zero) * scale).astype(np.float32)
+
+
+def _path_of(model: keras.Model) -> list[keras.layers.Layer]:
+    """The layers with kernels, from the input on."""
+    path: list[keras.layers.Layer] = []
+    behind: dict[int, int] = {}  # a tensor -> of how many layers of the path it is the result
+    for layer in model.layers:  # every layer stands behind its inputs
+        inputs = layer.input if isinstance(layer.input, list) else [layer.input]
+        before = max((behind.get(id(x), 0) for x in inputs), default=0)
+        if isinstance(layer, Conv2D | DepthwiseConv2D | Dense):
+            if before != len(path):
+                raise InputError(f"{model.name} is not one path: {layer.name} does not stand behind {path[-1].name}")
+            path.append(layer)
+            before += 1
+        behind[id(layer.output)] = before
+    return path
+
+
+def _fits(layer: keras.layers.Layer, their: Layer) -> bool:
+    return _shape(layer) == their.kernel.shape and (layer.output.shape[-1],) == their.bias.shape
+
+
+def _shape(layer: keras.layers.Layer) -> tuple[int, ...]:
+    """A kernel's (height, width, in, out); a dense layer's is 1 x 1."""
+    shape = tuple(layer.kernel.shape)
+    return shape if len(shape) == 4 else (1, 1, *shape)
+
+
+def _make_bias(norm: BatchNormalization, bias: np.ndarray) -> None:
+    """Let batch norm add `bias`, and do nothing else."""
+    if norm.scale:
+        norm.gamma.assign(np.ones_like(bias))
+    norm.beta.assign(bias)
+    norm.moving_mean.assign(np.zeros_like(bias))
+    norm.moving_variance.assign(np.full_like(bias, 1 - norm.epsilon))
+
+
+def _two_sides(
+    model: keras.Model, ours: list[keras.layers.Layer], path: str | Path, theirs: list[Layer], at: int
+) -> str:
+    """One line that says what stands against what where the two first differ."""
+    our = f"{ours[at].name} {_shape(ours[at])}" if at < len(ours) else "nothing"
+    their = f"{theirs[at].name} {theirs[at].kernel.shape}" if at < len(theirs) else "nothing"
+    return (
+        f"{path} holds another network: its layer {at + 1} of {len(theirs)} is {their}, "
+        f"{model.name}'s of {len(ours)} is {our}"
+    )

@@ -1,0 +1,200 @@
+"""The command line, as a user meets it: real files in, one line when something is wrong."""
+
+import io
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_inception import cli
+
+CLASSES = ("across", "down", "dots")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Three classes of small pictures in every format, with a truncated JPEG among them."""
+    root, rng = tmp_path_factory.mktemp("data") / "photos", np.random.default_rng(1)
+    for name in CLASSES:
+        (root / name).mkdir(parents=True)
+        for i in range(16):
+            pixels = rng.integers(0, 60, (40, 50, 3))
+            rows, columns = {"across": (5, 1), "down": (1, 5), "dots": (5, 5)}[name]
+            pixels[::rows, ::columns] += 180
+            picture = Image.fromarray(pixels.astype(np.uint8))
+            ending = ("jpg", "png", "bmp", "gif", "webp")[i % 5]
+            picture = picture.convert("CMYK") if i == 10 else picture.convert("L") if i == 11 else picture
+            picture.save(root / name / f"{i}.{ending}")
+    whole = io.BytesIO()
+    picture.convert("RGB").save(whole, "JPEG")
+    (root / "across" / "broken.jpg").write_bytes(whole.getvalue()[:-200])
+    return root
+
+
+ARGUMENTS = ("--model", "lenet5", "--epochs", "4", "--batch-size", "8", "--learning-rate", "0.003", "--no-flip")
+
+
+@pytest.fixture
+def call(monkeypatch, capfd):
+    """Run a command in this process: (exit code, stdout, stderr)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["keras-inception", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        captured = capfd.readouterr()
+        return stop.value.code or 0, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def run(photos, tmp_path_factory):
+    """A trained run, made by the command in a process of its own."""
+    path = tmp_path_factory.mktemp("runs") / "x"
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_inception", "train", photos, *ARGUMENTS, "--out", path, "--json"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "left out" in done.stderr
+    assert "broken.jpg" in done.stderr
+    assert json.loads(done.stdout)["top1"] > 0.5
+    return path
+
+
+def test_evaluate(call, run, photos):
+    code, out, _ = call("evaluate", run, "--json")
+    held_out = json.loads(out)
+    assert code == 0
+    assert set(held_out) == {"top1", "top5", "loss", "n"}
+    code, out, _ = call("evaluate", run, photos, "--json")
+    assert json.loads(out)["n"] == 48 > held_out["n"]
+
+
+def test_predict(call, run, photos):
+    pictures = [photos / "across" / "0.jpg", photos / "down" / "3.gif"]
+    code, out, _ = call("predict", run, *pictures, "--json")
+    assert code == 0
+    rows = json.loads(out)
+    assert [row["picture"] for row in rows] == list(map(str, pictures))
+    assert sum(rows[0]["labels"].values()) == pytest.approx(1, abs=1e-5)
+    code, out, _ = call("predict", run, *pictures)
+    assert "0.jpg   " in out
+    assert "%" in out
+
+
+def test_export_and_verify(call, run):
+    code, out, _ = call("export", run, "--to", "tflite", "--to", "tflite-int8", "--json")
+    assert code == 0
+    exported = json.loads(out)
+    assert [row["format"] for row in exported] == ["tflite float32", "tflite int8"]
+    assert exported[1]["bytes"] < exported[0]["bytes"] / 2
+    code, out, err = call("export", run, "--to", "tflite")
+    assert code == 1
+    assert "float32.tflite exists; give --overwrite" in err
+    code, out, _ = call("verify", run)
+    assert code == 0
+    assert "tflite int8" in out
+
+
+def test_verify_fails_below_the_bar(call, run, tmp_path, monkeypatch):
+    from keras_inception.export import formats
+
+    monkeypatch.setattr(formats, "MAX_DIFFERENCE", 0.0)
+    code, _, err = call("verify", run)
+    assert code == 1
+    assert "tflite float32 differs by" in err
+
+
+def test_models_and_info(call):
+    code, out, _ = call("models", "inception*", "--json")
+    assert "inception_v3" in [row["name"] for row in json.loads(out)]
+    code, out, _ = call("info", "lenet5")
+    assert code == 0
+    assert "c3" in out
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (("train", "nowhere", "--out", "x"), "nowhere does not exist"),
+        (("train", "{empty}", "--out", "x"), "holds no pictures"),
+        (("train", "{photos}", "--out", "x", "--model", "inceptoin_v3"), "did you mean inception_v3"),
+        (("train", "{photos}", "--out", "x", "--size", "32"), "InceptionV3 takes pictures of at least 75 x 75"),
+        (("train", "{photos}", "--out", "{photos}"), "exists and is not a run directory"),
+        (("train", "{photos}", "--out", "/proc/x"), "/proc/x"),
+        (("evaluate", "nowhere"), "nowhere is not a run directory"),
+        (("evaluate", "{run}", "{empty}"), "holds no pictures"),
+        (("predict", "{run}", "nothing.jpg"), "nothing.jpg cannot be read: no such file"),
+        (("predict", "{run}", "{run}/run.json"), "run.json cannot be read: not a JPEG"),
+        (("export", "{run}", "--to", "coreml"), "unknown format 'coreml'; there are saved_model, tflite"),
+        (("verify", "{run}", "{run}/labels.txt"), "labels.txt"),
+        (("info", "resnet"), "unknown model 'resnet'"),
+    ],
+)
+def test_an_expected_failure_is_one_line(call, photos, run, tmp_path, monkeypatch, command, message):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    places = {"photos": photos, "run": run, "empty": tmp_path / "empty"}
+    before = sorted(path.name for path in run.rglob("*"))
+    code, out, err = call(*(word.format(**places) for word in command))
+    assert code == 1
+    assert message in err
+    assert out == ""
+    assert err.count("\n") - err.count("left out") == 1
+    assert not (tmp_path / "x").exists()
+    assert before == sorted(path.name for path in run.rglob("*"))
+
+
+def _start(*arguments, **kwargs):
+    return subprocess.Popen(
+        [sys.executable, "-m", "keras_inception", *map(str, arguments)], stderr=subprocess.PIPE, text=True, **kwargs
+    )
+
+
+def test_ctrl_c_can_be_resumed(call, photos, tmp_path):
+    command = ("train", photos, *ARGUMENTS, "--epochs", "40", "--out", tmp_path / "x")
+    process = _start(*command)
+    state = tmp_path / "x" / "checkpoints" / "state.json"
+    while not state.exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command resumes" in err
+    assert "Traceback" not in err
+    epochs = len(json.loads(state.read_text())["history"])
+    code, _, err = call("evaluate", tmp_path / "x")
+    assert code == 1
+    assert "interrupted before it finished" in err
+    code, _, err = call(*command)
+    assert code == 0
+    assert f"behind epoch {epochs}" in err
+    assert (tmp_path / "x" / "history.csv").read_text().count("\n") == 41
+
+
+def test_a_full_disk_is_one_line(photos, run, tmp_path):
+    """A limit on the size of a file stands in for the end of the disk: the same failing write."""
+
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    process = _start("export", run, "--to", "tflite", "--out", tmp_path / "files", preexec_fn=limit)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "Traceback" not in err
+    assert err.count("\n") == 1
+    assert os.listdir(tmp_path / "files") == []
