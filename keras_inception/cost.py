@@ -228,12 +228,14 @@ def _ratio(numerator: Any, denominator: int) -> Any:
 
 
 def _kind(drawn: Sequence[Box]) -> str:
-    """An endpoint in a few words: "3x3 conv, 96", "4 branches", "residual: 1x1 conv, 64 → 3x3 conv, 64"."""
+    """An endpoint in a few words: "3x3 conv, 96", "4 branches", "residual: 1x1, 3x3, 1x1"."""
+    if len(drawn) == 1:
+        return drawn[0].label
     merges = {layers.Multiply: "squeeze-excite", layers.Add: "residual"}
     words = [text for kind, text in merges.items() if any(isinstance(box.layer, kind) for box in drawn)]
     concats = [len(box.sources) for box in drawn if isinstance(box.layer, layers.Concatenate)]
     if concats:
         return ", ".join([f"{concats[-1]} branches", *words])
-    plain = [box.label for box in drawn if not isinstance(box.layer, tuple(merges))]
-    chain = " → ".join(plain) if len(plain) <= 3 else f"{len(plain)} layers"
+    plain = [box.text.split(",")[0].removesuffix(" conv") for box in drawn if not isinstance(box.layer, tuple(merges))]
+    chain = ", ".join(plain) if len(plain) <= 4 else f"{len(plain)} layers"
     return ": ".join(filter(None, [", ".join(words), chain]))

@@ -1,12 +1,11 @@
-"""A network drawn as its paper draws it: the whole as a column, and each kind of module once, filters bottom to top.
+"""A network drawn as its paper draws it: the whole as a column, and each kind of module once, input at the bottom.
 
 matplotlib draws, because it is a dependency already and installs everywhere; Graphviz would need its `dot` program,
-which no package index has. `layout` finds the places.
+which pip does not install. Here is what to draw; `layout` finds the places, `page` puts it on paper.
 """
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,22 +15,16 @@ from typing import Any
 import keras
 from keras import layers
 from matplotlib import rc_context
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
-from matplotlib.path import Path as Outline
 
 from .errors import InputError
 from .graph import CONVOLUTIONS, NORMS, POOLS, Box, boxes
-from .layout import HEIGHT, Drawing, Item, place
+from .layout import LETTER, Drawing, Item, place
+from .page import Block, page
 from .run import publish
 
 FORMATS = (".svg", ".pdf", ".png")
-LETTER = 0.078  # inches, the width of an average letter at 9 points
-MARGIN = 0.4  # inches around and between drawings
-PAGE = 15.0  # inches; modules that would go beyond start a new row
-LINE = 0.15  # inches from one small line to the next
-INK, GREY, MODULE = "#222222", "#666666", "#eeeeee"
+MODULE = "#eeeeee"
 COLOURS = (  # GoogLeNet's figure 3
     ((*CONVOLUTIONS, layers.Dense), "#cfe2f9"),
     (POOLS, "#f8cfcb"),
@@ -77,7 +70,7 @@ def draw(model: keras.Model, path: str | Path) -> Path:
         raise InputError(f"there is no folder {path.parent} to write {path.name} into")
     # Text stays text, and the same network makes the same file.
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "keras_inception"}):
-        figure = _page(model)
+        figure = _figure(model)
         options: dict[str, Any] = {"metadata": {"Date": None}} if path.suffix.lower() == ".svg" else {}
         publish(path, lambda part: figure.savefig(part, dpi=120, **options))
     return path
@@ -183,13 +176,13 @@ def _panel(module: Module) -> Drawing:
     names = [sorted(set(column)) for column in zip(*module.inputs, strict=True)]
     outside = len(names)
     items = []
-    for n, several in enumerate(names, 1):
-        label = "previous layer" if outside == 1 else several[0] if len(several) == 1 else f"input {n}"
+    for n, sources_of in enumerate(names, 1):
+        label = "previous layer" if outside == 1 else sources_of[0] if len(sources_of) == 1 else f"input {n}"
         items.append(Item(label, (), len(label) * LETTER + 0.2))
     position = {-1 - i: i for i in range(outside)} | {i: outside + n for n, (i, _) in enumerate(kept)}
     for i, sources in kept:
         box = module.uses[0][i]
-        numbers = sorted({use[i].number for use in module.uses if use[i].number is not None})
+        numbers = sorted({number for use in module.uses if (number := use[i].number) is not None})
         label = box.template.format("/".join(map(str, numbers)) if len(numbers) <= 3 else f"{numbers[0]}–{numbers[-1]}")
         wide = isinstance(box.layer, layers.Concatenate)
         width = len(label) * LETTER + 0.2
@@ -222,80 +215,12 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names) if len(names) <= 2 else f"{names[0]} … {names[-1]}"
 
 
-# ---------------------------------------------------------------------------------------------------------------- page
-
-
-def _page(model: keras.Model) -> Figure:
-    """The column at the left, the modules beside it from the top."""
+def _figure(model: keras.Model) -> Figure:
     stages, modules = _parts(boxes(model))
-    blocks = [Block(model.name, "", _column(stages))]
+    blocks = []
     for module in modules:
         uses = [stage for stage in stages if stage.module is module]
-        names = ", ".join(_some(stage.endpoints) for stage in uses)
+        names = ", ".join(dict.fromkeys(_some(stage.endpoints) for stage in uses))
         sizes = ", ".join(dict.fromkeys(_size(stage.last.shape[:-1]) for stage in uses))
         blocks.append(Block(f"{module.title}   {sizes}", names, _panel(module)))
-
-    column, left, top, tallest = blocks[0], MARGIN, MARGIN, 0.0
-    corners = [(left, top)]
-    left = start = left + column.width + 2 * MARGIN
-    for block in blocks[1:]:
-        if left > start and left + block.width > start + PAGE:
-            left, top, tallest = start, top + tallest + MARGIN, 0.0
-        corners.append((left, top))
-        left += block.width + MARGIN
-        tallest = max(tallest, block.height)
-    width = max(x + block.width for (x, _), block in zip(corners, blocks, strict=True)) + MARGIN
-    height = max(y + block.height for (_, y), block in zip(corners, blocks, strict=True)) + MARGIN
-
-    figure = Figure(figsize=(width, height))
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, height))
-    axes.set_axis_off()
-    for (x, y), block in zip(corners, blocks, strict=True):
-        _ink(axes, block, x, height - y)
-    return figure
-
-
-@dataclass(frozen=True)
-class Block:
-    """A drawing with what is written over it."""
-
-    title: str
-    names: str  # the endpoints
-    drawing: Drawing
-
-    @property
-    def width(self) -> float:
-        """In inches."""
-        left, _, right, _ = self.drawing.bounds
-        return max(right - left, len(self.title) * LETTER * 1.4, min(len(self.names), 44) * LETTER)
-
-    @property
-    def lines(self) -> list[str]:
-        """The endpoints, broken to the width."""
-        return textwrap.wrap(self.names, max(1, int(self.width / LETTER)))
-
-    @property
-    def height(self) -> float:
-        """In inches."""
-        _, bottom, _, top = self.drawing.bounds
-        return 0.3 + LINE * len(self.lines) + top - bottom
-
-
-def _ink(axes: Axes, block: Block, left: float, top: float) -> None:
-    """Put a block on the page, its top left corner there."""
-    axes.text(left, top, block.title, fontsize=12, fontweight="bold", va="top", color=INK)
-    for i, line in enumerate(block.lines):
-        axes.text(left, top - 0.26 - LINE * i, line, fontsize=8, va="top", color=GREY)
-    x0, y0, x1, _ = block.drawing.bounds
-    x, y = left + (block.width - (x1 - x0)) / 2 - x0, top - block.height - y0
-    for line in block.drawing.lines:
-        outline = Outline([(x + a, y + b) for a, b in line])
-        axes.add_patch(FancyArrowPatch(path=outline, arrowstyle="-|>", mutation_scale=7, lw=0.8, color=INK))
-    for spot in block.drawing.spots:
-        corner = (x + spot.left, y + spot.y - HEIGHT / 2)
-        style = "round,pad=0,rounding_size=0.06"
-        axes.add_patch(FancyBboxPatch(corner, spot.width, HEIGHT, boxstyle=style, lw=0.8, ec=INK, fc=spot.item.colour))
-        centre = {"ha": "center", "va": "center"}
-        raised = 0.06 if spot.item.note else 0.0
-        axes.text(x + spot.x, y + spot.y + raised, spot.item.label, fontsize=9, color=INK, **centre)
-        axes.text(x + spot.x, y + spot.y - 0.09, spot.item.note, fontsize=6.5, color=GREY, **centre)
+    return page(Block(model.name, "", _column(stages)), blocks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich import box
 from rich.table import Table
 
 from .cost import blueprint, endpoint_costs, total
@@ -15,16 +16,20 @@ def info_table(architecture: Architecture) -> Table:
     paper = architecture.paper
     table = Table(
         title=f'{architecture.builder}: {paper.authors}, {paper.year}, "{paper.title}"',
-        caption=f"{paper.url}\nMACs are the multiply-adds of convolutions and dense layers, for one picture.",
+        caption=(
+            f"{everything.trainable:,} parameters are trained. MACs: multiply-adds of convolutions and dense layers, "
+            f"one picture. Sees: receptive field in pixels. {paper.url}"
+        ),
+        box=box.SIMPLE_HEAD,
         show_footer=True,
-        show_edge=False,
+        padding=(0, 1, 0, 0),
     )
-    table.add_column("name", footer="total", no_wrap=True)
-    table.add_column("kind", footer=f"{everything.trainable:,} trainable parameters")
+    table.add_column("name", "total", no_wrap=True)
+    table.add_column("kind")
     table.add_column("output", justify="right", no_wrap=True)
     table.add_column("parameters", f"{everything.parameters:,}", justify="right", no_wrap=True)
     table.add_column("MACs", f"{everything.macs:,}", justify="right", no_wrap=True)
-    table.add_column("receptive field", justify="right")
+    table.add_column("sees", justify="right", no_wrap=True)
     for cost in costs:
         table.add_row(
             cost.name,
@@ -32,10 +37,10 @@ def info_table(architecture: Architecture) -> Table:
             _by(cost.output_shape),
             f"{cost.parameters:,}" if cost.parameters else "",
             f"{cost.macs:,}" if cost.macs else "",
-            _by(cost.receptive_field),
+            _by(tuple(dict.fromkeys(cost.receptive_field))),  # once where it is square
         )
     return table
 
 
 def _by(sizes: tuple[int, ...]) -> str:
-    return " × ".join(map(str, sizes))
+    return "×".join(map(str, sizes))

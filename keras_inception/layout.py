@@ -17,6 +17,7 @@ Edge: TypeAlias = tuple[int, int]  # source, reader
 HEIGHT = 0.34  # of a box
 RISE = 0.6  # from one row of boxes to the next
 SPACE = 0.14  # between two columns
+LETTER = 0.078  # the width of an average letter at 9 points
 TRACK = 0.24  # for a line that passes boxes by
 
 

@@ -1,0 +1,77 @@
+"""Output that is whole or not there, and converters that hold their tongue."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import tensorflow as tf
+
+from keras_inception.errors import InputError
+from keras_inception.quiet import quiet
+
+_STREAMS = threading.RLock()  # file descriptors 1 and 2 belong to the whole process
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Nothing written within reaches the terminal; one thread at a time, or one would restore the other's silence."""
+    with _STREAMS, quiet():
+        yield
+
+
+@contextmanager
+def new_output(path: Path, *, overwrite: bool, kind: str, is_kind: Callable[[Path], bool]) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; what the block leaves there becomes `path` when the block ends well.
+
+    Folders above are made. When the block raises, everything that was made is gone and what was at `path` is untouched.
+
+    Raises:
+        InputError: `path` exists and may not be replaced (with `overwrite` only a `kind` is), or it cannot be written.
+    """
+    if path.exists() or path.is_symlink():
+        if not overwrite:
+            raise InputError(f"{path} exists: give another path, or say overwrite to replace it")
+        if not is_kind(path):
+            raise InputError(f"{path} exists and is not a {kind}, so it is not replaced: give another path")
+    made = [folder for folder in path.parents if not folder.exists()]
+    done = False
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        try:
+            yield work / path.name
+            _put(work / path.name, path, aside=work / "replaced")
+            done = True
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    except (OSError, tf.errors.OpError) as error:
+        raise InputError(f"{path} could not be written: {_reason(error)}; nothing was left behind") from error
+    finally:
+        if not done:
+            with suppress(OSError):
+                for folder in made:
+                    folder.rmdir()
+
+
+def _put(new: Path, path: Path, *, aside: Path) -> None:
+    """Rename `new` to `path`; a folder that is there steps aside first, since only a file can be replaced at once."""
+    if path.is_dir():
+        path.rename(aside)
+    try:
+        new.replace(path)
+    except OSError:
+        if aside.exists():
+            aside.rename(path)
+        raise
+
+
+def _reason(error: OSError | tf.errors.OpError) -> str:
+    """Why a file could not be written, in a few words; TensorFlow puts them behind the path, last."""
+    if isinstance(error, OSError):
+        return (error.strerror or str(error)).lower()
+    return error.message.splitlines()[0].rsplit("; ", 1)[-1].lower()

@@ -1,0 +1,116 @@
+"""A .tflite file: what a phone, a browser or a small board runs."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_inception.errors import InputError
+from keras_inception.preprocessing import Preprocessing
+
+from ._files import new_output, silenced
+from ._source import ModelOrRun, Source, in_float32
+from .calibration import Calibration, calibration_inputs
+from .metadata import Record, foreign_operators, with_record
+
+Quantization = Literal["none", "float16", "dynamic", "int8", "int16x8"]
+Edge = Literal["float32", "uint8", "int8"]
+
+
+def to_tflite(
+    model_or_run: ModelOrRun,
+    path: str | Path,
+    *,
+    quantization: Quantization = "none",
+    calibration: Calibration | None = None,
+    preprocessing: Preprocessing | None = None,
+    labels: Sequence[str] | None = None,
+    edge: Edge = "float32",
+    overwrite: bool = False,
+) -> Path:
+    """Export a .tflite file of batch 1 and built-in operators only, which every TFLite and LiteRT runtime takes.
+
+    With preprocessing known the file normalises by itself: its input `pixels`, (1, height, width, 3), is RGB, 0..255,
+    cropped and resized to the network's size. Without, its input `input` is the network's own. Which of the two, the
+    labels and the preprocessing are also in the file's metadata (`metadata.Record`).
+
+    - "none": float32 throughout.
+    - "float16": weights in half precision, half the size; phone GPUs compute so too.
+    - "dynamic": weights in int8, activations in float32; a quarter of the size, often slower than float32.
+    - "int8": everything in int8, by the ranges that `calibration` shows; a quarter of the size and the fastest.
+    - "int16x8": int8 weights and int16 activations, for where int8 loses too much; few accelerators take it.
+
+    Args:
+        model_or_run: a functional model, a run or a run directory.
+        path: the file to make.
+        quantization: one of the above.
+        calibration: for "int8" and "int16x8" typical pictures: an array as the Keras model takes them, (n, H, W, C), or
+            labelled pictures as a split, a folder or a run. A run has its own training pictures as the default.
+        preprocessing: what the network was trained with; a run knows it.
+        labels: class names in the order of the outputs; a run knows them.
+        edge: the type of an int8 file's input and output. "float32" by default, so that the same code runs all files
+            of a network; "uint8" takes a camera's bytes as they are and returns probabilities in 256 steps. MediaPipe
+            and LiteRT.js refuse "int8", which microcontrollers want.
+        overwrite: replace a file at `path`, once the new one is whole.
+
+    Raises:
+        InputError: the model or an argument cannot be used, or `path` exists or cannot be written; nothing is left behind.
+    """
+    if quantization not in get_args(Quantization):
+        raise InputError(f"unknown quantization {quantization!r}; there are {', '.join(get_args(Quantization))}")
+    if edge not in get_args(Edge):
+        raise InputError(f"unknown edge {edge!r}; there are {', '.join(get_args(Edge))}")
+    if edge != "float32" and quantization != "int8":
+        raise InputError(f"edge={edge!r} needs quantization='int8'; {quantization!r} has float32 at the edge")
+    path = Path(path)
+    with new_output(path, overwrite=overwrite, kind="file", is_kind=Path.is_file) as part:
+        source = Source.of(model_or_run, labels=labels, preprocessing=preprocessing)
+        if None in source.input_shape:
+            raise InputError(
+                f"the network takes {source.input_shape}, but a .tflite file one size: give preprocessing=, "
+                "or build the network for one input_shape"
+            )
+        inputs = calibration_inputs(calibration, source) if quantization in ("int8", "int16x8") else None
+        model = _converted(source, quantization, inputs, edge, part.parent)
+        if foreign := foreign_operators(model):
+            raise _unsupported(foreign)
+        record = Record(
+            input="pixels" if source.preprocessing else "input",
+            preprocessing=source.preprocessing,
+            labels=source.labels,
+        )
+        part.write_bytes(with_record(model, record))
+    return path
+
+
+def _converted(source: Source, quantization: Quantization, inputs: np.ndarray | None, edge: Edge, work: Path) -> bytes:
+    """Run TensorFlow's converter, by way of a SavedModel in `work`: the one road that leaves no trace of variables."""
+    network, preprocessing = in_float32(source.model), source.preprocessing
+    normalize = _as_convolution(preprocessing) if preprocessing else None
+    name, shape = ("pixels", (*preprocessing.size, 3)) if preprocessing else ("input", source.input_shape)
+    spec = tf.TensorSpec((1, *shape), source.input_dtype, name=name)
+
+    def serve(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {source.output_name: network(normalize(x) if normalize else x, training=False)}
+
+    module = tf.Module()
+    module.weights = [variable.value for variable in network.variables]
+    with silenced(), tempfile.TemporaryDirectory(dir=work) as folder:
+        tf.saved_model.save(module, folder, _named(serve, spec))
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        _configure(converter, quantization, inputs, edge)
+        try:
+            return converter.convert()
+        except Exception as error:  # the converter raises many kinds, with pages of text
+            found = re.findall(r"^(?:TF Select|Custom) ops: (.+)$", str(error), re.MULTILINE)
+            if found:
+                raise _unsupported({name for line in found for name in line.split(", ")}) from error
+            first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise InputError(f"{source.model.name} cannot be converted to TFLite: {first[:200]}") from error
