@@ -59,7 +59,7 @@ class Source:
                 f"{len(labels)} labels for the output {model.output_shape}: give one label for each class, "
                 "in the order of the outputs"
             )
-        if preprocessing is not None and not _fits(preprocessing.input_shape, model.input_shape[1:]):
+        if preprocessing is not None and not fits(preprocessing.input_shape, model.input_shape[1:]):
             raise InputError(
                 f"the network takes {model.input_shape[1:]}, the preprocessing makes {preprocessing.input_shape}: "
                 "give the preprocessing that the network was trained with"
@@ -137,7 +137,7 @@ def _check_layers(model: keras.Model) -> None:
                 f"layer {layer.name} is a Lambda, whose code no file can hold: put a built-in or registered layer there"
             )
     for variable in model.variables:
-        values = keras.ops.convert_to_numpy(variable)
+        values = variable.numpy()
         if np.issubdtype(values.dtype, np.inexact) and not np.isfinite(values).all():
             raise InputError(
                 f"{variable.path} holds {np.sum(~np.isfinite(values))} values that are NaN or infinite: "
@@ -152,5 +152,5 @@ def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
             yield from _layers(layer)
 
 
-def _fits(shape: tuple[int, ...], pattern: tuple[int | None, ...]) -> bool:
+def fits(shape: tuple[int, ...], pattern: tuple[int | None, ...]) -> bool:
     return len(shape) == len(pattern) and all(p in (None, s) for s, p in zip(shape, pattern, strict=True))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
+import tensorflow as tf
 
 from keras_inception.data import Split, load_folder
 from keras_inception.errors import InputError
@@ -35,13 +36,20 @@ def calibration_inputs(calibration: Calibration | None, source: Source) -> np.nd
         calibration = Run.load(path) if (path / "run.json").exists() else load_folder(path).train
     if isinstance(calibration, Run):
         calibration = training_pictures(calibration)
-    split = isinstance(calibration, Split)
-    inputs = _from_split(calibration, source) if split else _from_array(np.asarray(calibration), source)
-    inputs = inputs.astype(source.input_dtype)
+    if isinstance(calibration, Split):
+        inputs = _from_split(calibration, source)
+    else:
+        inputs = _from_array(np.asarray(calibration), source).astype(source.input_dtype)
     if source.preprocessing:
         # A black and a white corner, so that the scale of the input is one level a step whatever the pictures hold.
         inputs[0, 0, 0], inputs[0, -1, -1] = 0, 255
     return inputs
+
+
+def compiled(prepare: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[np.ndarray], np.ndarray]:
+    """A step of a preprocessing as a graph, uint8 (H, W, 3) -> float32: the same bits, many times as fast."""
+    graph = tf.function(prepare, [tf.TensorSpec((None, None, 3), tf.uint8)], autograph=False)
+    return lambda picture: graph(picture).numpy()
 
 
 def training_pictures(run: Run) -> Split:
@@ -64,12 +72,13 @@ def to_pixels(inputs: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     Raises:
         InputError: the pixels are outside 0..255, so the inputs were not preprocessed so.
     """
-    pixels = np.asarray(inputs, np.float32) * np.float32(preprocessing.std) + np.float32(preprocessing.mean)
+    std, mean = np.asarray(preprocessing.std, np.float32), np.asarray(preprocessing.mean, np.float32)
+    pixels = np.asarray(inputs, np.float32) * std + mean
     low, high = pixels.min(), pixels.max()
     if low < -1 or high > 256:
         raise InputError(
-            f"the inputs range over {inputs.min():g} to {inputs.max():g}, which are pixels from {low:.0f} to {high:.0f} "
-            "by the preprocessing: pass them through the preprocessing, once"
+            f"the inputs range over {inputs.min():g} to {inputs.max():g}, by the preprocessing pixels from {low:.0f} "
+            f"to {high:.0f} and not 0 to 255: pass pictures through the preprocessing, once"
         )
     if preprocessing.channels == "BGR":
         pixels = pixels[..., ::-1]
@@ -92,7 +101,8 @@ def _from_split(split: Split, source: Source) -> np.ndarray:
     sample = split.sample(PICTURES)
     if not len(sample):
         raise InputError(EMPTY)
-    return np.stack([source.preprocessing.resize(sample.picture(i)) for i in range(len(sample))])
+    resize = compiled(source.preprocessing.resize)
+    return np.stack([resize(sample.picture(i)) for i in range(len(sample))])
 
 
 def _from_array(array: np.ndarray, source: Source) -> np.ndarray:

@@ -36,7 +36,8 @@ class Record:
         """The record as one JSON object."""
         preprocessing = self.preprocessing.to_dict() if self.preprocessing else None
         return json.dumps(
-            {"schema": 1, "input": self.input, "preprocessing": preprocessing, "labels": self.labels}, ensure_ascii=False
+            {"schema": 1, "input": self.input, "preprocessing": preprocessing, "labels": self.labels},
+            ensure_ascii=False,
         )
 
     @classmethod
@@ -83,7 +84,9 @@ def operators(model: bytes) -> list[str]:
         builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())  # the older field ends at 127
         custom = builtin == schema.BuiltinOperator.CUSTOM
         kinds.append(code.CustomCode().decode() if custom else names[builtin])
-    return [kinds[op.OpcodeIndex()] for graph in _graphs(content) for op in _each(graph.Operators, graph.OperatorsLength())]
+    return [
+        kinds[op.OpcodeIndex()] for graph in _graphs(content) for op in _each(graph.Operators, graph.OperatorsLength())
+    ]
 
 
 def foreign_operators(model: bytes) -> set[str]:
@@ -116,7 +119,7 @@ def precision(model: bytes) -> str:
 class _Builder(flatbuffers.Builder):
     """A builder that puts tensor data at multiples of 16 bytes, as the format asks and Python's packing forgets."""
 
-    def StartVector(self, elem_size: int, num_elems: int, alignment: int) -> int:  # noqa: N802  (its name)
+    def StartVector(self, elem_size: int, num_elems: int, alignment: int) -> int:
         return super().StartVector(elem_size, num_elems, 16 if elem_size == 1 else alignment)
 
 

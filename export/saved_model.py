@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -20,7 +20,7 @@ RECORD_FILE = f"assets.extra/{NAME}.json"  # TensorFlow leaves assets.extra to o
 # one: a network of 550 MB took 15 GB, and its few, large layers gain nothing by it.
 FREEZE_BELOW = 2**28
 
-Tensors: TypeAlias = dict[str, tf.Tensor]
+Graph: TypeAlias = Callable[[tf.Tensor], Any]  # a tf.function of one tensor
 
 
 def to_saved_model(
@@ -79,52 +79,49 @@ def is_saved_model(path: Path) -> bool:
     return (path / "saved_model.pb").is_file()
 
 
-def _network(model: keras.Model, module: tf.Module) -> Callable[[tf.Tensor], tf.Tensor]:
-    """One graph function for all signatures, (n, *input_shape) -> outputs, its weights frozen; if not, `module` has them."""
+def _network(model: keras.Model, module: tf.Module) -> Graph:
+    """One graph function for all signatures. Its weights are constants, or variables of `module` if they are many."""
     variables = model.trainable_variables, model.non_trainable_variables
     spec = tf.TensorSpec(model.input_shape, model.inputs[0].dtype, name="input")
     if sum(v.value.dtype.size * v.shape.num_elements() for group in variables for v in group) > FREEZE_BELOW:
         module.weights = [v.value for group in variables for v in group]
-        return tf.function(lambda input: model(input, training=False), [spec], autograph=False)
-    weights = [[keras.ops.convert_to_numpy(v) for v in group] for group in variables]
+        return tf.function(lambda inputs: model(inputs, training=False), [spec], autograph=False)
+    weights = [[v.numpy() for v in group] for group in variables]
 
-    def network(input: tf.Tensor) -> tf.Tensor:
+    def network(inputs: tf.Tensor) -> tf.Tensor:
         constants = [[tf.constant(values) for values in group] for group in weights]
-        return model.stateless_call(*constants, input, training=False)[0]
+        return model.stateless_call(*constants, inputs, training=False)[0]
 
     return tf.function(network, [spec], autograph=False)
 
 
-def _signatures(source: Source, network: Callable[[tf.Tensor], tf.Tensor]) -> dict[str, tf.types.experimental.GenericFunction]:
-    prepare = source.preprocessing
-
-    def answer(inputs: tf.Tensor) -> Tensors:
+def _signatures(source: Source, network: Graph) -> dict[str, Graph]:
+    def answer(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         outputs = network(inputs)
         if source.labels is None:
             return {source.output_name: outputs}
         classes = tf.constant(source.labels)
-        return {source.output_name: outputs, "label": tf.gather(classes, tf.argmax(outputs, axis=-1)), "classes": classes}
+        best = tf.gather(classes, tf.argmax(outputs, axis=-1))
+        return {source.output_name: outputs, "label": best, "classes": classes}
 
-    def from_input(input: tf.Tensor) -> Tensors:
-        return answer(input)
+    own = tf.TensorSpec((None, *source.input_shape), source.input_dtype, name="input")
+    if source.preprocessing is None:
+        return {"serving_default": tf.function(answer, [own], autograph=False)}
+    prepare, shape = source.preprocessing, source.preprocessing.input_shape
 
-    def from_picture(picture: tf.Tensor) -> Tensors:
+    def from_picture(picture: tf.Tensor) -> dict[str, tf.Tensor]:
         return answer(prepare(picture))
 
-    def from_encoded(encoded: tf.Tensor) -> Tensors:
-        def one(content: tf.Tensor) -> tf.Tensor:
-            return prepare(tf.io.decode_image(content, channels=3, expand_animations=False))
+    def from_encoded(encoded: tf.Tensor) -> dict[str, tf.Tensor]:
+        return answer(tf.map_fn(from_file, encoded, fn_output_signature=tf.TensorSpec(shape, tf.float32)))
 
-        return answer(tf.map_fn(one, encoded, fn_output_signature=tf.TensorSpec(prepare.input_shape, tf.float32)))
+    def from_file(content: tf.Tensor) -> tf.Tensor:
+        return prepare(tf.io.decode_image(content, channels=3, expand_animations=False))
 
-    input_spec = tf.TensorSpec((None, *source.input_shape), source.input_dtype, name="input")
-    own = tf.function(from_input, [input_spec], autograph=False)
-    if prepare is None:
-        return {"serving_default": own}
+    picture = tf.TensorSpec((None, None, None, 3), tf.uint8, name="picture")
+    encoded = tf.TensorSpec((None,), tf.string, name="encoded")
     return {
-        "serving_default": tf.function(
-            from_picture, [tf.TensorSpec((None, None, None, 3), tf.uint8, name="picture")], autograph=False
-        ),
-        "encoded": tf.function(from_encoded, [tf.TensorSpec((None,), tf.string, name="encoded")], autograph=False),
-        "preprocessed": own,
+        "serving_default": tf.function(from_picture, [picture], autograph=False),
+        "encoded": tf.function(from_encoded, [encoded], autograph=False),
+        "preprocessed": tf.function(answer, [own], autograph=False),
     }

@@ -411,7 +411,7 @@ def stochastic(table: Table, rate: float, per: Gate) -> Table:
 
     The l-th of L is dropped with probability rate l / L.
     """
-    if not 0 <= rate < 1:
+    if not isinstance(rate, int | float) or not 0 <= rate < 1:
         raise InputError(f"stochastic_depth is the last block's drop probability, 0 <= p < 1; got {rate!r}")
     if per not in ("batch", "sample"):
         raise InputError(f"stochastic_depth_per must be 'batch' or 'sample'; got {per!r}")

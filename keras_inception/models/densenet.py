@@ -5,7 +5,7 @@ from functools import partial
 
 from keras.layers import Concatenate
 
-from ..layers import TORCH, Conv, Pool, Table, Tensor, activate, chain, conv, drop, excited, norm, pool
+from ..layers import TORCH, Conv, Pool, Tensor, Word, activate, chain, conv, drop, excited, norm, pool
 from ..registry import Paper, pooled_head, register
 
 PAPER = Paper(
@@ -62,8 +62,8 @@ def body(
     *,
     depths: tuple[int, ...],
     growth: int,
-    compressed: bool = True,
-    small: bool = False,
+    bc: bool,
+    small: bool,
     dropout: float = 0.0,
     se_ratio: int | None = None,
 ) -> Tensor:
@@ -75,16 +75,16 @@ def body(
     `dropout` is the rate behind each convolution but the first in training; the paper has 0.2 where it trains on CIFAR
     without augmentation. `se_ratio` adds a squeeze-and-excitation module of that reduction behind each dense block.
     """
-    width = 2 * growth if compressed else 16
-    table: Table = (
+    width = 2 * growth if bc else 16
+    table: dict[str, Word] = (
         {"conv0": Conv(width, 3, activation=None, normed=False, bias=False)}
         if small
         else {"conv0": Conv(width, 7, 2), "pool0": Pool("max", 3, 2)}
     )
     for i, depth in enumerate(depths, 1):
-        table |= {f"denseblock{i}": DenseBlock(depth, growth, compressed, dropout)}
+        table |= {f"denseblock{i}": DenseBlock(depth, growth, bc, dropout)}
         if i < len(depths):
-            table |= {f"transition{i}": Transition(0.5 if compressed else 1.0, dropout)}
+            table |= {f"transition{i}": Transition(0.5 if bc else 1.0, dropout)}
     x = chain(x, excited(table, se_ratio, DenseBlock))
     return activated(x, name="norm5")
 
@@ -98,7 +98,7 @@ imagenet = partial(
     input_shape=(224, 224, 3),
     smallest=29,
     numerics={"tf": replace(TORCH, epsilon=1.001e-5, momentum=0.99), "torch": TORCH},
-    compressed=True,
+    bc=True,
     small=False,
 )
 # Section 4.1: three dense blocks on 32 x 32, 16 x 16 and 8 x 8. BC: with bottlenecks and compression.
@@ -111,10 +111,10 @@ cifar = partial(
     smallest=4,
     numerics={"torch": TORCH},
     classes=10,
-    compressed=False,
+    bc=False,
     small=True,
 )
-cifar_bc = partial(cifar, compressed=True)
+cifar_bc = partial(cifar, bc=True)
 
 DenseNet121 = imagenet(
     "DenseNet121", "densenet121", depths=(6, 12, 24, 16), growth=32, parameters=7_978_856, macs=2_834_161_664

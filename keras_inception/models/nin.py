@@ -40,7 +40,7 @@ def imagenet(dropout: float) -> Table:
         "conv1": Conv(96, 11, 4, "valid"),  # 54 x 54 x 96
         "cccp1": Conv(96),
         "cccp2": Conv(96),
-        "pool1": Pool("max", 3, 2, "ceil"),  # 27 x 27 x 96
+        "pool0": Pool("max", 3, 2, "ceil"),  # 27 x 27 x 96
         "conv2": Conv(256, 5),  # 27 x 27 x 256
         "cccp3": Conv(256),
         "cccp4": Conv(256),
@@ -49,7 +49,7 @@ def imagenet(dropout: float) -> Table:
         "cccp5": Conv(384),
         "cccp6": Conv(384),
         "pool3": Pool("max", 3, 2, "ceil"),  # 6 x 6 x 384
-        "drop3": Drop(dropout),
+        "drop": Drop(dropout),
         "conv4": Conv(1024, 3),  # 6 x 6 x 1024
         "cccp7": Conv(1024),
     }
@@ -65,12 +65,12 @@ def cifar(dropout: float) -> Table:
         "cccp1": Conv(160),
         "cccp2": Conv(96),
         "pool1": Pool("max", 3, 2),  # 16 x 16 x 96
-        "drop1": Drop(dropout),
+        "drop3": Drop(dropout),
         "conv2": Conv(192, 5),  # 16 x 16 x 192
         "cccp3": Conv(192),
         "cccp4": Conv(192),
         "pool2": Pool("avg", 3, 2),  # 8 x 8 x 192
-        "drop2": Drop(dropout),
+        "drop6": Drop(dropout),
         "conv3": Conv(192, 3),  # 8 x 8 x 192
         "cccp5": Conv(192),
     }

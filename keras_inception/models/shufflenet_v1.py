@@ -100,12 +100,12 @@ def check(scale: float, groups: int) -> None:
     check_multiplier(scale, *SCALES, argument="scale")
     if (channels := indivisible(scale, groups)) is None:
         return
-    lowest, highest = SCALES
-    legal = [s / 100 for s in range(round(100 * lowest), round(100 * highest) + 1) if not indivisible(s / 100, groups)]
+    lowest, highest = (round(1000 * s) for s in SCALES)
+    legal = [s / 1000 for s in range(lowest, highest + 1) if not indivisible(s / 1000, groups)]
     nearest = [*[s for s in legal if s < scale][-1:], *[s for s in legal if s > scale][:1]]
     raise InputError(
         f"scale={scale} gives {channels} channels, which do not divide into groups={groups}; "
-        f"the nearest scale that does is {' or '.join(map(str, nearest))}"
+        f"the nearest scales that do: {', '.join(map(str, nearest))}"
     )
 
 

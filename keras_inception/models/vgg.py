@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from ..layers import TF, TORCH, Conv, Pool, Table, Tensor, chain, excited
+from ..layers import TF, TORCH, Conv, Pool, Table, Tensor, Word, chain, excited
 from ..registry import Paper, dense_head, register
 
 PAPER = Paper(
@@ -18,7 +18,7 @@ A, B, D, E = (1, 1, 2, 2, 2), (2, 2, 2, 2, 2), (2, 2, 3, 3, 3), (2, 2, 4, 4, 4) 
 
 def network(convolutions: tuple[int, ...], normed: bool) -> Table:
     """A column of Table 1."""
-    table: Table = {}
+    table: dict[str, Word] = {}
     for b, (width, count) in enumerate(zip(WIDTHS, convolutions, strict=True), 1):
         # A bias before batch norm is idle, and in the released weights.
         table |= {f"block{b}_conv{i}": Conv(width, 3, normed=normed, bias=True) for i in range(1, count + 1)}

@@ -7,7 +7,6 @@ from ..layers import (
     TORCH,
     Conv,
     Path,
-    Pool,
     Residual,
     Table,
     Tensor,
@@ -17,6 +16,8 @@ from ..layers import (
     depthwise,
     excited,
     norm,
+    numerics_in_force,
+    pool,
 )
 from ..registry import Paper, register
 
@@ -46,9 +47,23 @@ class SeparableConv:
         return norm(x, name=name)
 
 
+@dataclass(frozen=True)
+class Halve:
+    """A 3x3 max pool of stride 2, of a map that may be negative: zeros around it, PyTorch's way, would show.
+
+    So there it pools at every pixel, where padding is free, and keeps every second.
+    """
+
+    def __call__(self, x: Tensor, *, name: str) -> Tensor:
+        """N x H x W x C -> N x H/2 x W/2 x C, rounded up."""
+        if numerics_in_force().padding == "tf":
+            return pool(x, "max", 3, 2, name=name)
+        return pool(pool(x, "max", 3, name=f"{name}_each"), "max", 1, 2, name=name)
+
+
 def down(first: int, second: int, relu: str = "before") -> Residual:
     """Figure 5's modules that halve the map: two separable convolutions and a pool beside a 1x1 of stride 2."""
-    path = Path(SeparableConv(first, relu), SeparableConv(second), Pool("max", 3, 2))
+    path = Path(SeparableConv(first, relu), SeparableConv(second), Halve())
     return Residual(path, activation=None, shortcut=Conv(second, 1, 2, activation=None))
 
 

@@ -3,6 +3,7 @@
 from functools import partial
 
 from .. import layers
+from ..errors import InputError
 from ..layers import LRN, TORCH, Pool, Table, Tensor, Word, chain
 from ..registry import Paper, dense_head, register
 
@@ -47,6 +48,8 @@ def body(x: Tensor, *, pool_first: bool = False) -> Tensor:
     6; the normalisation is AlexNet's, and stands before each pool, as in the released weights. `pool_first=True`
     normalises behind the pool, as the paper does. `dropout` is the rate behind each hidden dense layer in training.
     """
+    if not isinstance(pool_first, bool):
+        raise InputError(f"pool_first must be True or False; got {pool_first!r}")
     return chain(x, network(pool_first))
 
 

@@ -43,10 +43,10 @@ class Layer:
 def from_tflite(model: keras.Model, path: str | Path) -> None:
     """Fill `model` with the weights of a `.tflite` file of the same network, float or quantised.
 
-    Every CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED of the file, in its order, goes into the model's convolutions and
-    dense layers in theirs, dequantised by its tensor's or its channels' scales. A converter has folded batch norm into
-    what is before it, so a batch norm gets gamma 1, beta = the bias, mean 0, variance 1 - epsilon. A file whose last layer
-    has one class more than the model's has a background class 0, as TensorFlow's own networks do: it is left out.
+    Every CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED of the file, in its order, goes into the model's convolutions
+    and dense layers in theirs, dequantised by its tensor's or its channels' scales. A converter has folded batch norm
+    into what is before it, so a batch norm gets gamma 1, beta = the bias, mean 0, variance 1 - epsilon. A file with one
+    class more than the model's has a background class 0, as TensorFlow's own networks do: it is left out.
 
     The model must be one path of weighted layers, each behind the one before, as MobileNet is: only there is the order
     certain. It must have no batch norm but behind them.

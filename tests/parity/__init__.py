@@ -19,8 +19,8 @@ A network joins by a row, not by code. Rows stand in `rows/<family file>.py`, in
 
 that is: our registry name, "library:name" of the reference, the (small) picture, our arguments, the reference's. See
 `Row` for the rest: `outputs` to compare auxiliary heads (as inception_v3 does), `order` where modules are executed in
-another order, `case` to tell apart two rows of one pair, `gain` to keep the logits' size, `slow` for what `make test`
-has no time for.
+another order, `registered` where only the reference's constructor has ours, `case` to tell apart two rows of one pair,
+`gain` to keep the logits' size, `slow` for what `make test` has no time for.
 
 How weights find each other (`units.py`): each side is a list of units (a convolution, a dense layer, a batch norm) in
 order of execution. The reference's is observed by hooks in a forward pass, or is the same graph walk for Keras. Ours is

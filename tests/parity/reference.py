@@ -1,8 +1,8 @@
 """The reference's side, run by the reference environment's Python: PyTorch networks under our weights.
 
-Reads one JSON request a line: {"reference", "kwargs", "outputs", "registered", "names", "exchange"}. `exchange` is an .npz file with
-`picture` (1 x H x W x C) and our units' arrays as "0/kernel", "0/bias", "1/gamma", ... Answers one JSON line:
-{"version", "parameters"}, with the logits in place of the exchange file's arrays, or {"error"}.
+Reads one JSON request a line: {"reference", "kwargs", "outputs", "registered", "names", "exchange"}. `exchange` is an
+.npz file with `picture` (1 x H x W x C) and our units' arrays as "0/kernel", "0/bias", "1/gamma", ... Answers one JSON
+line: {"version", "parameters"}, with the logits in place of the exchange file's arrays, or {"error"}.
 """
 
 import importlib

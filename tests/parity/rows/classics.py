@@ -1,7 +1,8 @@
 """LeNet's successors without a shortcut: AlexNet, ZFNet, VGG, NiN, DenseNet, FractalNet, SqueezeNet.
 
-No implementation of the grouped AlexNet and of NiN for ImageNet runs anywhere: `tests/test_classics.py` reads the released
-prototxts' attributes instead. Networks with dense layers are compared at the size that the reference's are made for.
+No implementation of the grouped AlexNet and of NiN for ImageNet runs anywhere: `tests/test_classics.py` reads the
+released prototxts' attributes instead. Networks with dense layers are compared at the size that the reference's are
+made for.
 """
 
 from ..row import Row
@@ -10,8 +11,8 @@ TORCH = {"numerics": "torch"}
 FULL, CIFAR = (224, 224, 3), (32, 32, 3)
 
 ROWS = [
-    Row("alexnet_owt", "torchvision:alexnet", FULL),
-    Row("zfnet", "pytorchcv:zfnet", FULL),
+    Row("alexnet_owt", "torchvision:alexnet", FULL, slow=True),
+    Row("zfnet", "pytorchcv:zfnet", FULL, slow=True),
     *(
         Row(f"vgg{depth}{bn}", f"torchvision:vgg{depth}{bn}", FULL, TORCH, {"init_weights": False}, slow=True)
         for depth in (11, 13, 16, 19)

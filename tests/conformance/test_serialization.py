@@ -1,0 +1,28 @@
+"""What is saved comes back: the whole model, its weights, and a clone of it."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from ..conftest import Network
+
+
+def _same(one: keras.Model, other: Network) -> None:
+    pictures = other.pictures()
+    np.testing.assert_allclose(one(pictures), other.model(pictures), rtol=1e-5, atol=1e-7)
+
+
+def test_keras_file(network: Network, tmp_path: Path) -> None:
+    network.model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.name == network.architecture.name
+    assert {layer.name for layer in loaded.layers} == {layer.name for layer in network.model.layers}
+    _same(loaded, network)
+
+
+def test_weights_file_into_a_clone(network: Network, tmp_path: Path) -> None:
+    clone = keras.models.clone_model(network.model)
+    network.model.save_weights(tmp_path / "model.weights.h5")
+    clone.load_weights(tmp_path / "model.weights.h5")
+    _same(clone, network)

@@ -1,0 +1,65 @@
+"""What tests share: networks, each built once a session; `--accept`; the folder of development data."""
+
+import gc
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import pytest
+
+from keras_inception.cost import blueprint
+from keras_inception.registry import Architecture
+
+from .conformance.networks import EVERY, ONE_A_FAMILY, smallest_shape
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+class Network(NamedTuple):
+    """A built network and its entry in the registry."""
+
+    architecture: Architecture
+    model: keras.Model
+
+    def pictures(self, count: int = 2) -> np.ndarray:
+        """Random pictures as the network takes them, the same every time."""
+        return np.random.default_rng(0).normal(size=(count, *self.model.input_shape[1:])).astype("float32")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--accept", action="store_true", help="write what the networks are now into tests/goldens/")
+
+
+# pytest runs the tests of one parameter of these two together, over all files: a network is built once, and gone after.
+
+
+@pytest.fixture(scope="session", params=EVERY)
+def plan(request: pytest.FixtureRequest) -> Network:
+    """A network by its default arguments, without weights: its shapes, names and costs."""
+    return Network(request.param, blueprint(request.param.build))
+
+
+@pytest.fixture(scope="session", params=ONE_A_FAMILY)
+def network(request: pytest.FixtureRequest) -> Iterator[Network]:
+    """A network with weights, on its smallest input; whoever changes the weights puts them back."""
+    keras.utils.set_random_seed(0)
+    yield Network(request.param, request.param.build(input_shape=smallest_shape(request.param)))
+    gc.collect()  # a model is in cycles, and 100 million parameters should not wait for Python to notice
+
+
+@pytest.fixture
+def accept(request: pytest.FixtureRequest) -> bool:
+    """Whether goldens are to be renewed."""
+    return request.config.getoption("--accept")
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The development data, which the repository does not contain."""
+    folder = Path(os.environ.get("KERAS_INCEPTION_DATA", SHARED / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no development data at {folder}: set KERAS_INCEPTION_DATA to the folder that holds it")
+    return folder
