@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras_inception.errors import InputError
 from keras_inception.quiet import quiet
 
+_TENSORFLOW_OS_ERRORS = tf.errors.ResourceExhaustedError, tf.errors.OutOfRangeError, tf.errors.PermissionDeniedError
 _STREAMS = threading.RLock()  # file descriptors 1 and 2 belong to the whole process
 
 
@@ -49,7 +50,7 @@ def new_output(path: Path, *, overwrite: bool, kind: str, is_kind: Callable[[Pat
             done = True
         finally:
             shutil.rmtree(work, ignore_errors=True)
-    except (OSError, tf.errors.OpError) as error:
+    except (OSError, *_TENSORFLOW_OS_ERRORS) as error:
         raise InputError(f"{path} could not be written: {_reason(error)}; nothing was left behind") from error
     finally:
         if not done:
@@ -71,7 +72,7 @@ def _put(new: Path, path: Path, *, aside: Path) -> None:
 
 
 def _reason(error: OSError | tf.errors.OpError) -> str:
-    """Why a file could not be written, in a few words; TensorFlow puts them behind the path, last."""
+    """Why a file could not be written, in a few words; TensorFlow says "path; reason [Op:name]"."""
     if isinstance(error, OSError):
         return (error.strerror or str(error)).lower()
-    return error.message.splitlines()[0].rsplit("; ", 1)[-1].lower()
+    return error.message.splitlines()[0].rsplit("; ", 1)[-1].split(" [")[0].lower()

@@ -28,7 +28,7 @@ class ColumnChoice(keras.layers.Layer):
 
     def __init__(self, columns: int, share: float, seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        if not 0 <= share <= 1:
+        if not isinstance(share, int | float) or not 0 <= share <= 1:
             raise InputError(f"global_drop_path is the share of mini-batches, in [0, 1]; got {share!r}")
         self.columns, self.share, self.seed = columns, share, seed
         self.seed_generator = keras.random.SeedGenerator(seed)
@@ -57,7 +57,7 @@ class FractalJoin(keras.layers.Layer):
 
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        if not 0 <= rate < 1:
+        if not isinstance(rate, int | float) or not 0 <= rate < 1:
             raise InputError(f"drop_path is the probability that a join drops a column, in [0, 1); got {rate!r}")
         self.rate, self.seed = rate, seed
         self.seed_generator = keras.random.SeedGenerator(seed)
