@@ -51,43 +51,38 @@ def _open_saved_model(path: Path) -> File:
         raise InputError(f"{path} is not a SavedModel: it has no saved_model.pb")
     try:
         with silenced():
-            signatures = tf.saved_model.load(str(path)).signatures
+            loaded = tf.saved_model.load(str(path))
     except Exception as error:  # whatever a damaged file makes TensorFlow raise
         raise InputError(f"{path} is a damaged SavedModel: export it again") from error
+    signatures = loaded.signatures
     if "serving_default" not in signatures:
         raise InputError(f"{path} has no signature serving_default; it has {', '.join(signatures) or 'none'}")
     file = path / RECORD_FILE
     record = Record.from_json(file.read_text(encoding="utf-8")) if file.is_file() else Record()
-    default = signatures["serving_default"]
     entries: dict[Input, Run] = {}
-    if _spec(default).dtype == tf.uint8:
-        entries["picture"] = _signature(path, default)
-        if "preprocessed" in signatures:
-            entries["input"] = _signature(path, signatures["preprocessed"])
-    else:
-        entries["input"] = _signature(path, default)
+    for name in {"serving_default", "preprocessed"} & set(signatures):
+        spec, run = _signature(path, loaded, name)
+        entries["picture" if spec.dtype == tf.uint8 else "input"] = run
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     return File(path=path, format="saved_model", bytes=size, record=record, entries=entries)
 
 
-def _spec(signature: Any) -> tf.TensorSpec:
-    return next(iter(signature.structured_input_signature[1].values()))
-
-
-def _signature(path: Path, signature: Any) -> Run:
+def _signature(path: Path, loaded: Any, name: str) -> tuple[tf.TensorSpec, Run]:
+    """What a signature takes, and how to run it; the closure keeps `loaded`, whose variables would go with it."""
+    signature = loaded.signatures[name]
     inputs, outputs = signature.structured_input_signature[1], signature.structured_outputs
-    numeric = [name for name, spec in outputs.items() if spec.dtype.is_floating]
+    numeric = [key for key, spec in outputs.items() if spec.dtype.is_floating]
     if len(inputs) != 1 or len(numeric) != 1:
         raise InputError(
             f"{path} takes {', '.join(inputs)} and gives {', '.join(outputs)}: one tensor of each is expected"
         )
-    [(name, spec)], [output] = inputs.items(), numeric
+    [(key, spec)] = inputs.items()
 
     def run(x: np.ndarray) -> np.ndarray:
         _check_shape(path, x, spec.shape)
-        return signature(**{name: tf.constant(x, spec.dtype)})[output].numpy().astype(np.float32)
+        return loaded.signatures[name](**{key: tf.constant(x, spec.dtype)})[numeric[0]].numpy().astype(np.float32)
 
-    return run
+    return spec, run
 
 
 def _open_tflite(path: Path) -> File:

@@ -12,9 +12,9 @@ from keras_inception.run import Run
 
 from .agreement import Agreement
 from .saved_model import to_saved_model
-from .tflite import to_tflite
+from .tflite import Quantization, to_tflite
 
-FORMATS = {  # name -> the file in a run's exports/, and how TFLite quantises it
+FORMATS: dict[str, tuple[str, Quantization | None]] = {  # name -> the file in a run's exports/, and how TFLite quantises it
     "saved_model": ("saved_model", None),
     "tflite": ("float32.tflite", "none"),
     "tflite-float16": ("float16.tflite", "float16"),

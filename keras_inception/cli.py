@@ -178,7 +178,7 @@ def predict(
     run = Run.load(run_path)
     prepared = [run.preprocessing(decode(picture)) for picture in pictures]
     network = run.model()
-    rows = []
+    rows: list[dict[str, Any]] = []
     for path, picture in zip(pictures, prepared, strict=True):
         answer = np.asarray(network.predict_on_batch(picture[None]))[0]
         best = np.argsort(-answer)[:top]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from sklearn.datasets import load_digits
 
 from .data import Augmentation, Dataset, from_arrays
 
-SETTINGS = {  # of `training.train`; digits are not mirrored, and nearly all of one is needed to tell it
+SETTINGS: dict[str, Any] = {  # of `training.train`; digits are not mirrored, and nearly all of one is needed to tell it
     "model": "mobilenet_v2",
     "options": {"alpha": 0.5},
     "size": 64,

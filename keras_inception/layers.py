@@ -115,6 +115,13 @@ def _pad(x: Tensor, kernel: Size, strides: Size, padding: Padding, name: str) ->
     if padding == "ceil":
         padding_sides = ((0, _overhang(x.shape[1], kh, sh)), (0, _overhang(x.shape[2], kw, sw)))
     elif isinstance(padding, str):
+        if padding == "valid" and any(
+            side is not None and side < k for side, k in zip(x.shape[1:3], (kh, kw), strict=True)
+        ):
+            raise InputError(
+                f"the picture is too small: {name!r} needs a map of {kh} x {kw}, and here it is {x.shape[1]} x "
+                f"{x.shape[2]}; give a larger input_shape"
+            )
         return x, padding
     else:
         ph, pw = pair(padding)

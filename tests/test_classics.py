@@ -14,6 +14,7 @@ from keras_inception.cost import blueprint, total
 from keras_inception.layers import LocalResponseNormalization
 from keras_inception.registry import get
 
+
 @functools.cache
 def plan(name: str) -> keras.Model:
     """A network by its default arguments, without weights."""

@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras_inception import InputError, create_model, layers
 from keras_inception.models import resnet
 
+SLOW = pytest.mark.slow
 TINY = (8, 8, 3)
 DEPTH = {"stochastic_depth": 0.5, "input_shape": TINY}
 
@@ -42,7 +43,7 @@ def op_types(function: Callable[..., Any], *arguments: Any) -> Counter[str]:
 # ----------------------------------------------------------------------------------------------------- stochastic depth
 
 
-@pytest.mark.parametrize("name", ["resnet20", "wide_resnet16_8", "resnet18", "resnext50_32x4d", "seresnet50"])
+@pytest.mark.parametrize("name", ["resnet20", "wide_resnet16_8", "resnet18", pytest.param("senet154", marks=SLOW)])
 def test_drop_probability_grows_linearly_to_the_last_block(name: str) -> None:
     model = create_model(name, stochastic_depth=0.4, include_top=False)
     blocks = sum(isinstance(layer, keras.layers.Add) for layer in model.layers)
@@ -62,7 +63,7 @@ def test_paths_survive_as_often_as_they_should() -> None:
     for drop, path in zip(drops(model), paths, strict=True):
         survivors = np.any(path.numpy() != 0, axis=(1, 2, 3)).mean()
         deviation = np.sqrt(drop.rate * (1 - drop.rate) / n)
-        assert abs(survivors - (1 - drop.rate)) < 4 * deviation, drop.name
+        assert abs(survivors - (1 - drop.rate)) < 5 * deviation, drop.name
 
 
 def test_one_gate_a_mini_batch_is_one_for_all_its_samples() -> None:
@@ -74,7 +75,7 @@ def test_one_gate_a_mini_batch_is_one_for_all_its_samples() -> None:
     assert (survived == survived[..., :1]).all()
     for drop, frequency in zip(drops(model), survived[..., 0].mean(0), strict=True):
         deviation = np.sqrt(drop.rate * (1 - drop.rate) / batches)
-        assert abs(frequency - (1 - drop.rate)) < 4 * deviation, drop.name
+        assert abs(frequency - (1 - drop.rate)) < 5 * deviation, drop.name
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.8])
@@ -84,14 +85,14 @@ def test_expected_output_is_the_output_at_test_time(rate: float) -> None:
     model = keras.Model(inputs, block(inputs, name="block"))
     for layer in model.layers:  # frozen batch norm says the same in training, so that only the gates differ
         layer.trainable = False
-    n = 20_000
+    n = 4096
     x = np.repeat(pictures(1), n, axis=0)
     at_test = model(x[:1], training=False).numpy()[0]
     outputs = model(x, training=True).numpy()
     path = np.abs(at_test - x[0])
     deviation = path * np.sqrt(rate / (1 - rate) / n)  # of the mean: a path is 0 or 1 / (1 - rate) times itself
     assert path.max() > 0.1
-    assert (np.abs(outputs.mean(0) - at_test) <= 5 * deviation + 1e-4).all()
+    assert (np.abs(outputs.mean(0, dtype="float64") - at_test) <= 5 * deviation + 1e-5).all()
 
 
 @pytest.mark.parametrize("per", ["batch", "sample"])
@@ -114,7 +115,7 @@ def test_gates_survive_saving_and_cloning(per: str, tmp_path: Path) -> None:
         assert np.ptp([copy(pictures(2), training=True).numpy() for _ in range(5)], axis=0).max() > 0
 
 
-@pytest.mark.slow
+@SLOW
 def test_resnet1202_builds_and_classifies() -> None:
     model = create_model("resnet1202_sd", input_shape=TINY)
     weighted = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense)]
@@ -122,7 +123,7 @@ def test_resnet1202_builds_and_classifies() -> None:
     assert np.isfinite(model(pictures(1))).all()
 
 
-# ------------------------------------------------------------------------------------------------- shortcuts and strides
+# ------------------------------------------------------------------------------------------------ shortcuts and strides
 
 
 @pytest.mark.parametrize("side", [6, 7])

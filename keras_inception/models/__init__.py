@@ -16,8 +16,8 @@ from .densenet import (
 )
 from .fractalnet import FractalNet20, FractalNet34, FractalNet40
 from .inception_resnet import InceptionResNetV1, InceptionResNetV2, SEInceptionResNetV2
-from .inception_v1 import InceptionV1, InceptionV1BN
-from .inception_v2 import InceptionV2, SEInceptionV2
+from .inception_v1 import GoogLeNet, InceptionV1, InceptionV1BN
+from .inception_v2 import BNInception, InceptionV2, SEInceptionV2
 from .inception_v3 import InceptionV2Rethinking, InceptionV3
 from .inception_v4 import InceptionV4
 from .lenet import LeNet5
@@ -77,6 +77,7 @@ __all__ = [
     "VGG19BN",
     "AlexNet",
     "AlexNetOWT",
+    "BNInception",
     "DenseNet40_12",
     "DenseNet100_12",
     "DenseNet100_24",
@@ -91,6 +92,7 @@ __all__ = [
     "FractalNet20",
     "FractalNet34",
     "FractalNet40",
+    "GoogLeNet",
     "InceptionResNetV1",
     "InceptionResNetV2",
     "InceptionV1",

@@ -166,7 +166,7 @@ def extract_column(model: keras.Model, column: int | None = None) -> keras.Model
         return layer(*args, **kwargs)
 
     clone = keras.models.clone_model(model, call_function=call)
-    plain = keras.Model(clone.inputs, clone.output, name=f"{model.name}_column{column}")
+    plain = keras.Model(clone.input, clone.output, name=f"{model.name}_column{column}")
     for layer in plain.layers:
         layer.set_weights(model.get_layer(layer.name).get_weights())
     return plain

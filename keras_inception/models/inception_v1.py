@@ -109,7 +109,7 @@ def _classify(x: Tensor, classes: int, *, name: str, conv: Callable[..., Conv], 
     return Dense(classes, name=f"{name}_logits")(drop(x, dropout, name=f"{name}_drop"))
 
 
-InceptionV1 = register(
+GoogLeNet = InceptionV1 = register(
     "InceptionV1",
     "inception_v1",
     published,

@@ -102,7 +102,7 @@ bn_inception = partial(
     aux_heads={"mixed_4b": partial(auxiliary, dropout=0.0), "mixed_4e": partial(auxiliary, dropout=0.0)},
     numerics={"torch": CAFFE, "tf": TF},
 )
-InceptionV2 = bn_inception(
+BNInception = InceptionV2 = bn_inception(
     "InceptionV2",
     "inception_v2",
     body,
