@@ -237,7 +237,8 @@ def _inputs(entry: Architecture, arguments: Mapping[str, Any]) -> tuple[Any, Ten
     tensor, shape = arguments["input_tensor"], arguments["input_shape"]
     if tensor is not None:
         _check_shape(entry, tuple(tensor.shape[1:]))
-        return keras.utils.get_source_inputs(tensor), tensor
+        sources = keras.utils.get_source_inputs(tensor)
+        return sources[0] if len(sources) == 1 else sources, tensor  # Keras asks for a list where it got one
     if shape is None:  # as in keras.applications: a network without its top takes any size
         shape = entry.input_shape if arguments["include_top"] else (None, None, entry.input_shape[-1])
     _check_shape(entry, tuple(shape))

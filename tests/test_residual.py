@@ -16,12 +16,14 @@ from keras_inception.models import resnet
 
 SLOW = pytest.mark.slow
 TINY = (8, 8, 3)
-DEPTH = {"stochastic_depth": 0.5, "input_shape": TINY}
 
 
 @cache
-def resnet20(per: str) -> keras.Model:
-    return create_model("resnet20", stochastic_depth_per=per, **DEPTH)
+def resnet8(per: str) -> keras.Model:
+    """The shortest of section 4.2's networks, a block a stage."""
+    inputs = keras.Input(TINY)
+    features = resnet.cifar(inputs, depth=8, stochastic_depth=0.5, stochastic_depth_per=per)
+    return keras.Model(inputs, features)
 
 
 def pictures(n: int, shape: tuple[int, int, int] = TINY) -> np.ndarray:
@@ -57,7 +59,7 @@ def test_plain_network_has_no_gate() -> None:
 
 
 def test_paths_survive_as_often_as_they_should() -> None:
-    model = resnet20("sample")
+    model = resnet8("sample")
     n = 4096
     paths = keras.Model(model.input, [drop.output for drop in drops(model)])(pictures(n), training=True)
     for drop, path in zip(drops(model), paths, strict=True):
@@ -67,7 +69,7 @@ def test_paths_survive_as_often_as_they_should() -> None:
 
 
 def test_one_gate_a_mini_batch_is_one_for_all_its_samples() -> None:
-    model = resnet20("batch")
+    model = resnet8("batch")
     paths = keras.Model(model.input, [drop.output for drop in drops(model)])
     run = tf.function(lambda x: [tf.reduce_any(path != 0, (1, 2, 3)) for path in paths(x, training=True)])
     batches = 400
@@ -97,7 +99,7 @@ def test_expected_output_is_the_output_at_test_time(rate: float) -> None:
 
 @pytest.mark.parametrize("per", ["batch", "sample"])
 def test_inference_graph_has_no_random_operation(per: str) -> None:
-    model = resnet20(per)
+    model = resnet8(per)
     x = tf.TensorSpec((None, *TINY))
     assert any("Random" in op for op in op_types(lambda x: model(x, training=True), x))
     assert not any("Random" in op for op in op_types(lambda x: model(x, training=False), x))
@@ -105,7 +107,7 @@ def test_inference_graph_has_no_random_operation(per: str) -> None:
 
 @pytest.mark.parametrize("per", ["batch", "sample"])
 def test_gates_survive_saving_and_cloning(per: str, tmp_path: Path) -> None:
-    model = resnet20(per)
+    model = resnet8(per)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(model(pictures(2)), loaded(pictures(2)))

@@ -41,8 +41,8 @@ UNITS = (4, 8, 4)  # in stage 2, 3, 4
 def split(x: Tensor, *, name: str) -> tuple[Tensor, Tensor]:
     """The first and the second half of the channels: N x H x W x 2C -> twice N x H x W x C.
 
-    Halves as the two columns of an HW x 2 map, cut by a plain Cropping2D: a phone's GPU, XNNPACK and quantisation-aware
-    training all know it. In LiteRT its unit-stride slices ran 1.6 times as fast as one SPLIT operation.
+    The halves are the two columns of an HW x 2 map, cut out by Cropping2D: built-in layers only, nothing above rank 4.
+    In a .tflite file they are unit-stride slices, which XNNPACK takes with all the rest, as fast as a SPLIT operation.
     """
     pixels = Reshape((-1, 2, x.shape[-1] // 2), name=f"{name}_halves")(x)
 
