@@ -40,6 +40,9 @@ def new_output(path: Path, *, overwrite: bool, kind: str, is_kind: Callable[[Pat
         if not is_kind(path):
             raise InputError(f"{path} exists and is not a {kind}, so it is not replaced: give another path")
     made = [folder for folder in path.parents if not folder.exists()]
+    above = path.parents[len(made)]
+    if not above.is_dir():
+        raise InputError(f"{path} could not be written: {above} is not a folder; give another path")
     done = False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -101,7 +101,7 @@ def _open_tflite(path: Path) -> File:
         raise InputError(f"{path} has {len(inputs)} inputs and {len(outputs)} outputs: one of each is expected")
 
     def run(x: np.ndarray) -> np.ndarray:
-        _check_shape(path, x, inputs[0]["shape"])
+        _check_shape(path, x, inputs[0]["shape"].tolist())
         interpreter.set_tensor(inputs[0]["index"], _quantized(x, inputs[0]))
         interpreter.invoke()
         return _dequantized(interpreter.get_tensor(outputs[0]["index"]), outputs[0])

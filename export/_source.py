@@ -117,7 +117,9 @@ def _one_to_one(model: keras.Model) -> keras.Model:
             "build it with keras.Model(inputs, outputs)"
         )
     if len(inputs) > 1:
-        raise InputError(f"{model.name} has {len(inputs)} inputs ({', '.join(model.input_names)}); export takes one")
+        raise InputError(
+            f"{model.name} has {len(inputs)} inputs ({', '.join(i.name for i in inputs)}); export takes one"
+        )
     if len(outputs) == 1:
         return keras.Model(inputs[0], outputs[0], name=model.name)
     structure = model.output

@@ -84,12 +84,13 @@ def agreement(
     kind, pairs, labels = _pairs(data, limit, file, source)
     run = file.entries[kind]
     spec = tf.TensorSpec(source.model.input_shape, source.model.inputs[0].dtype)
-    network = tf.function(lambda x: source.model(x, training=False), [spec], autograph=False)
+    network = tf.function(lambda x: source.model(x, training=False), [spec], autograph=False).get_concrete_function()
     want: list[np.ndarray] = []
     got: list[np.ndarray] = []
     seconds: list[float] = []
     while chunk := list(islice(pairs, CHUNK)):
-        want += list(np.asarray(network(np.concatenate([own for own, _ in chunk])), np.float32))
+        own = tf.constant(np.concatenate([prepared for prepared, _ in chunk]), spec.dtype)
+        want += list(np.asarray(network(own), np.float32))
         for _ in range(0 if seconds else WARM_UP):
             run(chunk[0][1])
         for _, given in chunk:

@@ -14,7 +14,9 @@ from .agreement import Agreement
 from .saved_model import to_saved_model
 from .tflite import Quantization, to_tflite
 
-FORMATS: dict[str, tuple[str, Quantization | None]] = {  # name -> the file in a run's exports/, and how TFLite quantises it
+FORMATS: dict[
+    str, tuple[str, Quantization | None]
+] = {  # name -> the file in a run's exports/, and how TFLite quantises it
     "saved_model": ("saved_model", None),
     "tflite": ("float32.tflite", "none"),
     "tflite-float16": ("float16.tflite", "float16"),

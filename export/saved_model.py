@@ -85,14 +85,16 @@ def _network(model: keras.Model, module: tf.Module) -> Graph:
     spec = tf.TensorSpec(model.input_shape, model.inputs[0].dtype, name="input")
     if sum(v.value.dtype.size * v.shape.num_elements() for group in variables for v in group) > FREEZE_BELOW:
         module.weights = [v.value for group in variables for v in group]
-        return tf.function(lambda inputs: model(inputs, training=False), [spec], autograph=False)
+        return tf.function(
+            lambda inputs: model(inputs, training=False), [spec], autograph=False
+        ).get_concrete_function()
     weights = [[v.numpy() for v in group] for group in variables]
 
     def network(inputs: tf.Tensor) -> tf.Tensor:
         constants = [[tf.constant(values) for values in group] for group in weights]
         return model.stateless_call(*constants, inputs, training=False)[0]
 
-    return tf.function(network, [spec], autograph=False)
+    return tf.function(network, [spec], autograph=False).get_concrete_function()
 
 
 def _signatures(source: Source, network: Graph) -> dict[str, Graph]:

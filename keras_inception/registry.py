@@ -60,6 +60,7 @@ class Architecture:
     body: Body
     head: Head
     aux_heads: Mapping[str, AuxHead]
+    exits: Mapping[str, AuxHead]  # the early ones of a network that can stop early
     own: dict[str, Any]  # the family's own arguments and their defaults
     fixed: Mapping[str, Any]  # the arguments that make this variant of the family
     numerics: Mapping[str, Numerics]  # the first is the default
@@ -114,6 +115,7 @@ def register(
     alias: str | None = None,
     head: Head = average_head,
     aux_heads: Mapping[str, AuxHead] | None = None,
+    exits: Mapping[str, AuxHead] | None = None,
     numerics: Mapping[str, Numerics] | None = None,
     preprocessing: Callable[[tuple[int, int], int], Preprocessing] = scaled,
     classes: int = 1000,
@@ -123,7 +125,8 @@ def register(
     """Make the builder of a described network and enter it under `name`.
 
     The builder's own arguments are the keyword-only arguments of `body` and `head`, less those in `fixed`, with
-    `defaults` in place of the functions' own; a network with `aux_heads` takes `aux_heads=False` too.
+    `defaults` in place of the functions' own; a network with `aux_heads` takes `aux_heads=False` too, and
+    one with early `exits` `exits=True`. Both are given as endpoint -> head.
     """
     if name in ARCHITECTURES:
         raise ValueError(f"{name!r} is registered already, by {ARCHITECTURES[name].body.__module__}")
@@ -131,6 +134,8 @@ def register(
     own |= defaults or {}
     if aux_heads:
         own["aux_heads"] = False
+    if exits:
+        own["exits"] = True
 
     def build(**kwargs: Any) -> keras.Model:
         return _assemble(ARCHITECTURES[name], kwargs)
@@ -145,6 +150,7 @@ def register(
         body=body,
         head=head,
         aux_heads=aux_heads or {},
+        exits=exits or {},
         own=own,
         fixed=fixed,
         numerics=numerics or {"tf": TF},
@@ -203,14 +209,14 @@ def _assemble(entry: Architecture, kwargs: Mapping[str, Any]) -> keras.Model:
         outputs: Any = x
         if include_top:
             logits = {"predictions": entry.head(x, classes, **_take(entry.head, arguments, entry.fixed))}
-            if arguments.get("aux_heads"):
+            if side_heads := _side_heads(entry, arguments):
                 endpoints = keras.Model(inputs, x)
-                for i, (at, aux_head) in enumerate(entry.aux_heads.items(), 1):
-                    logits[f"aux_{i}"] = aux_head(endpoints.get_layer(at).output, classes, name=f"aux_{i}")
+                for side, (at, side_head) in side_heads.items():
+                    logits[side] = side_head(endpoints.get_layer(at).output, classes, name=side)
             # The last step is float32 under mixed precision too: a softmax over many classes needs it.
             activation = arguments["classifier_activation"] or "linear"
             outputs = {k: Activation(activation, dtype="float32", name=k)(v) for k, v in logits.items()}
-            if not arguments.get("aux_heads"):
+            if not side_heads:
                 outputs = outputs["predictions"]
         elif pooling:
             outputs = {"avg": GlobalAveragePooling2D, "max": GlobalMaxPooling2D}[pooling](name=f"{pooling}_pool")(x)
@@ -218,6 +224,15 @@ def _assemble(entry: Architecture, kwargs: Mapping[str, Any]) -> keras.Model:
     if arguments["weights"] is not None:
         published.load(model, arguments["weights"])
     return model
+
+
+def _side_heads(entry: Architecture, arguments: Mapping[str, Any]) -> dict[str, tuple[str, AuxHead]]:
+    """The classifiers that are wanted beside the last: output name -> endpoint, head."""
+    wanted = {
+        "aux": entry.aux_heads if arguments.get("aux_heads") else {},
+        "exit": entry.exits if arguments.get("exits") else {},
+    }
+    return {f"{kind}_{i}": item for kind, heads in wanted.items() for i, item in enumerate(heads.items(), 1)}
 
 
 def _take(function: Callable[..., Any], arguments: Mapping[str, Any], fixed: Mapping[str, Any]) -> dict[str, Any]:
@@ -284,7 +299,8 @@ Args:
 
 Returns:
     A flat functional `keras.Model`: pictures, N x {height} x {width} x {channels} float32 as the weights' preprocessing
-    makes them -> N x classes float32 probabilities. With aux_heads=True a dict of "predictions", "aux_1", ...
+    makes them -> N x classes float32 probabilities. With aux_heads=True a dict of "predictions", "aux_1", ...,
+    with early exits, where the network has them, of "predictions", which is the last, "exit_1", ...
 
 Raises:
     InputError: an argument is not allowed; the message says what is.

@@ -12,7 +12,8 @@ from keras_inception import InputError, create_model, list_models, model_info
 from keras_inception.layers import TF, Numerics, Pool
 from keras_inception.registry import ARCHITECTURES, Architecture, Paper, get, register
 
-COMMON = "weights include_top input_shape input_tensor pooling classes classifier_activation name numerics"  # as keras.applications, and whose padding and batch norm to follow
+KERAS = ["weights", "include_top", "input_shape", "input_tensor", "pooling", "classes", "classifier_activation", "name"]
+COMMON = [*KERAS, "numerics"]
 
 every = pytest.mark.parametrize("architecture", ARCHITECTURES.values(), ids=lambda a: a.name)
 
@@ -30,7 +31,7 @@ def test_a_network_has_one_name_in_two_spellings(architecture: Architecture) -> 
 def test_a_builder_says_what_it_takes(architecture: Architecture) -> None:
     builder = getattr(ki, architecture.builder)
     signature = inspect.signature(builder)
-    assert list(signature.parameters) == COMMON.split() + list(architecture.own)
+    assert list(signature.parameters) == [*COMMON, *architecture.own]
     assert {parameter.kind for parameter in signature.parameters.values()} == {inspect.Parameter.KEYWORD_ONLY}
     assert signature.parameters["classes"].default == architecture.classes
     assert signature.parameters["weights"].default is None

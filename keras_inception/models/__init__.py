@@ -23,6 +23,7 @@ from .inception_v4 import InceptionV4
 from .lenet import LeNet5
 from .mobilenet_v1 import MobileNet, MobileNetV1
 from .mobilenet_v2 import MobileNetV2
+from .msdnet import MSDNet, MSDNetCIFAR, MSDNetCIFARBudget
 from .nin import NiN, NiNCIFAR
 from .resnet import (
     ResNet18,
@@ -102,6 +103,9 @@ __all__ = [
     "InceptionV3",
     "InceptionV4",
     "LeNet5",
+    "MSDNet",
+    "MSDNetCIFAR",
+    "MSDNetCIFARBudget",
     "MobileNet",
     "MobileNetV1",
     "MobileNetV2",
