@@ -31,7 +31,7 @@ def bottleneck(x: Tensor, filters: int, scale: int, strides: int, *, name: str) 
 
 
 def grow(maps: Maps, scale: int, growth: int, *, name: str) -> Tensor:
-    """One layer at one scale (section 4, "Subsequent layers"): what was there, then new features of the finer map and of this one."""
+    """One layer at one scale, section 4: what was there, then new features of the finer map, then of this one."""
     x, finer = maps[scale], maps.get(scale - 1)
     new = WIDTHS[scale - 1] * growth
     if finer is None:
@@ -93,9 +93,9 @@ def body(x: Tensor, *, step: int = 4, base: int | None = None) -> Tensor:
     dict of "exit_1" to "exit_4" and "predictions", which is the fifth and last. All of them are trained, with equal
     weight. `exits=False` gives the last one alone, as a plain classifier.
 
-    `step` is how many layers lie between two exits (4, 6 or 7 in the paper) and `base` how many before the first: `step`
-    by default, as in the authors' PyTorch release and its weights; step + 3 as in the paper. As in that release the stem
-    has 32 channels, and a bias. Batch norm and padding are PyTorch's.
+    `step` is how many layers lie between two exits (4, 6 or 7 in the paper) and `base` how many before the first:
+    `step` by default, as in the authors' PyTorch release and its weights; step + 3 as in the paper. As in that release
+    the stem has 32 channels, and a bias. Batch norm and padding are PyTorch's.
     """
     for name, value in (("step", step), ("base", base)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 20):
@@ -109,9 +109,10 @@ def cifar_body(x: Tensor, *, steps: Sequence[int]) -> Tensor:
     """MSDNet for CIFAR, with an exit behind every block of layers.
 
     It returns all of them, as a dict of "exit_1", "exit_2" ... and "predictions", which is the last. All are trained,
-    with equal weight. `exits=False` gives the last one alone, as a plain classifier. `MSDNetCIFAR`, for anytime
-    prediction, has 24 layers and exits behind layers 4, 6, 8 ... 24; `MSDNetCIFARBudget`, for a budget that is shared by
-    a batch, 28 layers and exits behind layers 1, 3, 6, 10, 15, 21 and 28.
+    with equal weight. `exits=False` gives the last one alone, as a plain classifier.
+
+    MSDNetCIFAR, for anytime prediction, has 24 layers and exits behind layers 4, 6, 8 ... 24. MSDNetCIFARBudget, for a
+    budget that a batch shares, has 28 layers and exits behind layers 1, 3, 6, 10, 15, 21 and 28.
     """
     return dense_blocks(Conv(16, 3)(x, name="stem"), 16, 6, 3, steps)  # 32 x 32 x 16
 

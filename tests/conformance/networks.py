@@ -4,6 +4,9 @@ A property of the graph alone is tested on all of them, on a blueprint, which ha
 weights is tested on the cheapest network of each family, and under the marker `slow` on the others.
 """
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
 
 import keras_inception  # noqa: F401  registers every network
@@ -29,13 +32,19 @@ _by_cost = sorted(ARCHITECTURES.values(), key=_cost, reverse=True)
 CHEAPEST = {a.name for a in {_family(a): a for a in _by_cost}.values()} - SLOW_TO_RUN - SLOW_TO_BUILD
 
 
-def _parameters(slow: set[str]) -> list:
+def _parameters(slow: set[str], networks: list[Architecture]) -> list:
     marks = {True: [pytest.mark.slow], False: []}
-    return [pytest.param(a, id=name, marks=marks[name in slow]) for name, a in ARCHITECTURES.items()]
+    return [pytest.param(a, id=a.name, marks=marks[a.name in slow]) for a in networks]
 
 
-EVERY = _parameters(SLOW_TO_BUILD)
-ONE_A_FAMILY = _parameters(set(ARCHITECTURES) - CHEAPEST)
+def _single(architecture: Architecture) -> Architecture:
+    """The architecture, or where it has early exits the one of the same name that builds it with its last exit only."""
+    build = partial(architecture.build, exits=False)
+    return replace(architecture, build=build) if architecture.exits else architecture
+
+
+EVERY = _parameters(SLOW_TO_BUILD, list(ARCHITECTURES.values()))
+ONE_A_FAMILY = _parameters(set(ARCHITECTURES) - CHEAPEST, list(map(_single, ARCHITECTURES.values())))
 WITH_AUX_HEADS = [p for p in EVERY if p.values[0].aux_heads]
 
 
