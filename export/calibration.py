@@ -107,11 +107,11 @@ def _from_split(split: Split, source: Source) -> np.ndarray:
 
 
 def _from_array(array: np.ndarray, source: Source) -> np.ndarray:
-    if not len(array):
-        raise InputError(EMPTY)
     if array.shape[1:] != source.input_shape:
         shape = ", ".join(map(str, source.input_shape))
         raise InputError(f"calibration has the shape {array.shape}; the network takes (n, {shape})")
+    if not len(array):
+        raise InputError(EMPTY)
     if not np.isfinite(array).all():
         raise InputError("calibration holds NaN or infinite values: give pictures as the network takes them")
     return to_pixels(array, source.preprocessing) if source.preprocessing else array

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -310,21 +311,26 @@ Raises:
 # ------------------------------------------------------------------------------------------------------------ look-up
 
 
+def architectures() -> list[Architecture]:
+    """All networks, in the order of their families."""
+    importlib.import_module(".models", __package__)  # a family enters its networks when it is imported
+    return list(ARCHITECTURES.values())
+
+
 def get(name: str) -> Architecture:
     """The architecture of that name, "inception_v3" or "InceptionV3".
 
     Raises:
         InputError: there is none; the message suggests the nearest names.
     """
-    by_key = {_key(known): known for known in ARCHITECTURES}
-    by_key |= {_key(a.alias): a.name for a in ARCHITECTURES.values() if a.alias}
+    by_key = {_key(a.name): a for a in architectures()}
+    by_key |= {_key(a.alias): a for a in architectures() if a.alias}
     if (found := by_key.get(_key(name))) is None:
         near = difflib.get_close_matches(_key(name), by_key, n=3, cutoff=0.5)
-        hint = (
-            f"did you mean {' or '.join(by_key[k] for k in near)}?" if near else "`keras-inception models` lists them"
-        )
+        nearest = " or ".join(by_key[key].name for key in near)
+        hint = f"did you mean {nearest}?" if near else "`keras-inception models` lists them"
         raise InputError(f"unknown model {name!r}: {hint}")
-    return ARCHITECTURES[found]
+    return found
 
 
 def _key(name: str) -> str:
@@ -333,7 +339,7 @@ def _key(name: str) -> str:
 
 def list_models(pattern: str = "*") -> list[str]:
     """Names matching a shell pattern ("inception*"), sorted."""
-    return sorted(fnmatch.filter(ARCHITECTURES, pattern))
+    return sorted(fnmatch.filter((a.name for a in architectures()), pattern))
 
 
 def create_model(name: str, **kwargs: Any) -> keras.Model:

@@ -19,7 +19,7 @@ LEVELS = [
     {"models"},
     set(),  # training, report, info, diagram, recipes, ...
     {"export"},
-    {"cli"},
+    {"public", "cli"},
     {"__main__"},
 ]
 MODELS, LIBRARY = 4, 5

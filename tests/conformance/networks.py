@@ -4,48 +4,42 @@ A property of the graph alone is tested on all of them, on a blueprint, which ha
 weights is tested on the cheapest network of each family, and under the marker `slow` on the others.
 """
 
-from dataclasses import replace
-from functools import partial
-
 import pytest
 
-import keras_inception  # noqa: F401  registers every network
+import keras_inception
+import keras_inception.models  # noqa: F401  (the families enter their networks)
 from keras_inception.registry import ARCHITECTURES, Architecture
 
-SLOW_TO_BUILD = {
-    "resnet1202_sd",  # 4,813 layers: 45 s
+SLOW_TO_BUILD = {"resnet1202_sd"}  # 4,813 layers: 45 s
+# Hundreds of layers or a hundred million parameters, where a smaller network has the same blocks.
+SLOW_TO_RUN = SLOW_TO_BUILD | {
+    "fractalnet40",
+    "inception_resnet_v1",
+    "inception_resnet_v2",
+    "inception_v4",
+    "nasnet_large",
+    "nasnet_mobile",
+    "se_inception_resnet_v2",
+    "senet154",
+    "wide_resnet40_4",
 }
-SLOW_TO_RUN = {
-    "senet154",  # 115 million parameters, and its blocks are those of other families
-}
 
 
-def _family(architecture: Architecture) -> str:
-    return architecture.body.__module__
+def _cheapest_of_each_family() -> set[str]:
+    """A family is a file of models/."""
+    candidates = [a for a in ARCHITECTURES.values() if a.name not in SLOW_TO_RUN]
+    by_cost = sorted(candidates, key=lambda a: (a.macs or float("inf"), a.name), reverse=True)
+    return {a.name for a in {a.body.__module__: a for a in by_cost}.values()}
 
 
-def _cost(architecture: Architecture) -> tuple[float, str]:
-    return architecture.macs or float("inf"), architecture.name
-
-
-_by_cost = sorted(ARCHITECTURES.values(), key=_cost, reverse=True)
-CHEAPEST = {a.name for a in {_family(a): a for a in _by_cost}.values()} - SLOW_TO_RUN - SLOW_TO_BUILD
-
-
-def _parameters(slow: set[str], networks: list[Architecture]) -> list:
+def _parameters(slow: set[str]) -> list:
     marks = {True: [pytest.mark.slow], False: []}
-    return [pytest.param(a, id=a.name, marks=marks[a.name in slow]) for a in networks]
+    return [pytest.param(a, id=name, marks=marks[name in slow]) for name, a in ARCHITECTURES.items()]
 
 
-def _single(architecture: Architecture) -> Architecture:
-    """The architecture, or where it has early exits the one of the same name that builds it with its last exit only."""
-    build = partial(architecture.build, exits=False)
-    return replace(architecture, build=build) if architecture.exits else architecture
-
-
-EVERY = _parameters(SLOW_TO_BUILD, list(ARCHITECTURES.values()))
-ONE_A_FAMILY = _parameters(set(ARCHITECTURES) - CHEAPEST, list(map(_single, ARCHITECTURES.values())))
-WITH_AUX_HEADS = [p for p in EVERY if p.values[0].aux_heads]
+EVERY = _parameters(SLOW_TO_BUILD)
+ONE_A_FAMILY = _parameters(set(ARCHITECTURES) - _cheapest_of_each_family())
+WITH_AUX_HEADS = [parameter for parameter in _parameters(SLOW_TO_RUN) if parameter.values[0].aux_heads]
 
 
 def smallest_shape(architecture: Architecture) -> tuple[int, int, int]:

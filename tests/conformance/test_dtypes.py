@@ -11,7 +11,7 @@ from keras_inception.registry import Architecture
 from .networks import ONE_A_FAMILY, smallest_shape
 
 
-@pytest.fixture(params=["mixed_float16", "mixed_bfloat16"])
+@pytest.fixture(params=["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)])
 def policy(request: pytest.FixtureRequest) -> Iterator[str]:
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(request.param)

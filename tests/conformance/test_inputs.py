@@ -1,4 +1,4 @@
-"""Pictures of 1, 3 and 4 channels, and of any size that is large enough."""
+"""Pictures of 1 and 4 channels as well as 3, and of any size that is large enough."""
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ one_a_family = pytest.mark.parametrize("architecture", ONE_A_FAMILY)
 
 
 @one_a_family
-@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("channels", [1, 4])
 def test_channels(architecture: Architecture, channels: int) -> None:
     shape = (*smallest_shape(architecture)[:2], channels)
     model = blueprint(architecture.build, input_shape=shape)
@@ -23,11 +23,9 @@ def test_channels(architecture: Architecture, channels: int) -> None:
 
 @one_a_family
 def test_one_model_takes_pictures_of_any_size(architecture: Architecture) -> None:
-    anywhere = architecture.build(include_top=False, input_shape=(None, None, 4))
-    for more in ((1, 6), (5, 0)):
-        shape = (architecture.smallest + more[0], architecture.smallest + more[1], 4)
-        features = keras.ops.convert_to_numpy(anywhere(np.ones((1, *shape), "float32")))
-        assert (
-            features.shape[1:] == blueprint(architecture.build, include_top=False, input_shape=shape).output_shape[1:]
-        )
-        assert np.isfinite(features).all()
+    shape = (architecture.smallest + 1, architecture.smallest + 6, 3)
+    anywhere = architecture.build(include_top=False, input_shape=(None, None, 3))
+    features = keras.ops.convert_to_numpy(anywhere(np.ones((1, *shape), "float32")))
+    assert np.isfinite(features).all()
+    fixed = blueprint(architecture.build, include_top=False, input_shape=shape)
+    assert features.shape[1:] == fixed.output_shape[1:]
