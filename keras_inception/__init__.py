@@ -5,7 +5,7 @@ Every network is a function that returns a functional `keras.Model`: `keras_ince
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """Look a public name up where it is defined: TensorFlow loads for seconds, so not before it is needed."""
+    """Find a module of the package, or a public name: TensorFlow loads for seconds, so not before it is needed."""
+    if name.startswith("__") and name != "__all__":
+        raise AttributeError(name)
+    if importlib.util.find_spec(f"{__name__}.{name}"):
+        return importlib.import_module(f".{name}", __name__)
     return getattr(importlib.import_module(".public", __name__), name)
 
 

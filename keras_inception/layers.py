@@ -75,6 +75,7 @@ class Numerics:
     momentum: float = 0.99  # of batch norm's moving statistics, as Keras counts it (1 - PyTorch's)
     gamma: bool = True  # batch norm has a scale
     pool_counts_padding: bool = False  # average pools divide by the full window, also at the border
+    zeros_in_pools: bool = False  # strided pools take the zeros that SAME puts around a map for its values
     bottleneck_stride: Literal["1x1", "3x3"] = "3x3"  # which convolution of a residual bottleneck strides
 
 
@@ -144,6 +145,14 @@ def _overhang(size: int | None, kernel: int, stride: int) -> int:
     return overhang if overhang < kernel else 0
 
 
+def _same(size: int | None, kernel: int, stride: int) -> tuple[int, int]:
+    """Zeros before and behind a side under TensorFlow's SAME; all around where the size is unknown, as Keras does."""
+    if size is None:
+        return kernel // 2, kernel // 2
+    total = max(0, kernel - stride - -size % -stride)
+    return total // 2, total - total // 2
+
+
 def conv(
     x: Tensor,
     filters: int,
@@ -188,7 +197,10 @@ def pool(x: Tensor, kind: str, size: Size = 3, strides: Size = 1, padding: Paddi
     """
     if padding == "same" and _numerics.get().padding == "caffe" and pair(strides) != (1, 1):
         padding = "ceil"
-    if kind == "avg" and padding == "same" and _numerics.get().pool_counts_padding:
+    if padding == "same" and _numerics.get().zeros_in_pools and pair(strides) != (1, 1):
+        sides = tuple(map(_same, x.shape[1:3], pair(size), pair(strides)))
+        x, padding = ZeroPadding2D(sides, name=f"{name}_pad")(x), "valid"
+    elif kind == "avg" and padding == "same" and _numerics.get().pool_counts_padding:
         kh, kw = pair(size)
         x, padding = ZeroPadding2D((kh // 2, kw // 2), name=f"{name}_pad")(x), "valid"
     else:
@@ -519,10 +531,12 @@ class DropPath(keras.layers.Layer):
 
     def call(self, x: Tensor, training: bool = False) -> Tensor:
         """N x ... -> the same."""
-        if not training or self.rate == 0:
-            return x
+        return self.drop(x, self.rate) if training and self.rate else x
+
+    def drop(self, x: Tensor, rate: float | Tensor) -> Tensor:
+        """Leave `x` out with that probability: N x ... -> the same."""
         gates = ops.shape(x)[0] if self.per == "sample" else 1
-        keep = 1 - self.rate
+        keep = 1 - rate
         uniform = keras.random.uniform((gates, *(1,) * (len(x.shape) - 1)), seed=self.seed_generator)
         return x * ops.cast(uniform < keep, x.dtype) / keep
 

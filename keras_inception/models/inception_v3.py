@@ -120,14 +120,14 @@ def body(x: Tensor, *, se_ratio: int | None = None) -> Tensor:
     return chain(x, excited(LAYERS, se_ratio))
 
 
-def auxiliary(x: Tensor, classes: int, *, name: str) -> Tensor:
+def auxiliary(x: Tensor, classes: int, *, name: str, largest: int = 5) -> Tensor:
     """Figure 8, as released: on the last 17 x 17 map, batch-normalised.
 
-    The second convolution covers the 5 x 5 map that the pool leaves, or all of it if there is less; where there is more
-    its answers are averaged.
+    The second convolution covers the 5 x 5 map that the pool leaves (`largest`), or all of it if there is less; where
+    there is more its answers are averaged.
     """
     x = chain(x, [Pool("avg", 5, 3, "valid"), Conv(128)], name=name)
-    height, width = (5 if side is None else min(5, side) for side in x.shape[1:3])
+    height, width = (largest if side is None else min(largest, side) for side in x.shape[1:3])
     x = Conv(768, (height, width), 1, "valid")(x, name=f"{name}_2")
     return Dense(classes, name=f"{name}_logits")(GlobalAveragePooling2D(name=f"{name}_avg_pool")(x))
 

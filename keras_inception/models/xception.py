@@ -31,16 +31,18 @@ PAPER = Paper(
 
 @dataclass(frozen=True)
 class SeparableConv:
-    """A 3x3 filter a channel, a 1x1 convolution, batch norm; ReLU "before" them, "after" them or at neither end."""
+    """A filter a channel, a 1x1 convolution, batch norm; ReLU "before" them, "after" them or at neither end."""
 
     filters: int
     relu: str = "before"
+    kernel: int = 3
+    strides: int = 1
 
     def __call__(self, x: Tensor, *, name: str) -> Tensor:
-        """N x H x W x C -> N x H x W x filters."""
+        """N x H x W x C -> N x H/s x W/s x filters."""
         if self.relu == "before":
             x = activate(x, "relu", name=f"{name}_relu")
-        x = depthwise(x, 3, name=f"{name}_depthwise")
+        x = depthwise(x, self.kernel, self.strides, name=f"{name}_depthwise")
         x = conv(x, self.filters, bias=False, name=f"{name}_pointwise")
         if self.relu == "after":
             return activate(norm(x, name=f"{name}_bn"), "relu", name=name)

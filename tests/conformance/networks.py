@@ -4,9 +4,11 @@ A property of the graph alone is tested on all of them, on a blueprint, which ha
 weights is tested on the cheapest network of each family, and under the marker `slow` on the others.
 """
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
 
-import keras_inception
 import keras_inception.models  # noqa: F401  (the families enter their networks)
 from keras_inception.registry import ARCHITECTURES, Architecture
 
@@ -32,14 +34,21 @@ def _cheapest_of_each_family() -> set[str]:
     return {a.name for a in {a.body.__module__: a for a in by_cost}.values()}
 
 
-def _parameters(slow: set[str]) -> list:
+def _parameters(slow: set[str], networks: list[Architecture]) -> list:
     marks = {True: [pytest.mark.slow], False: []}
-    return [pytest.param(a, id=name, marks=marks[name in slow]) for name, a in ARCHITECTURES.items()]
+    return [pytest.param(a, id=a.name, marks=marks[a.name in slow]) for a in networks]
 
 
-EVERY = _parameters(SLOW_TO_BUILD)
-ONE_A_FAMILY = _parameters(set(ARCHITECTURES) - _cheapest_of_each_family())
-WITH_AUX_HEADS = [parameter for parameter in _parameters(SLOW_TO_RUN) if parameter.values[0].aux_heads]
+def _single(architecture: Architecture) -> Architecture:
+    """The architecture, or where it has early exits the one of the same name that builds it with its last exit only."""
+    build = partial(architecture.build, exits=False)
+    return replace(architecture, build=build) if architecture.exits else architecture
+
+
+NETWORKS = list(ARCHITECTURES.values())
+EVERY = _parameters(SLOW_TO_BUILD, NETWORKS)
+ONE_A_FAMILY = _parameters(set(ARCHITECTURES) - _cheapest_of_each_family(), list(map(_single, NETWORKS)))
+WITH_AUX_HEADS = _parameters(SLOW_TO_RUN, [a for a in NETWORKS if a.aux_heads])
 
 
 def smallest_shape(architecture: Architecture) -> tuple[int, int, int]:
