@@ -16,7 +16,7 @@ from keras_inception.errors import InputError
 
 from ._files import silenced
 from ._source import fits
-from .metadata import Input, Record, foreign_operators, precision, read_record
+from .metadata import Input, Record, foreign_operators, is_tflite, precision, read_record
 from .saved_model import RECORD_FILE, is_saved_model
 
 Run: TypeAlias = Callable[[np.ndarray], np.ndarray]  # a batch of one in, its outputs (1, ...) float32
@@ -86,9 +86,9 @@ def _signature(path: Path, loaded: Any, name: str) -> tuple[tf.TensorSpec, Run]:
 
 
 def _open_tflite(path: Path) -> File:
-    content = path.read_bytes()
-    if content[4:8] != b"TFL3":
+    if not is_tflite(path):
         raise InputError(f"{path} is not a TFLite file")
+    content = path.read_bytes()
     try:
         with silenced():
             interpreter = Interpreter(model_content=content, num_threads=THREADS)

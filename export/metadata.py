@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import flatbuffers
@@ -18,6 +19,7 @@ from ai_edge_litert import schema_py_generated as schema
 from keras_inception.preprocessing import Preprocessing
 
 NAME = "keras_inception"
+IDENTIFIER = b"TFL3"  # of the format, at byte 4
 
 # What the file is given: pictures of any size, uint8; RGB pixels of the network's size, 0..255, not yet normalised;
 # or the network's own input.
@@ -52,6 +54,14 @@ class Record:
         )
 
 
+def is_tflite(path: Path) -> bool:
+    """Whether a TFLite file is there, by its identifier."""
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return file.read(8)[4:] == IDENTIFIER
+
+
 def with_record(model: bytes, record: Record) -> bytes:
     """A .tflite file with the record in it."""
     content = schema.ModelT.InitFromPackedBuf(model, 0)
@@ -61,7 +71,7 @@ def with_record(model: bytes, record: Record) -> bytes:
     entry.name, entry.buffer = NAME, len(content.buffers) - 1
     content.metadata = [*(content.metadata or []), entry]
     builder = _Builder(len(model))
-    builder.Finish(content.Pack(builder), b"TFL3")
+    builder.Finish(content.Pack(builder), IDENTIFIER)
     return bytes(builder.Output())
 
 

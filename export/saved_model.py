@@ -37,7 +37,7 @@ def to_saved_model(
 
     - `serving_default`: `picture`, uint8 (n, H, W, 3) RGB of any size.
     - `encoded`: `encoded`, strings (n,): the bytes of JPEG, PNG, BMP or GIF files (the first frame), each of any size.
-      EXIF orientation is not applied.
+      EXIF orientation is not applied. A file is decoded at whatever size it declares: a public server should limit it.
     - `preprocessed`: `input`, the network's own, float32 (n, *input_shape).
 
     Each returns `probabilities` (n, classes) float32, and with labels known `label` (n,), the most probable one, and

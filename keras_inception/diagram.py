@@ -103,15 +103,23 @@ def _parts(drawn: Sequence[Box]) -> tuple[list[Stage], list[Module]]:
 
 
 def _repeats(drawn: Sequence[Box], inner: list[int]) -> list[list[int]]:
-    """An endpoint's boxes; in parts, if those look alike: the layers of a dense block."""
+    """An endpoint's boxes; cut where alike follows on alike, as the layers of a dense block do."""
     parts: list[list[int]] = [[]]
     for n, i in enumerate(inner):
         parts[-1].append(i)
         rest = inner[n + 1 :]
         if rest and all(s >= i for j in rest for s in drawn[j].sources):  # all that comes goes through this box
             parts.append([])
-    looks = {_look(_relative(drawn, part)) for part in parts}
-    return parts if len(looks) == 1 and len(parts[0]) > 1 else [inner]
+    looks = [_look(_relative(drawn, part)) for part in parts]
+    cut: list[list[int]] = []
+    was_repeated = True
+    for n, part in enumerate(parts):
+        repeated = len(part) > 1 and looks[n] in (*looks[:n][-1:], *looks[n + 1 :][:1])
+        if repeated or was_repeated:
+            cut.append([])
+        cut[-1] += part
+        was_repeated = repeated
+    return cut
 
 
 def _relative(drawn: Sequence[Box], inner: Sequence[int]) -> list[Box]:

@@ -208,6 +208,7 @@ def test_only_exports_are_overwritten(model, tmp_path):
         (export.to_saved_model, "photos"),
         (export.to_tflite, "photos"),
         (export.to_saved_model, "notes.txt"),
+        (export.to_tflite, "notes.txt"),
     ):
         with one_line(name, "is not a"):
             to(model, tmp_path / name, overwrite=True)

@@ -36,27 +36,28 @@ def table(conv: Callable[..., Conv], large: int, last_pool: int) -> Table:
         )
 
     lrn = LRN(alpha=1e-4 / 5, bias=1.0)  # Caffe's alpha of 1e-4 is divided by the window's size
+    pool_5a = f"maxpool_5a_{last_pool}x{last_pool}"
     # fmt: off
     return {
-        #                       1x1 3x3r  3x3 5x5r  5x5 proj    output
-        "conv2d_1a_7x7":  conv( 64, 7, 2),                    # 112 x 112 x  64
-        "maxpool_2a_3x3": Pool("max", 3, 2, "ceil"),          #  56 x  56 x  64
-        "lrn_2a":         lrn,                                #  56 x  56 x  64
-        "conv2d_2b_1x1":  conv( 64),                          #  56 x  56 x  64
-        "conv2d_2c_3x3":  conv(192, 3),                       #  56 x  56 x 192
-        "lrn_2c":         lrn,                                #  56 x  56 x 192
-        "maxpool_3a_3x3": Pool("max", 3, 2, "ceil"),          #  28 x  28 x 192
-        "mixed_3b":     module( 64,  96, 128,  16,  32,  32),  #  28 x  28 x 256
-        "mixed_3c":     module(128, 128, 192,  32,  96,  64),  #  28 x  28 x 480
-        "maxpool_4a_3x3": Pool("max", 3, 2, "ceil"),          #  14 x  14 x 480
-        "mixed_4b":     module(192,  96, 208,  16,  48,  64),  #  14 x  14 x 512
-        "mixed_4c":     module(160, 112, 224,  24,  64,  64),  #  14 x  14 x 512
-        "mixed_4d":     module(128, 128, 256,  24,  64,  64),  #  14 x  14 x 512
-        "mixed_4e":     module(112, 144, 288,  32,  64,  64),  #  14 x  14 x 528
-        "mixed_4f":     module(256, 160, 320,  32, 128, 128),  #  14 x  14 x 832
-        f"maxpool_5a_{last_pool}x{last_pool}": Pool("max", last_pool, 2, "ceil"),  # 7 x 7 x 832
-        "mixed_5b":     module(256, 160, 320,  32, 128, 128),  #   7 x   7 x 832
-        "mixed_5c":     module(384, 192, 384,  48, 128, 128),  #   7 x   7 x 1024
+        #                        1x1 3x3r  3x3 5x5r  5x5 proj        output
+        "conv2d_1a_7x7":    conv( 64, 7, 2),                     # 112 x 112 x   64
+        "maxpool_2a_3x3": Pool("max", 3, 2, "ceil"),             #  56 x  56 x   64
+        "lrn_2a":         lrn,                                   #  56 x  56 x   64
+        "conv2d_2b_1x1":    conv( 64),                           #  56 x  56 x   64
+        "conv2d_2c_3x3":    conv(192, 3),                        #  56 x  56 x  192
+        "lrn_2c":         lrn,                                   #  56 x  56 x  192
+        "maxpool_3a_3x3": Pool("max", 3, 2, "ceil"),             #  28 x  28 x  192
+        "mixed_3b":       module( 64,  96, 128,  16,  32,  32),  #  28 x  28 x  256
+        "mixed_3c":       module(128, 128, 192,  32,  96,  64),  #  28 x  28 x  480
+        "maxpool_4a_3x3": Pool("max", 3, 2, "ceil"),             #  14 x  14 x  480
+        "mixed_4b":       module(192,  96, 208,  16,  48,  64),  #  14 x  14 x  512
+        "mixed_4c":       module(160, 112, 224,  24,  64,  64),  #  14 x  14 x  512
+        "mixed_4d":       module(128, 128, 256,  24,  64,  64),  #  14 x  14 x  512
+        "mixed_4e":       module(112, 144, 288,  32,  64,  64),  #  14 x  14 x  528
+        "mixed_4f":       module(256, 160, 320,  32, 128, 128),  #  14 x  14 x  832
+        pool_5a:          Pool("max", last_pool, 2, "ceil"),     #   7 x   7 x  832
+        "mixed_5b":       module(256, 160, 320,  32, 128, 128),  #   7 x   7 x  832
+        "mixed_5c":       module(384, 192, 384,  48, 128, 128),  #   7 x   7 x 1024
     }
     # fmt: on
 
@@ -68,9 +69,9 @@ RELEASED = {k: word for k, word in table(Conv, large=3, last_pool=2).items() if 
 def published(x: Tensor, *, se_ratio: int | None = None) -> Tensor:
     """GoogLeNet, 6,998,552 parameters: 5x5 branches, local response normalisation, no batch norm.
 
-    Its local response normalisation, and its pools that hang over the edge, are those of the authors' network in Caffe
-    (bvlc_googlenet): the paper does not give them. `maxpool_5a` is theirs and the paper's 3x3. Endpoints are named as
-    TF-slim's, so the paper's (3a) is `mixed_3b` and its (4e) `mixed_4f`.
+    Where the local response normalisation stands, its constants, and the pools that hang over the edge are those of the
+    published weights (bvlc_googlenet): the paper does not give them. Endpoints are named as TF-slim's, so the paper's
+    (3a) is `mixed_3b` and its (4e) `mixed_4f`.
 
     `se_ratio` adds a squeeze-and-excitation module of that reduction behind each Inception module; `dropout`, 0 to less
     than 1, is the share dropped before the classifier; `aux_heads=True` adds the paper's two, behind (4a) and (4d).

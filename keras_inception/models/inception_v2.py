@@ -58,22 +58,22 @@ def table(bias: bool) -> Table:
 
     # fmt: off
     return {
-        #                      1x1 3x3r  3x3  d3r   d3  pool  proj    output
-        "conv2d_1a_7x7":  conv( 64, 7, 2),                          # 112 x 112 x  64
-        "maxpool_2a_3x3": Pool("max", 3, 2, "ceil"),                #  56 x  56 x  64
-        "conv2d_2b_1x1":  conv( 64),                                #  56 x  56 x  64
-        "conv2d_2c_3x3":  conv(192, 3),                             #  56 x  56 x 192
-        "maxpool_3a_3x3": Pool("max", 3, 2, "ceil"),                #  28 x  28 x 192
-        "mixed_3b":    module(  64,  64,  64,  64,  96, "avg",  32),  # 28 x 28 x 256
-        "mixed_3c":    module(  64,  64,  96,  64,  96, "avg",  64),  # 28 x 28 x 320
-        "mixed_4a": reduction(     128, 160,  64,  96),             #  14 x  14 x 576
-        "mixed_4b":    module( 224,  64,  96,  96, 128, "avg", 128),  # 14 x 14 x 576
-        "mixed_4c":    module( 192,  96, 128,  96, 128, "avg", 128),  # 14 x 14 x 576
-        "mixed_4d":    module( 160, 128, 160, 128, 160, "avg", 128),  # 14 x 14 x 608
-        "mixed_4e":    module(  96, 128, 192, 160, 192, "avg", 128),  # 14 x 14 x 608
-        "mixed_5a": reduction(     128, 192, 192, 256),             #   7 x   7 x 1056
-        "mixed_5b":    module( 352, 192, 320, 160, 224, "avg", 128),  #  7 x  7 x 1024
-        "mixed_5c":    module( 352, 192, 320, 192, 224, "max", 128),  #  7 x  7 x 1024
+        #                            1x1 3x3r  3x3  d3r   d3   pool proj      output
+        "conv2d_1a_7x7":       conv( 64, 7, 2),                             # 112 x 112 x   64
+        "maxpool_2a_3x3": Pool("max", 3, 2, "ceil"),                        #  56 x  56 x   64
+        "conv2d_2b_1x1":       conv( 64),                                   #  56 x  56 x   64
+        "conv2d_2c_3x3":       conv(192, 3),                                #  56 x  56 x  192
+        "maxpool_3a_3x3": Pool("max", 3, 2, "ceil"),                        #  28 x  28 x  192
+        "mixed_3b":          module(  64,  64,  64,  64,  96, "avg",  32),  #  28 x  28 x  256
+        "mixed_3c":          module(  64,  64,  96,  64,  96, "avg",  64),  #  28 x  28 x  320
+        "mixed_4a":       reduction(     128, 160,  64,  96),               #  14 x  14 x  576
+        "mixed_4b":          module( 224,  64,  96,  96, 128, "avg", 128),  #  14 x  14 x  576
+        "mixed_4c":          module( 192,  96, 128,  96, 128, "avg", 128),  #  14 x  14 x  576
+        "mixed_4d":          module( 160, 128, 160, 128, 160, "avg", 128),  #  14 x  14 x  608
+        "mixed_4e":          module(  96, 128, 192, 160, 192, "avg", 128),  #  14 x  14 x  608
+        "mixed_5a":       reduction(     128, 192, 192, 256),               #   7 x   7 x 1056
+        "mixed_5b":          module( 352, 192, 320, 160, 224, "avg", 128),  #   7 x   7 x 1024
+        "mixed_5c":          module( 352, 192, 320, 192, 224, "max", 128),  #   7 x   7 x 1024
     }
     # fmt: on
 
@@ -86,8 +86,8 @@ def body(x: Tensor, *, bias: bool, se_ratio: int | None = None) -> Tensor:
     weights, but for SEInceptionV2, whose authors left it out. The first convolution is a plain 7x7, as released, where
     the paper's is separable. Endpoints are named as TF-slim's: the paper's (3a) is `mixed_3b`, its (3c) `mixed_4a`.
 
-    The paper keeps v1's auxiliary classifiers without saying how they change. Here `aux_heads=True` puts two behind
-    (4a) and (4d), as in v1, their convolutions batch-normalised and without dropout, as the paper's network is.
+    The paper does not describe its auxiliary classifiers. Here `aux_heads=True` puts two behind (4a) and (4d), as in
+    v1, their convolutions batch-normalised and without dropout, as the rest of the network.
 
     `se_ratio` is the reduction of a squeeze-and-excitation module behind each Inception module, None for none;
     `dropout`, 0 to less than 1, is the share dropped before the classifier.
