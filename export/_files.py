@@ -1,10 +1,9 @@
-"""Output that is whole or not there, and converters that hold their tongue."""
+"""Output that is whole or not there."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,17 +11,8 @@ from pathlib import Path
 import tensorflow as tf
 
 from keras_inception.errors import InputError
-from keras_inception.quiet import quiet
 
 _TENSORFLOW_OS_ERRORS = tf.errors.ResourceExhaustedError, tf.errors.OutOfRangeError, tf.errors.PermissionDeniedError
-_STREAMS = threading.RLock()  # file descriptors 1 and 2 belong to the whole process
-
-
-@contextmanager
-def silenced() -> Iterator[None]:
-    """Nothing written within reaches the terminal; one thread at a time, or one would restore the other's silence."""
-    with _STREAMS, quiet():
-        yield
 
 
 @contextmanager

@@ -13,8 +13,8 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from keras_inception.errors import InputError
+from keras_inception.quiet import quiet
 
-from ._files import silenced
 from ._source import fits
 from .metadata import Input, Record, foreign_operators, is_tflite, precision, read_record
 from .saved_model import RECORD_FILE, is_saved_model
@@ -50,7 +50,7 @@ def _open_saved_model(path: Path) -> File:
     if not is_saved_model(path):
         raise InputError(f"{path} is not a SavedModel: it has no saved_model.pb")
     try:
-        with silenced():
+        with quiet():
             loaded = tf.saved_model.load(str(path))
     except Exception as error:  # whatever a damaged file makes TensorFlow raise
         raise InputError(f"{path} is a damaged SavedModel: export it again") from error
@@ -90,7 +90,7 @@ def _open_tflite(path: Path) -> File:
         raise InputError(f"{path} is not a TFLite file")
     content = path.read_bytes()
     try:
-        with silenced():
+        with quiet():
             interpreter = Interpreter(model_content=content, num_threads=THREADS)
             interpreter.allocate_tensors()
     except Exception as error:  # ValueError of a damaged file, RuntimeError of operators that the runtime has not

@@ -48,7 +48,6 @@ def export_run(
     paths = {name: folder / FORMATS[name][0] for name in formats}
     if not overwrite and (existing := [path for path in paths.values() if path.exists()]):
         raise InputError(f"{existing[0]} exists; give --overwrite to replace it, or another --out")
-    folder.mkdir(parents=True, exist_ok=True)
     for name, path in paths.items():
         quantization = FORMATS[name][1]
         if quantization is None:

@@ -10,8 +10,9 @@ import keras
 import tensorflow as tf
 
 from keras_inception.preprocessing import Preprocessing
+from keras_inception.quiet import quiet
 
-from ._files import new_output, silenced
+from ._files import new_output
 from ._source import ModelOrRun, Source, in_float32
 from .metadata import NAME, Record
 
@@ -60,7 +61,7 @@ def to_saved_model(
     with new_output(path, overwrite=overwrite, kind="SavedModel", is_kind=is_saved_model) as part:
         source = Source.of(model_or_run, labels=labels, preprocessing=preprocessing)
         module = tf.Module()
-        with silenced():
+        with quiet():
             signatures = _signatures(source, _network(in_float32(source.model), module))
             tf.saved_model.save(module, str(part), signatures)
         record = Record(

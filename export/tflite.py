@@ -13,8 +13,9 @@ import tensorflow as tf
 
 from keras_inception.errors import InputError
 from keras_inception.preprocessing import Preprocessing
+from keras_inception.quiet import quiet
 
-from ._files import new_output, silenced
+from ._files import new_output
 from ._source import ModelOrRun, Source, in_float32
 from .calibration import Calibration, calibration_inputs
 from .metadata import Record, foreign_operators, is_tflite, with_record
@@ -101,7 +102,7 @@ def _converted(source: Source, quantization: Quantization, inputs: np.ndarray | 
 
     module = tf.Module()
     module.weights = [variable.value for variable in network.variables]
-    with silenced(), tempfile.TemporaryDirectory(dir=work) as folder:
+    with quiet(), tempfile.TemporaryDirectory(dir=work) as folder:
         tf.saved_model.save(module, folder, tf.function(serve, [spec], autograph=False))
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         _configure(converter, quantization, inputs, edge)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+_STREAMS = threading.RLock()  # they belong to the whole process: one thread would restore another's silence
 
 
 @contextmanager
@@ -16,10 +19,10 @@ def quiet() -> Iterator[None]:
     TensorFlow and its converter write there whatever their log levels say. If the block raises, what they wrote is
     added to the exception as a note.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    saved = [os.dup(stream) for stream in (1, 2)]
-    with tempfile.TemporaryFile("w+b") as captured:
+    with _STREAMS, tempfile.TemporaryFile("w+b") as captured:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        saved = [os.dup(stream) for stream in (1, 2)]
         try:
             for stream in (1, 2):
                 os.dup2(captured.fileno(), stream)
