@@ -6,6 +6,8 @@ a box stand in a row under it. What the tree does not hold, a shortcut say, runs
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -97,6 +99,8 @@ def place(items: Sequence[Item]) -> Drawing:
 
     xs = _columns(items, parent, shared, straight, skips)
     tracks = _tracks(items, parent, rank, xs, skips)
+    if _overlap(items, rank, xs):  # a mesh, and no tree
+        xs, tracks = _rows(items, rank), {}
     spots = []
     for i, item in enumerate(items):
         above = [r for s, r in straight if s == i] if shared == [i] else []
@@ -133,7 +137,7 @@ def _columns(
             xs[i] = sum(xs[r] for r in readers) / len(readers)
         elif i in parent:
             xs[i] += xs[parent[i]]
-    at = -float("inf")
+    at = -math.inf
     for i in sorted(shared, key=lambda i: xs[i]):
         xs[i] = max(xs[i], at + items[i].width / 2)
         at = xs[i] + items[i].width / 2 + SPACE
@@ -150,6 +154,30 @@ def _row(row: Sequence[int], offset: list[float], reach: Sequence[tuple[float, f
     for i in row:
         offset[i] -= middle
     return middle, at - SPACE - middle
+
+
+def _overlap(items: Sequence[Item], rank: Sequence[int], xs: Sequence[float]) -> bool:
+    in_order = sorted(range(len(items)), key=lambda i: (rank[i], xs[i]))
+    return any(
+        rank[i] == rank[j] and xs[j] - xs[i] < (items[i].width + items[j].width) / 2
+        for i, j in itertools.pairwise(in_order)
+    )
+
+
+def _rows(items: Sequence[Item], rank: Sequence[int]) -> list[float]:
+    """Each item over the middle of its sources, as near as its neighbours in the row allow."""
+    xs = [0.0] * len(items)
+    for row in range(max(rank) + 1):
+        members = [i for i in range(len(items)) if rank[i] == row]
+        wish = {i: sum(xs[s] for s in items[i].sources) / max(1, len(items[i].sources)) for i in members}
+        at = -math.inf
+        for i in sorted(members, key=lambda i: wish[i]):
+            xs[i] = max(wish[i], at + items[i].width / 2)
+            at = xs[i] + items[i].width / 2 + SPACE
+        shift = sum(xs[i] - wish[i] for i in members) / len(members)
+        for i in members:
+            xs[i] -= shift
+    return xs
 
 
 def _tracks(

@@ -37,7 +37,7 @@ def photos(tmp_path_factory):
     return root
 
 
-ARGUMENTS = ("--model", "lenet5", "--epochs", "4", "--batch-size", "8", "--learning-rate", "0.003", "--no-flip")
+ARGUMENTS = ("--model", "lenet5", "--epochs", "15", "--batch-size", "8", "--learning-rate", "0.003", "--no-flip")
 
 
 @pytest.fixture

@@ -51,6 +51,19 @@ def test_a_bottleneck_shows_its_linear_end(tmp_path: Path) -> None:
         assert label in written
 
 
+def test_the_layers_of_a_dense_block_are_one_module(tmp_path: Path) -> None:
+    written = texts(draw(blueprint(ki.DenseNet40_12), tmp_path / "densenet.svg"))
+    assert written.count("12 × A") == 3
+    assert written.count("3x3 conv, 12, linear") == 1
+
+
+def test_auxiliary_heads_leave_the_column(tmp_path: Path) -> None:
+    model = blueprint(ki.InceptionV1, aux_heads=True)
+    written = texts(draw(model, tmp_path / "inception_v1.svg"))
+    assert {"aux_1   1,000", "aux_2   1,000"} <= set(written)  # in the column, beside it
+    assert "aux_1, aux_2" in written  # over the one module that they are
+
+
 def test_the_same_network_makes_the_same_file(tmp_path: Path) -> None:
     model = blueprint(ki.LeNet5)
     first, second = (draw(model, tmp_path / name).read_bytes() for name in ("first.svg", "second.svg"))
@@ -108,3 +121,14 @@ def test_a_shortcut_passes_beside_the_boxes_it_skips() -> None:
     assert shortcut[0][0] == shortcut[1][0] < min(spot.left for spot in drawing.spots[1:3])
     assert drawing.spots[0].left <= shortcut[0][0]
     assert drawing.bounds[0] <= shortcut[0][0]
+
+
+def test_a_mesh_has_no_overlapping_boxes() -> None:
+    """Two scales that read each other at every depth, as in MSDNet."""
+    sources: list[tuple[int, ...]] = [(), (0,), (0,)]
+    for depth in range(1, 6):
+        fine, coarse = 2 * depth - 1, 2 * depth
+        sources += [(fine,), (fine, coarse)]
+    spots = place([Item(str(i), s, 1.0) for i, s in enumerate(sources)]).spots
+    for one in spots:
+        assert not [other for other in spots if other.y == one.y and one.x < other.x < one.x + 1]
