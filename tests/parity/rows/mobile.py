@@ -28,6 +28,8 @@ def shufflenet_v2(scale: float, reference: str, slow: bool = True) -> Row:
 
 
 ROWS = [
+    Row("mobilenet_v2", "keras:MobileNetV2", PICTURE),
+    Row("mobilenet_v2", "torchvision:mobilenet_v2", PICTURE, TORCH),
     keras_mobilenet(1, 0.25, slow=False),
     keras_mobilenet(1, 0.5),
     keras_mobilenet(1, 0.75),
