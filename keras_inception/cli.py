@@ -264,8 +264,20 @@ def _report(agreements: list[Agreement], as_json: bool) -> None:
     """Print what was measured; exit with 1 if a file misses its bar."""
     from .export import misses
 
-    rows = [a.to_dict() for a in agreements]
-    _show(rows, as_json)
+    if as_json:
+        _show([a.to_dict() for a in agreements], as_json)
+    else:
+        keras_top1 = _cell("top1", agreements[0].keras_top1)
+        out.print(f"{agreements[0].n:,} pictures; the Keras model gets {keras_top1} of them right", highlight=False)
+        columns = {
+            "format": "format",
+            "bytes": "bytes",
+            "top1": "top-1",
+            "agreement": "agreement",
+            "max_difference": "largest difference",
+            "milliseconds": "ms a picture",
+        }
+        _show([{title: getattr(a, name) for name, title in columns.items()} for a in agreements], as_json)
     if failures := [m for a in agreements for m in misses(a)]:
         _fail("; ".join(failures))
 
@@ -287,7 +299,7 @@ def _cell(key: str, value: Any) -> str:
     match value:
         case None:
             return "-"
-        case float() if key in ("top1", "top5", "keras_top1", "agreement"):
+        case float() if key in ("top1", "top-1", "top5", "agreement"):
             return f"{value:.2%}"
         case float():
             return f"{value:.3g}"

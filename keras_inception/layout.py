@@ -103,7 +103,7 @@ def place(items: Sequence[Item]) -> Drawing:
         xs, tracks = _rows(items, rank), {}
     spots = []
     for i, item in enumerate(items):
-        above = [r for s, r in straight if s == i] if shared == [i] else []
+        above = [r for s, r in straight if s == i] if shared == [i] and rank.count(0) == 1 else []
         below = [s for s, r in straight if r == i] if item.wide else []
         reach = [x + side * items[j].width / 2 for j in above + below for x in [xs[j]] for side in (-1, 1)]
         reach += [x - SPACE for (s, r), x in tracks.items() if (above and s == i) or (below and r == i)]
