@@ -48,13 +48,20 @@ def export_run(
     paths = {name: folder / FORMATS[name][0] for name in formats}
     if not overwrite and (existing := [path for path in paths.values() if path.exists()]):
         raise InputError(f"{existing[0]} exists; give --overwrite to replace it, or another --out")
+    about: dict[str, Any] = {
+        "labels": run.labels,
+        "preprocessing": run.preprocessing,
+        "overwrite": overwrite,
+    }
+    model = run.model()  # once: a network of a few hundred layers takes seconds to load
     for name, path in paths.items():
         quantization = FORMATS[name][1]
         if quantization is None:
-            to_saved_model(run, path, overwrite=overwrite)
+            to_saved_model(model, path, **about)
+        elif quantization == "int8":
+            to_tflite(model, path, quantization=quantization, calibration=calibration or run, **about)
         else:
-            options: dict[str, Any] = {"calibration": calibration} if quantization == "int8" else {}
-            to_tflite(run, path, quantization=quantization, overwrite=overwrite, **options)
+            to_tflite(model, path, quantization=quantization, **about)
     return list(paths.values())
 
 

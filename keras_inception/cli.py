@@ -257,7 +257,8 @@ def _pictures(run: Run, photos: Path | None) -> Split:
 def _verified(files: Iterable[Path], run: Run, pictures: Split) -> list[Agreement]:
     from .export import agreement
 
-    return [agreement(file, run, pictures) for file in files]
+    model = run.model()
+    return [agreement(file, model, pictures) for file in files]
 
 
 def _report(agreements: list[Agreement], as_json: bool) -> None:

@@ -207,7 +207,7 @@ def _assemble(entry: Architecture, kwargs: Mapping[str, Any]) -> keras.Model:
     inputs, x = _inputs(entry, arguments)
     if arguments.get("aux_heads") and None in x.shape[1:]:
         raise InputError(
-            f"aux_heads=True needs a known input_shape, such as {entry.input_shape}: their dense layers cover a whole map"
+            f"aux_heads=True needs a known input_shape, such as {entry.input_shape}: their dense layers cover the map"
         )
     with numerics(_chosen_numerics(entry, arguments["numerics"])):
         x = entry.body(x, **_take(entry.body, arguments, entry.fixed))
