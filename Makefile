@@ -20,10 +20,10 @@ demo: $(BIN)/installed  ## the main job on real digits: train, export, verify ev
 	$(BIN)/keras-inception demo --out demo
 
 test: $(BIN)/installed lint  ## the default suite
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 test-all: $(BIN)/installed lint  ## with the slow tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(BIN)/installed
 	$(BIN)/ruff check .
