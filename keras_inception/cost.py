@@ -117,7 +117,7 @@ def endpoint_costs(model: keras.Model) -> list[LayerCost]:
     costs = layer_costs(model)
     by_row: dict[str, list[LayerCost]] = {}
     for row, cost in zip(endpoints([cost.name for cost in costs]), costs, strict=True):
-        by_row.setdefault(row, []).append(cost)
+        by_row[row] = [*by_row.pop(row, []), cost]  # in the order in which they end
     drawn: dict[str, list[Box]] = {}
     for box in boxes(model):
         drawn.setdefault(box.endpoint, []).append(box)

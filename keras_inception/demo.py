@@ -13,7 +13,7 @@ SETTINGS: dict[str, Any] = {  # of `training.train`; digits are not mirrored, an
     "model": "inception_v1_bn",
     "options": {"dropout": 0.4},
     "size": 32,
-    "epochs": 8,
+    "epochs": 10,
     "learning_rate": 2e-3,
     "augmentation": Augmentation(area=0.6, flip=False),
 }

@@ -83,7 +83,7 @@ def _parts(drawn: Sequence[Box]) -> tuple[list[Stage], list[Module]]:
     """The column from bottom to top, and its kinds of modules in the order of their first use."""
     by_endpoint: dict[str, list[int]] = {}
     for i, box in enumerate(drawn):
-        by_endpoint.setdefault(box.endpoint, []).append(i)
+        by_endpoint[box.endpoint] = [*by_endpoint.pop(box.endpoint, []), i]  # in the order in which they end
     modules: dict[Any, Module] = {}
     stages: list[Stage] = []
     stage_of: dict[int, int] = {}  # by box

@@ -133,6 +133,7 @@ def boxes(model: keras.Model) -> list[Box]:
     calls = steps(model)
     rows = endpoints([call.name for call in calls])
     readers = Counter(source for call in calls for source in set(call.sources))
+    layers_in = Counter(rows)
     drawn: list[Box] = []
     box_of: list[int] = []  # for each step
     for call, row in zip(calls, rows, strict=True):
@@ -142,7 +143,12 @@ def boxes(model: keras.Model) -> list[Box]:
             if row == before.endpoint:
                 before.shape = call.shape
             box_of.append(sources[0])
-        elif before and readers[call.sources[0]] == 1 and _joins(call.layer, before):
+        elif (
+            before
+            and readers[call.sources[0]] == 1
+            and (row == before.endpoint or layers_in[before.endpoint] == 1)  # what ends a row stays in it
+            and _joins(call.layer, before)
+        ):
             before.activation, before.normed = _activation(call.layer), True
             before.endpoint, before.shape = row, call.shape
             box_of.append(sources[0])

@@ -149,7 +149,7 @@ def _same(size: int | None, kernel: int, stride: int) -> tuple[int, int]:
     """Zeros before and behind a side under TensorFlow's SAME; all around where the size is unknown, as Keras does."""
     if size is None:
         return kernel // 2, kernel // 2
-    total = max(0, kernel - stride - -size % -stride)
+    total = max(0, kernel - 1 - (size - 1) % stride)
     return total // 2, total - total // 2
 
 
@@ -538,7 +538,7 @@ class DropPath(keras.layers.Layer):
         gates = ops.shape(x)[0] if self.per == "sample" else 1
         keep = 1 - rate
         uniform = keras.random.uniform((gates, *(1,) * (len(x.shape) - 1)), seed=self.seed_generator)
-        return x * ops.cast(uniform < keep, x.dtype) / keep
+        return x * ops.cast(uniform < keep, x.dtype) / ops.cast(keep, x.dtype)
 
     def get_config(self) -> dict[str, Any]:
         """What `from_config` needs."""

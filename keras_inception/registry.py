@@ -205,10 +205,6 @@ def _assemble(entry: Architecture, kwargs: Mapping[str, Any]) -> keras.Model:
         raise InputError("aux_heads=True needs include_top=True: auxiliary heads classify, as the top does")
 
     inputs, x = _inputs(entry, arguments)
-    if arguments.get("aux_heads") and None in x.shape[1:]:
-        raise InputError(
-            f"aux_heads=True needs a known input_shape, such as {entry.input_shape}: their dense layers cover the map"
-        )
     with numerics(_chosen_numerics(entry, arguments["numerics"])):
         x = entry.body(x, **_take(entry.body, arguments, entry.fixed))
         outputs: Any = x

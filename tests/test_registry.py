@@ -144,11 +144,6 @@ def test_auxiliary_heads_are_offered_where_there_are_some() -> None:
         assert architecture.own.get("aux_heads", False) is False
 
 
-def test_auxiliary_heads_need_a_known_size() -> None:
-    with pytest.raises(InputError, match=r"known input_shape, such as \(299, 299, 3\)"):
-        ki.InceptionV3(aux_heads=True, input_shape=(None, None, 3))
-
-
 # -------------------------------------------------------------------------------------------------------- the builder
 
 

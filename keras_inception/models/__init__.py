@@ -24,6 +24,7 @@ from .lenet import LeNet5
 from .mobilenet_v1 import MobileNet, MobileNetV1
 from .mobilenet_v2 import MobileNetV2
 from .msdnet import MSDNet, MSDNetCIFAR, MSDNetCIFARBudget
+from .nasnet import NASNetLarge, NASNetMobile
 from .nin import NiN, NiNCIFAR
 from .resnet import (
     ResNet18,
@@ -109,6 +110,8 @@ __all__ = [
     "MobileNet",
     "MobileNetV1",
     "MobileNetV2",
+    "NASNetLarge",
+    "NASNetMobile",
     "NiN",
     "NiNCIFAR",
     "ResNeXt50_32x4d",

@@ -13,12 +13,15 @@ import keras_inception.models  # noqa: F401  (the families enter their networks)
 from keras_inception.registry import ARCHITECTURES, Architecture
 
 SLOW_TO_BUILD = {"resnet1202_sd"}  # 4,813 layers: 45 s
-# Hundreds of layers or a hundred million parameters, where a smaller network has the same blocks.
+# Hundreds of layers or a hundred million parameters, and blocks that a smaller network or a test of its own has.
 SLOW_TO_RUN = SLOW_TO_BUILD | {
     "fractalnet40",
     "inception_resnet_v1",
     "inception_resnet_v2",
     "inception_v4",
+    "msdnet",
+    "msdnet_cifar",
+    "msdnet_cifar_budget",
     "nasnet_large",
     "nasnet_mobile",
     "se_inception_resnet_v2",
