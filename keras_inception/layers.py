@@ -75,7 +75,7 @@ class Numerics:
     momentum: float = 0.99  # of batch norm's moving statistics, as Keras counts it (1 - PyTorch's)
     gamma: bool = True  # batch norm has a scale
     pool_counts_padding: bool = False  # average pools divide by the full window, also at the border
-    zeros_in_pools: bool = False  # strided pools take the zeros that SAME puts around a map for its values
+    zeros_in_pools: tuple[str, ...] = ()  # of these kinds strided pools take SAME's zeros for values of the map
     bottleneck_stride: Literal["1x1", "3x3"] = "3x3"  # which convolution of a residual bottleneck strides
 
 
@@ -197,7 +197,7 @@ def pool(x: Tensor, kind: str, size: Size = 3, strides: Size = 1, padding: Paddi
     """
     if padding == "same" and _numerics.get().padding == "caffe" and pair(strides) != (1, 1):
         padding = "ceil"
-    if padding == "same" and _numerics.get().zeros_in_pools and pair(strides) != (1, 1):
+    if padding == "same" and kind in _numerics.get().zeros_in_pools and pair(strides) != (1, 1):
         sides = tuple(map(_same, x.shape[1:3], pair(size), pair(strides)))
         x, padding = ZeroPadding2D(sides, name=f"{name}_pad")(x), "valid"
     elif kind == "avg" and padding == "same" and _numerics.get().pool_counts_padding:

@@ -177,7 +177,8 @@ def body(
     """NASNet-A, N @ F: N normal cells a stage, F channels at the end.
 
     By default pools pad as in the released network (TF-Slim). With `numerics="keras"` they do as in keras.applications,
-    where a strided pool takes the zeros around a map for its values.
+    where a strided pool takes the zeros around a map for its values, and with "torch" as in timm, where only an average
+    does.
 
     `drop_path` is the probability, 0 to less than 1, that training leaves out an operation of the last cell, for each
     sample; it grows linearly from the first cell. With `drop_path_steps` it grows over that many training steps too
@@ -228,7 +229,11 @@ nasnet = partial(
     paper=PAPER,
     smallest=32,
     defaults={"dropout": 0.5},
-    numerics={"tf": SLIM, "keras": replace(SLIM, zeros_in_pools=True)},
+    numerics={
+        "tf": SLIM,
+        "keras": replace(SLIM, zeros_in_pools=("avg", "max")),
+        "torch": replace(SLIM, zeros_in_pools=("avg",), momentum=0.9),
+    },
 )
 
 NASNetMobile = nasnet(

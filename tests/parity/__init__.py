@@ -6,8 +6,8 @@ builds each row's network here and its reference there (PATH, or $KERAS_INCEPTIO
 environment with torch, torchvision, timm, pretrainedmodels, pytorchcv, facenet-pytorch; keras.applications runs here),
 gives both the same seeded random weights, batch norm's moving statistics included, and prints one table. The measure is
 the largest absolute difference of a logit, and 1e-4 the bar, in float32; as the logits must have a standard deviation
-between 0.1 and 10 the bar is a relative one too. `--accept` records the reference's logits in tests/goldens/parity/,
-from which `test_goldens.py` repeats the comparison without any reference.
+between 0.1 and 10, and move with the picture, the bar is a relative one too. `--accept` records the reference's logits
+in tests/goldens/parity/, from which `test_goldens.py` repeats the comparison without any reference.
 
 A network joins by a row, not by code. Rows stand in `rows/<family file>.py`, in a list called ROWS:
 
@@ -19,8 +19,8 @@ A network joins by a row, not by code. Rows stand in `rows/<family file>.py`, in
 
 that is: our registry name, "library:name" of the reference, the (small) picture, our arguments, the reference's. See
 `Row` for the rest: `outputs` to compare auxiliary heads (as inception_v3 does), `order` where modules are executed in
-another order, `registered` where only the reference's constructor has ours, `case` to tell apart two rows of one pair,
-`gain` to keep the logits' size, `slow` for what `make test` has no time for.
+another order, `registered` where only the reference's constructor has ours, `sort` where neither has, `case` to tell
+apart two rows of one pair, `gain` where the logits grow or vanish, `slow` for what `make test` has no time for.
 
 How weights find each other (`units.py`): each side is a list of units (a convolution, a dense layer, a batch norm) in
 order of execution. The reference's is observed by hooks in a forward pass, or is the same graph walk for Keras. Ours is

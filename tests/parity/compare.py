@@ -23,6 +23,7 @@ from .units import Unit, answers, assign, picture, seeded, units
 
 BAR = 1e-4  # the largest absolute difference of a logit
 SPREAD = (0.1, 10.0)  # the logits' standard deviation must lie here, or the bar would say too little or too much
+MOVES = 0.01  # another picture must change a logit by this much, or the logits would only be the last layers' biases
 LISTED = 8  # logits in a golden
 
 
@@ -39,6 +40,8 @@ def ours(row: Row) -> tuple[keras.Model, list[Unit], list[Arrays]]:
     """Our network under the row's random weights."""
     model = create_model(row.model, input_shape=row.shape, classifier_activation=None, **row.kwargs)
     network = units(model, row.order)
+    if row.sort:
+        network.sort(key=lambda unit: row.sort(unit.name))
     weights = seeded(network, row.seed, row.gain)
     assign(network, weights)
     return model, network, weights
@@ -110,7 +113,9 @@ def compare(row: Row, torch: Torch | None) -> tuple[Answer, list[str], bool]:
     own = answers(model, picture(row.shape, row.seed))
     difference = max(float(np.abs(own[k] - answer.logits[k]).max()) for k in row.outputs)
     spread = [float(answer.logits[k].std()) for k in row.outputs]
-    ok = difference <= BAR and all(SPREAD[0] <= s <= SPREAD[1] for s in spread)
+    other = answers(model, picture(row.shape, row.seed + 1))
+    moves = min(float(np.abs(own[k] - other[k]).max()) for k in row.outputs)
+    ok = difference <= BAR and moves >= MOVES and all(SPREAD[0] <= s <= SPREAD[1] for s in spread)
     counts = [f"{parameters(model):,}", f"{answer.parameters:,}"]
     return answer, [row.id, row.reference, *counts, f"{difference:.1e}", " ".join(f"{s:.2f}" for s in spread)], ok
 
@@ -166,7 +171,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             continue
         print(_line([*cells, "ok" if ok else "FAIL"]), flush=True)
         if not ok:
-            failures.append(f"{row.id}: the bar is {BAR}, with a standard deviation of {SPREAD[0]} to {SPREAD[1]}")
+            spread = f"a standard deviation of {SPREAD[0]} to {SPREAD[1]}"
+            failures.append(f"{row.id}: the bar is {BAR}, with {spread}, and {MOVES} between two pictures")
         elif options.accept:
             write_golden(row, answer)
     if torch:

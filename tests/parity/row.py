@@ -1,6 +1,6 @@
 """What a comparison is."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ class Row:
     order: Mapping[str, tuple[int, ...]] = field(default_factory=dict, kw_only=True)
     # The reference's modules count in the order in which its constructor lists them, not in that of execution.
     registered: bool = field(default=False, kw_only=True)
+    # By the name of a layer with weights, its place among ours, where no walk finds the reference's order.
+    sort: Callable[[str], Any] | None = field(default=None, kw_only=True)
     case: str = field(default="", kw_only=True)  # tells apart two rows of one model and one library
     gain: float = field(default=1.0, kw_only=True)  # of random kernels, where the logits grow or vanish without it
     seed: int = field(default=0, kw_only=True)
