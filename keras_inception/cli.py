@@ -100,9 +100,10 @@ def info(
     architecture = get(name)
     out.print(info_table(architecture))
     if diagram:
+        from .cost import blueprint
         from .diagram import draw
 
-        draw(architecture.build(), diagram)
+        draw(blueprint(architecture.build), diagram)
         out.print(f"wrote {diagram}", highlight=False)
 
 

@@ -119,7 +119,7 @@ def test_v2_rethinking_has_every_map_of_table_1() -> None:
     assert maps(model, [f"mixed_6{i}" for i in "bcde"]) == [(17, 17, 768)] * 4
 
 
-SLIM = {  # the endpoints that TF-slim's checkpoints name, lower case
+SLIM = {  # the endpoints that TF-slim's checkpoints name, lower case; block8_10 is its Block8
     "inception_v1_bn": "conv2d_1a_7x7 maxpool_2a_3x3 conv2d_2b_1x1 conv2d_2c_3x3 maxpool_3a_3x3 mixed_3b mixed_3c "
     "maxpool_4a_3x3 mixed_4b mixed_4c mixed_4d mixed_4e mixed_4f maxpool_5a_2x2 mixed_5b mixed_5c",
     "inception_v2": "conv2d_1a_7x7 maxpool_2a_3x3 conv2d_2b_1x1 conv2d_2c_3x3 maxpool_3a_3x3 mixed_3b mixed_3c "
@@ -130,7 +130,7 @@ SLIM = {  # the endpoints that TF-slim's checkpoints name, lower case
     "mixed_5e mixed_6a mixed_6b mixed_6c mixed_6d mixed_6e mixed_6f mixed_6g mixed_6h mixed_7a mixed_7b mixed_7c "
     "mixed_7d",
     "inception_resnet_v2": "conv2d_1a_3x3 conv2d_2a_3x3 conv2d_2b_3x3 maxpool_3a_3x3 conv2d_3b_1x1 conv2d_4a_3x3 "
-    "maxpool_5a_3x3 mixed_5b block35_10 mixed_6a block17_20 mixed_7a block8 conv2d_7b_1x1",
+    "maxpool_5a_3x3 mixed_5b block35_10 mixed_6a block17_20 mixed_7a block8_10 conv2d_7b_1x1",
 }
 
 

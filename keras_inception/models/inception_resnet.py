@@ -31,9 +31,13 @@ def repeated(name: str, count: int, branches: Branches, scale: float) -> dict[st
     return {f"{name}_{i}": Residual(Up(branches), scale) for i in range(1, count + 1)}
 
 
-def linear(branches: Branches) -> dict[str, Word]:
-    """The last block as released: unscaled, and without a nonlinearity."""
-    return {"block8": Residual(Up(branches), activation=None)}
+def linear(name: str, branches: Branches) -> dict[str, Word]:
+    """The last block as released: unscaled, and without a nonlinearity.
+
+    It is numbered on, as in keras.applications' checkpoint: TF-slim's name, block8, would claim block8_1 and the others
+    as its inner layers.
+    """
+    return {name: Residual(Up(branches), activation=None)}
 
 
 def _check(scales: tuple[float, float, float]) -> None:
@@ -95,7 +99,7 @@ def body_v1(
         **repeated("block17", 10, BLOCK17_V1, b),  # 17 x 17 x 896
         "mixed_7a": REDUCE_B_V1,  # 8 x 8 x 1792
         **repeated("block8", 5, BLOCK8_V1, c),  # 8 x 8 x 1792
-        **(linear(BLOCK8_V1) if released else {}),  # 8 x 8 x 1792
+        **(linear("block8_6", BLOCK8_V1) if released else {}),  # 8 x 8 x 1792
     }
     return chain(x, excited(table, se_ratio, Residual))
 
@@ -159,7 +163,7 @@ def body_v2(x: Tensor, *, se_ratio: int | None = None, residual_scale: tuple[flo
         **repeated("block17", 20, BLOCK17, b),  # 17 x 17 x 1088
         "mixed_7a": REDUCE_B,  # 8 x 8 x 2080
         **repeated("block8", 9, BLOCK8, c),  # 8 x 8 x 2080
-        **linear(BLOCK8),  # 8 x 8 x 2080
+        **linear("block8_10", BLOCK8),  # 8 x 8 x 2080
         "conv2d_7b_1x1": Conv(1536),  # 8 x 8 x 1536
     }
     return chain(x, excited(table, se_ratio, Residual))
