@@ -4,6 +4,8 @@ from ..row import Row
 
 PICTURE = (64, 64, 3)
 TORCH = {"numerics": "torch"}
+# groups -> the other widths that divide. At (0.5, 8), (1.5, 3) and (1.5, 8) the authors have another stem (STEMS).
+UNNAMED = {1: (1.5, 2.0), 2: (2.0,), 3: (2.0,), 4: (2.0,), 8: (2.0,)}
 
 
 def keras_mobilenet(version: int, alpha: float, slow: bool = True) -> Row:
@@ -21,6 +23,14 @@ def shufflenet_v1(groups: int, scale: float, width: str, slow: bool = True) -> R
     reference, kwargs = f"pytorchcv:shufflenet_g{groups}_{width}", {"groups": groups, "scale": scale}
     # Its last pool is 7 x 7 whatever the map is.
     return Row("shufflenet_v1", reference, (224, 224, 3), kwargs, case=f"g{groups}_{width}", gain=0.9, slow=slow)
+
+
+def shufflenet_v1_unnamed(groups: int, scale: float) -> Row:
+    """A width that pytorchcv builds, but publishes under no name."""
+    theirs = {"groups": groups, "width_scale": scale}
+    kwargs = {"groups": groups, "scale": scale}
+    reference, case = "pytorchcv:shufflenet.get_shufflenet", f"g{groups}_{scale}"
+    return Row("shufflenet_v1", reference, (224, 224, 3), kwargs, theirs, case=case, gain=0.9, slow=True)
 
 
 def shufflenet_v2(scale: float, reference: str, slow: bool = True) -> Row:
@@ -57,6 +67,7 @@ ROWS = [
     shufflenet_v1(3, 0.25, "wd4", slow=False),
     shufflenet_v1(4, 1.0, "w1"),
     shufflenet_v1(8, 1.0, "w1"),
+    *(shufflenet_v1_unnamed(groups, scale) for groups, scales in UNNAMED.items() for scale in scales),
     shufflenet_v2(0.5, "torchvision:shufflenet_v2_x0_5", slow=False),
     shufflenet_v2(1.0, "torchvision:shufflenet_v2_x1_0"),
     shufflenet_v2(1.5, "torchvision:shufflenet_v2_x1_5"),
