@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich import box
 from rich.table import Table
 
 from .cost import blueprint, endpoint_costs, total
 from .registry import Architecture
+from .weights.download import addresses
 
 
 def info_table(architecture: Architecture) -> Table:
@@ -40,6 +43,23 @@ def info_table(architecture: Architecture) -> Table:
             _by(tuple(dict.fromkeys(cost.receptive_field))),  # once where it is square
         )
     return table
+
+
+def checkpoint_rows(architecture: Architecture) -> list[dict[str, Any]]:
+    """What is published for a network, the preferred first. Accuracies (0..1) are the publishers."""
+    return [
+        {
+            "model": checkpoint.model,
+            "tag": checkpoint.tag,
+            "top-1": None if checkpoint.top1 is None else round(checkpoint.top1 / 100, 6),
+            "pixels": _by(checkpoint.preprocessing.size),
+            "bytes": checkpoint.bytes,
+            "licence": checkpoint.license.split(" (")[0],
+            "source": checkpoint.layout,
+            "url": addresses(checkpoint)[0],
+        }
+        for checkpoint in architecture.weights
+    ]
 
 
 def _by(sizes: tuple[int, ...]) -> str:

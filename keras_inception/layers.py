@@ -76,6 +76,8 @@ class Numerics:
     gamma: bool = True  # batch norm has a scale
     pool_counts_padding: bool = False  # average pools divide by the full window, also at the border
     zeros_in_pools: tuple[str, ...] = ()  # of these kinds strided pools take SAME's zeros for values of the map
+    # Where a "ceil" pool has the zeros that its last window needs: behind the edge, or as many before it too.
+    overhang: Literal["behind", "around"] = "behind"
     bottleneck_stride: Literal["1x1", "3x3"] = "3x3"  # which convolution of a residual bottleneck strides
 
 
@@ -114,7 +116,13 @@ def _pad(x: Tensor, kernel: Size, strides: Size, padding: Padding, name: str) ->
     if padding == "same" and _numerics.get().padding != "tf" and (sh, sw) != (1, 1):
         padding = (kh // 2, kw // 2)
     if padding == "ceil":
-        padding_sides = ((0, _overhang(x.shape[1], kh, sh)), (0, _overhang(x.shape[2], kw, sw)))
+        below, right = _overhang(x.shape[1], kh, sh), _overhang(x.shape[2], kw, sw)
+        above = left = 0
+        if _numerics.get().overhang == "around":
+            if None in x.shape[1:3]:
+                raise InputError(f"with these numerics {name!r} pads as the map's size asks for: give input_shape")
+            above, left = below, right
+        padding_sides = ((above, below), (left, right))
     elif isinstance(padding, str):
         if padding == "valid" and any(
             side is not None and side < k for side, k in zip(x.shape[1:3], (kh, kw), strict=True)

@@ -7,10 +7,12 @@ documentation all read this record, so that a picture is prepared once, the same
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import tensorflow as tf
+
+from .errors import InputError
 
 # ITU-R BT.601 weights of red, green and blue, as Pillow's and TensorFlow's grey; they add up to 1, so grey stays grey.
 LUMA = (0.299, 0.587, 0.114)
@@ -21,9 +23,9 @@ class Preprocessing:
     """How pixels become a network's input: crop, resize, then `(pixel - mean) / std` for each channel.
 
     `size` is the (height, width) in pixels of the network's input. The largest central window of that aspect ratio is
-    taken, shrunk to the fraction `crop` of each side (0.875 is the usual 224 out of 256), and resized bilinearly with
-    antialiasing. `mean` and `std` are in pixel units (0..255), one value a channel, in the order of `channels`:
-    "RGB", "BGR" or "L" (grey).
+    taken, shrunk to the fraction `crop` of each side (0.875 is the usual 224 out of 256), and resized with antialiasing
+    by the filter `interpolation`, "bilinear" or "bicubic". `mean` and `std` are in pixel units (0..255), one value a
+    channel, in the order of `channels`: "RGB", "BGR" or "L" (grey).
     """
 
     size: tuple[int, int]
@@ -31,6 +33,7 @@ class Preprocessing:
     channels: str = "RGB"
     mean: tuple[float, ...] = (127.5, 127.5, 127.5)
     std: tuple[float, ...] = (127.5, 127.5, 127.5)
+    interpolation: str = "bilinear"
 
     def __post_init__(self) -> None:
         if self.channels not in ("RGB", "BGR", "L"):
@@ -44,6 +47,8 @@ class Preprocessing:
             raise ValueError(f"crop must be in (0, 1]; got {self.crop}")
         if min(self.std) <= 0:
             raise ValueError(f"std must be positive; got {self.std}")
+        if self.interpolation not in ("bilinear", "bicubic"):
+            raise ValueError(f"interpolation must be 'bilinear' or 'bicubic'; got {self.interpolation!r}")
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Preprocessing:
@@ -60,6 +65,23 @@ class Preprocessing:
         """(height, width, channels) of the network's input."""
         return (*self.size, len(self.channels))
 
+    def for_input(self, shape: tuple[int | None, ...]) -> Preprocessing:
+        """The same for a network of another (height, width, channels); an unknown size stays what it is here.
+
+        Grey takes the mean of the colours' means and deviations.
+
+        Raises:
+            InputError: pictures have one channel or three.
+        """
+        height, width = (new or old for new, old in zip(shape[:2], self.size, strict=True))
+        prepared = replace(self, size=(height, width))
+        if shape[2] == len(self.channels):
+            return prepared
+        if shape[2] != 1:
+            raise InputError(f"pictures have 1 channel or 3: this network's input of {shape[2]} is to be made by hand")
+        mean, std = (sum(values) / len(values) for values in (self.mean, self.std))
+        return replace(prepared, channels="L", mean=(mean,), std=(std,))
+
     def resize(self, picture: tf.Tensor) -> tf.Tensor:
         """Crop and resize: (H, W, 3) or (n, H, W, 3) RGB of any size, 0..255 -> (..., *size, 3) float32, 0..255."""
         shape = tf.shape(picture)
@@ -74,8 +96,8 @@ class Preprocessing:
     def stretch(self, window: tf.Tensor) -> tf.Tensor:
         """Resize a whole window, whatever its aspect ratio: (..., H, W, 3), 0..255 -> (..., *size, 3) float32."""
         # tf.image.resize returns what already has the right size as it came, uint8 included.
-        resized = tf.cast(tf.image.resize(window, self.size, antialias=True), tf.float32)
-        # A bilinear filter of pixels stays within 0..255 but for rounding.
+        resized = tf.cast(tf.image.resize(window, self.size, method=self.interpolation, antialias=True), tf.float32)
+        # A bilinear filter of pixels stays within 0..255 but for rounding; a bicubic one overshoots at edges.
         return tf.clip_by_value(resized, 0.0, 255.0)
 
     def normalize(self, pixels: tf.Tensor) -> tf.Tensor:

@@ -73,6 +73,19 @@ class Architecture:
     macs: int | None
     build: Builder = field(repr=False, compare=False)
 
+    @property
+    def weights(self) -> tuple[published.Checkpoint, ...]:
+        """What is published for it, the preferred first: tags, accuracies, licences."""
+        return published.checkpoints(self.name)
+
+    def source(self, weights: published.Weights, arguments: Mapping[str, Any]) -> published.Source:
+        """What `build(weights=weights, **arguments)` starts from.
+
+        Raises:
+            InputError: there are no such weights, or they were trained with other arguments.
+        """
+        return published.choose(self.name, weights, arguments, own=self.own, numerics=self.numerics)
+
     def preprocessing_for(self, input_shape: tuple[int, int, int] | None = None) -> Preprocessing:
         """How pictures are prepared for training this network from scratch, for an (H, W, C) input."""
         height, width, channels = input_shape or self.input_shape
@@ -195,7 +208,8 @@ def _assemble(entry: Architecture, kwargs: Mapping[str, Any]) -> keras.Model:
     arguments = _common(entry) | entry.own
     if unknown := sorted(set(kwargs) - set(arguments)):
         raise TypeError(f"{entry.builder}() takes no {', '.join(map(repr, unknown))}; it takes {', '.join(arguments)}")
-    arguments |= kwargs
+    source = entry.source(kwargs.get("weights"), kwargs)
+    arguments |= source.arguments | dict(kwargs)
     include_top, pooling, classes = (arguments[k] for k in ("include_top", "pooling", "classes"))
     if pooling not in (None, "avg", "max"):
         raise InputError(f"pooling must be None, 'avg' or 'max'; got {pooling!r}")
@@ -204,7 +218,7 @@ def _assemble(entry: Architecture, kwargs: Mapping[str, Any]) -> keras.Model:
     if arguments.get("aux_heads") and not include_top:
         raise InputError("aux_heads=True needs include_top=True: auxiliary heads classify, as the top does")
 
-    inputs, x = _inputs(entry, arguments)
+    inputs, x = _inputs(entry, arguments, source.input_shape or entry.input_shape)
     with numerics(_chosen_numerics(entry, arguments["numerics"])):
         x = entry.body(x, **_take(entry.body, arguments, entry.fixed))
         outputs: Any = x
@@ -222,8 +236,7 @@ def _assemble(entry: Architecture, kwargs: Mapping[str, Any]) -> keras.Model:
         elif pooling:
             outputs = {"avg": GlobalAveragePooling2D, "max": GlobalMaxPooling2D}[pooling](name=f"{pooling}_pool")(x)
     model = keras.Model(inputs, outputs, name=arguments["name"] or entry.name)
-    if arguments["weights"] is not None:
-        published.load(model, arguments["weights"])
+    published.load(model, source)
     return model
 
 
@@ -248,15 +261,15 @@ def _chosen_numerics(entry: Architecture, choice: str | Numerics) -> Numerics:
     return entry.numerics[choice]
 
 
-def _inputs(entry: Architecture, arguments: Mapping[str, Any]) -> tuple[Any, Tensor]:
-    """The model's inputs, and the tensor that the network starts from."""
+def _inputs(entry: Architecture, arguments: Mapping[str, Any], default: tuple[int, int, int]) -> tuple[Any, Tensor]:
+    """The model's inputs, and the tensor that the network starts from; `default` is the shape that a top comes with."""
     tensor, shape = arguments["input_tensor"], arguments["input_shape"]
     if tensor is not None:
         _check_shape(entry, tuple(tensor.shape[1:]))
         sources = keras.utils.get_source_inputs(tensor)
         return sources[0] if len(sources) == 1 else sources, tensor  # Keras asks for a list where it got one
     if shape is None:  # as in keras.applications: a network without its top takes any size
-        shape = entry.input_shape if arguments["include_top"] else (None, None, entry.input_shape[-1])
+        shape = default if arguments["include_top"] else (None, None, default[-1])
     _check_shape(entry, tuple(shape))
     inputs = keras.Input(shape, name="pictures")
     return inputs, inputs
@@ -286,7 +299,9 @@ def _docstring(entry: Architecture) -> str:
 {about}
 
 Args:
-    weights: None (random), or the path of a `.weights.h5` or `.keras` file of this network.
+    weights: None (random); "imagenet" (the first that is published), or another tag that `model_info` lists; the path
+        of a published file as it is, or of a `.weights.h5` or `.keras` file of this network. Published weights set the
+        defaults of `numerics`, `classes` and `input_shape` to what they were trained with.
     include_top: end in the classifier; without it the output is the last feature map, N x H x W x C.
     input_shape: (height, width, channels) in pixels, {height} x {width} x {channels} by default; at least
         {entry.smallest} x {entry.smallest}.
@@ -337,9 +352,9 @@ def _key(name: str) -> str:
     return name.replace("_", "").replace("-", "").lower()
 
 
-def list_models(pattern: str = "*") -> list[str]:
-    """Names matching a shell pattern ("inception*"), sorted."""
-    return sorted(fnmatch.filter((a.name for a in architectures()), pattern))
+def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
+    """Names matching a shell pattern ("inception*"), sorted; with `pretrained`, those that have published weights."""
+    return sorted(fnmatch.filter((a.name for a in architectures() if a.weights or not pretrained), pattern))
 
 
 def create_model(name: str, **kwargs: Any) -> keras.Model:
@@ -348,5 +363,5 @@ def create_model(name: str, **kwargs: Any) -> keras.Model:
 
 
 def model_info(name: str) -> Architecture:
-    """What is known of a network: paper, input, parameters, multiply-adds, its own arguments."""
+    """What is known of a network: paper, input, parameters, multiply-adds, its own arguments, published `weights`."""
     return get(name)

@@ -164,6 +164,18 @@ def test_ceil_pooling(kernel: int, stride: int, size: int) -> None:
     np.testing.assert_array_equal(unknown(x), expected)
 
 
+@pytest.mark.parametrize("size", [5, 6, 7, 8])
+def test_ceil_pooling_with_zeros_around(size: int) -> None:
+    x = numbers(2, size, size, 3)
+    zeros = 1 - size % 2  # an odd map needs none; behind an even one no window reaches them
+    padded = np.pad(x, [(0, 0), (zeros, 0), (zeros, 0), (0, 0)])
+    with layers.numerics(layers.Numerics(overhang="around")):
+        pool = build(layers.pool, x.shape[1:], kind="max", size=3, strides=2, padding="ceil")
+        np.testing.assert_array_equal(pool(x), caffe_max_pool(padded, 3, 2))
+        with pytest.raises(InputError, match="give input_shape"):
+            build(layers.pool, (None, None, 3), kind="max", size=3, strides=2, padding="ceil")
+
+
 # ------------------------------------------------------------------------------------------------------- other verbs
 
 

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from keras.layers import Conv2D, Dense, DepthwiseConv2D, Multiply
+from keras.layers import Conv2D, Dense, DepthwiseConv2D, Multiply, ReLU
 
 from keras_inception import InputError, MobileNet, MobileNetV1, MobileNetV2, ShuffleNetV1, ShuffleNetV2
 from keras_inception.layers import MapLike, shuffle
@@ -53,6 +53,17 @@ def test_every_width_has_its_published_cost(builder, kwargs, parameters, macs) -
     model = builder(**kwargs)
     assert sum(int(np.prod(w.shape)) for w in model.trainable_weights) == parameters
     assert sum(map(multiply_adds, model.layers)) == macs
+
+
+@pytest.mark.parametrize(("kwargs", "largest"), [({}, 6), ({"activation": "relu"}, None)])
+def test_mobilenet_v1_is_rectified_as_the_release_or_as_the_paper(kwargs: dict, largest: float | None) -> None:
+    model = MobileNetV1(alpha=0.25, input_shape=(32, 32, 3), **kwargs)
+    assert {layer.max_value for layer in model.layers if isinstance(layer, ReLU)} == {largest}
+
+
+def test_mobilenet_v1_has_no_other_activation() -> None:
+    with pytest.raises(InputError, match="activation must be 'relu6' or 'relu'; got 'tanh'"):
+        MobileNetV1(activation="tanh")
 
 
 def multiply_adds(layer: keras.layers.Layer) -> int:

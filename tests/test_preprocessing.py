@@ -66,6 +66,18 @@ def test_resizing_is_antialiased():
     np.testing.assert_allclose(inner, 127.5, atol=1.5)  # without it, pure black or white
 
 
+@pytest.mark.parametrize("name", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [(10, 10), (60, 50)])
+def test_a_filter_is_pillows(name, size):
+    picture = noise(40, 40)
+    pillows = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[name]
+    colours = [Image.fromarray(picture[..., i].astype(np.float32)) for i in range(3)]
+    expected = np.stack([np.asarray(colour.resize(size[::-1], pillows)) for colour in colours], axis=-1)
+    assert (expected.max() > 260) == (name == "bicubic" and size > picture.shape)  # it overshoots
+    resized = Preprocessing(size=size, interpolation=name).stretch(picture)
+    np.testing.assert_allclose(resized, expected.clip(0, 255), atol=0.01)
+
+
 def test_channel_order():
     red = np.full((4, 4, 3), (200, 100, 50), np.uint8)
     per_channel = {"mean": (1, 2, 3), "std": (10, 20, 50)}
@@ -101,6 +113,7 @@ def test_a_compiled_graph_and_a_batch_give_the_same_bits(channels):
         ({"channels": "L"}, "L takes 1 means"),
         ({"crop": 0.0}, "crop must be"),
         ({"std": (1.0, 0.0, 1.0)}, "std must be positive"),
+        ({"interpolation": "nearest"}, "interpolation must be"),
     ],
 )
 def test_impossible_records_are_refused(wrong, message):

@@ -85,6 +85,18 @@ def test_list_models() -> None:
     assert list_models("inception*") == [name for name in sorted(ARCHITECTURES) if name.startswith("inception")]
     assert "lenet5" in list_models("*net5")
     assert list_models("nothing*") == []
+    assert list_models(pretrained=True) == [name for name in sorted(ARCHITECTURES) if get(name).weights]
+    assert "inception_v3" in list_models("inception*", pretrained=True)
+
+
+@every
+def test_published_weights_are_of_networks_that_it_builds(architecture: Architecture) -> None:
+    for checkpoint in architecture.weights:
+        source = architecture.source(checkpoint.tag, {})
+        assert source.checkpoint is checkpoint
+        assert set(source.arguments) <= {*COMMON, *architecture.own}
+        assert source.arguments["numerics"] in architecture.numerics
+        assert architecture.preprocessing_for(source.input_shape).size == checkpoint.preprocessing.size
 
 
 def _described(builder: str, name: str) -> None:
@@ -122,7 +134,9 @@ def test_registering_makes_a_builder(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"input_shape": (8, 32, 1)}, "at least 16 x 16 pixels; got 8 x 32"),
         ({"numerics": "caffe2"}, "numerics 'tf'.*; got 'caffe2'"),
         ({"weights": "nowhere.weights.h5"}, "nowhere.weights.h5"),
-        ({"weights": "model.pt"}, "model.pt"),
+        ({"weights": "model.pt"}, "no weights file at model.pt"),
+        ({"weights": "model.bin"}, "'imagenet', a tag, .* got 'model.bin'"),
+        ({"weights": "imagenet"}, "no weights are published for lenet5"),
     ],
 )
 def test_an_argument_that_is_not_allowed(arguments: dict, says: str) -> None:

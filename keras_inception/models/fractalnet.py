@@ -168,7 +168,8 @@ def extract_column(model: keras.Model, column: int | None = None) -> keras.Model
     clone = keras.models.clone_model(model, call_function=call)
     plain = keras.Model(clone.input, clone.output, name=f"{model.name}_column{column}")
     for layer in plain.layers:
-        layer.set_weights(model.get_layer(layer.name).get_weights())
+        if layer.weights:  # an input may have another name in a copy
+            layer.set_weights(model.get_layer(layer.name).get_weights())
     return plain
 
 

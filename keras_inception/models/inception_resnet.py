@@ -194,7 +194,7 @@ InceptionResNetV2 = register(
     parameters=55_813_192,
     macs=13_155_794_016,
     aux_heads={"block17_20": auxiliary},
-    numerics={"tf": replace(TF, gamma=False), "torch": PORTED},
+    numerics={"tf": replace(TF, gamma=False), "torch": PORTED, "tf2cv": replace(TORCH, epsilon=1e-3)},
     defaults={"dropout": 0.2},
 )
 SEInceptionResNetV2 = register(

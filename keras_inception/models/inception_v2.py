@@ -1,13 +1,13 @@
 """Inception v2, also called BN-Inception: v1 with batch norm and two 3x3 for each 5x5. Ioffe, Szegedy, 2015."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
 from keras.layers import MaxPooling2D
 
 from .. import layers
-from ..layers import TF, Branches, Pool, Table, Tensor, chain, excited
+from ..layers import TF, Branches, Pool, Table, Tensor, chain, excited, numerics_in_force, pool
 from ..registry import Paper, register
 from .inception_v1 import CAFFE, auxiliary
 from .senet import PAPER as SE_PAPER
@@ -24,12 +24,14 @@ PAPER = Paper(
 class Halve:
     """A 3x3 max pool of stride 2 whose map is as large as a strided convolution's, so that they can be concatenated.
 
-    That is TensorFlow's SAME under all numerics: on an even map Caffe's window over the edge, on an odd one zeros all
-    around, where Caffe's pool would be a pixel smaller than its convolution.
+    That is TensorFlow's SAME: on an even map Caffe's window over the edge, on an odd one zeros all around, where
+    Caffe's pool would be a pixel smaller than its convolution. tf2cv has zeros all around every map.
     """
 
     def __call__(self, x: Tensor, *, name: str) -> Tensor:
         """N x H x W x C -> N x H/2 x W/2 x C, rounded up."""
+        if numerics_in_force().overhang == "around":
+            return pool(x, "max", 3, 2, 1, name=name)
         return MaxPooling2D(3, 2, "same", name=name)(x)
 
 
@@ -100,7 +102,7 @@ bn_inception = partial(
     input_shape=(224, 224, 3),
     smallest=32,
     aux_heads={"mixed_4b": partial(auxiliary, dropout=0.0), "mixed_4e": partial(auxiliary, dropout=0.0)},
-    numerics={"torch": CAFFE, "tf": TF},
+    numerics={"torch": CAFFE, "tf": TF, "tf2cv": replace(CAFFE, overhang="around")},
 )
 BNInception = InceptionV2 = bn_inception(
     "InceptionV2",

@@ -88,6 +88,10 @@ InceptionV4 = register(
     parameters=42_679_816,
     macs=12_253_974_624,
     aux_heads={"mixed_6h": auxiliary},
-    numerics={"tf": TF, "torch": replace(TORCH, epsilon=1e-3, pool_counts_padding=False)},
+    numerics={
+        "tf": TF,
+        "torch": replace(TORCH, epsilon=1e-3, pool_counts_padding=False),
+        "tf2cv": replace(TORCH, epsilon=1e-3),
+    },
     defaults={"dropout": 0.2},
 )

@@ -1,5 +1,8 @@
 """MobileNet v1. Howard, Zhu, Chen, Kalenichenko, Wang, Weyand, Andreetto, Adam, 2017."""
 
+from typing import Literal
+
+from ..errors import InputError
 from ..layers import TF, TORCH, Conv, Depthwise, Table, Tensor, chain, check_multiplier, excited
 from ..registry import Paper, register
 
@@ -28,23 +31,26 @@ SEPARABLES = [  # Table 1
 ]
 
 
-def table(alpha: float) -> Table:
+def table(alpha: float, activation: str) -> Table:
     """Table 1 at that width; the names are the checkpoint's."""
 
     def pointwise(c: int, kernel: int = 1, strides: int = 1) -> Conv:
-        return Conv(max(8, int(c * alpha)), kernel, strides, activation="relu6")
+        return Conv(max(8, int(c * alpha)), kernel, strides, activation=activation)
 
     layers: dict[str, Conv | Depthwise] = {"conv2d_0": pointwise(32, 3, 2)}  # 112 x 112 x 32
     for i, (c, s) in enumerate(SEPARABLES, 1):  # Figure 3
-        layers[f"conv2d_{i}_depthwise"] = Depthwise(3, s, activation="relu6")
+        layers[f"conv2d_{i}_depthwise"] = Depthwise(3, s, activation=activation)
         layers[f"conv2d_{i}_pointwise"] = pointwise(c)
     return layers
 
 
-def body(x: Tensor, *, alpha: float = 1.0, se_ratio: int | None = None) -> Tensor:
+def body(
+    x: Tensor, *, alpha: float = 1.0, activation: Literal["relu6", "relu"] = "relu6", se_ratio: int | None = None
+) -> Tensor:
     """MobileNet v1, 4,231,976 parameters at alpha 1.
 
-    Departures from the paper, both the released network's: ReLU6 for ReLU, and no layer is narrower than 8.
+    Departures from the paper, both the released network's: ReLU6, where `activation="relu"` gives the paper's ReLU, and
+    no layer is narrower than 8.
 
     `alpha` is the width multiplier, 0.01 to 4 (0.25, 0.5, 0.75 and 1 in the paper): every layer's channels are that
     many times the paper's, rounded down. The paper's other multiplier, of the resolution, is `input_shape`.
@@ -52,7 +58,9 @@ def body(x: Tensor, *, alpha: float = 1.0, se_ratio: int | None = None) -> Tenso
     `se_ratio` adds a squeeze-and-excitation module of that reduction behind each separable convolution.
     """
     check_multiplier(alpha, 0.01, 4, argument="alpha")
-    stem, *separables = table(alpha).items()
+    if activation not in ("relu6", "relu"):
+        raise InputError(f"activation must be 'relu6' or 'relu'; got {activation!r}")
+    stem, *separables = table(alpha, activation).items()
     return chain(stem[1](x, name=stem[0]), excited(dict(separables), se_ratio, Conv))
 
 

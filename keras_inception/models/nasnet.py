@@ -177,8 +177,8 @@ def body(
     """NASNet-A, N @ F: N normal cells a stage, F channels at the end.
 
     By default pools pad as in the released network (TF-Slim). With `numerics="keras"` they do as in keras.applications,
-    where a strided pool takes the zeros around a map for its values, and with "torch" as in timm, where only an average
-    does.
+    where a strided pool takes the zeros around a map for its values, with "torch" as in timm, where only an average
+    does, and with "tf2cv" as in that package, where an average of stride 1 does too.
 
     `drop_path` is the probability, 0 to less than 1, that training leaves out an operation of the last cell, for each
     sample; it grows linearly from the first cell. With `drop_path_steps` it grows over that many training steps too
@@ -233,6 +233,7 @@ nasnet = partial(
         "tf": SLIM,
         "keras": replace(SLIM, zeros_in_pools=("avg", "max")),
         "torch": replace(SLIM, zeros_in_pools=("avg",), momentum=0.9),
+        "tf2cv": replace(SLIM, zeros_in_pools=("avg", "max"), pool_counts_padding=True),
     },
 )
 

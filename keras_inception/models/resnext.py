@@ -5,6 +5,7 @@ conv2, doubled from stage to stage, so that the 3x3 is C d / 64 times as wide as
 authors' release.
 """
 
+from dataclasses import replace
 from functools import partial
 
 from ..layers import TORCH
@@ -18,7 +19,9 @@ PAPER = Paper(
     url="https://arxiv.org/abs/1611.05431",
 )
 
-resnext = partial(imagenet, paper=PAPER, numerics={"torch": TORCH})
+KERAS = replace(TORCH, epsilon=1.001e-5, momentum=0.99)
+
+resnext = partial(imagenet, paper=PAPER, numerics={"torch": TORCH, "keras": KERAS})
 c32d4 = partial(resnext, groups=32, width=32 * 4 // 64)
 c64d4 = partial(resnext, groups=64, width=64 * 4 // 64)
 

@@ -57,7 +57,8 @@ def senet154(
 
 EXCITED = {"se_ratio": 16}
 CAFFE_1x1 = replace(CAFFE, bottleneck_stride="1x1")
-se_resnet = partial(imagenet, paper=PAPER, defaults=EXCITED, numerics={"caffe": CAFFE_1x1, "torch": TORCH})
+RESNET_NUMERICS = {"caffe": CAFFE_1x1, "torch": TORCH, "tf2cv": replace(TORCH, bottleneck_stride="1x1")}
+se_resnet = partial(imagenet, paper=PAPER, defaults=EXCITED, numerics=RESNET_NUMERICS)
 se_resnext = partial(se_resnet, numerics={"caffe": CAFFE, "torch": TORCH}, groups=32, width=2)
 
 SEResNet50 = se_resnet("SEResNet50", "seresnet50", depth=50, parameters=28_088_024, macs=3_860_488_192)

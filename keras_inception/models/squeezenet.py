@@ -1,6 +1,6 @@
 """SqueezeNet. Iandola, Han, Moskewicz, Ashraf, Dally, Keutzer, 2016."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from keras.layers import GlobalAveragePooling2D
@@ -81,7 +81,8 @@ def head(x: Tensor, classes: int, *, dropout: float = 0.5) -> Tensor:
     return GlobalAveragePooling2D(name="logits")(Conv(classes)(x, name="conv10"))
 
 
-variant = partial(register, body=body, head=head, paper=PAPER, input_shape=(224, 224, 3), numerics={"torch": TORCH})
+NUMERICS = {"torch": TORCH, "tf2cv": replace(TORCH, overhang="around")}
+variant = partial(register, body=body, head=head, paper=PAPER, input_shape=(224, 224, 3), numerics=NUMERICS)
 SqueezeNet1_0 = variant(
     "SqueezeNet1_0", "squeezenet1_0", table=V1_0, smallest=21, parameters=1_248_424, macs=818_924_576
 )

@@ -1,6 +1,6 @@
 """Xception: Inception taken to its extreme, one filter a channel. Chollet, 2016."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..layers import (
     TF,
@@ -53,11 +53,13 @@ class SeparableConv:
 class Halve:
     """A 3x3 max pool of stride 2, of a map that may be negative: zeros around it, PyTorch's way, would show.
 
-    So there it pools at every pixel, where padding is free, and keeps every second.
+    So there it pools at every pixel, where padding is free, and keeps every second. In tf2cv they do show.
     """
 
     def __call__(self, x: Tensor, *, name: str) -> Tensor:
         """N x H x W x C -> N x H/2 x W/2 x C, rounded up."""
+        if "max" in numerics_in_force().zeros_in_pools:
+            return pool(x, "max", 3, 2, 1, name=name)
         if numerics_in_force().padding == "tf":
             return pool(x, "max", 3, 2, name=name)
         return pool(pool(x, "max", 3, name=f"{name}_each"), "max", 1, 2, name=name)
@@ -105,6 +107,6 @@ Xception = register(
     smallest=71,
     parameters=22_855_952,
     macs=8_357_403_496,
-    numerics={"tf": TF, "torch": TORCH},
+    numerics={"tf": TF, "torch": TORCH, "tf2cv": replace(TORCH, zeros_in_pools=("max",))},
     defaults={"dropout": 0.5},
 )

@@ -1,5 +1,6 @@
 """ZFNet. Zeiler, Fergus, 2013."""
 
+from dataclasses import replace
 from functools import partial
 
 from .. import layers
@@ -63,5 +64,5 @@ ZFNet = register(
     parameters=62_357_608,
     macs=1_168_032_896,
     head=dense_head,
-    numerics={"torch": TORCH},
+    numerics={"torch": TORCH, "tf2cv": replace(TORCH, overhang="around")},
 )

@@ -1,0 +1,120 @@
+"""What a published network takes and what its answers mean, as its checkpoint says it.
+
+`imagenet.txt` has the WordNet ids of the 1,000 classes of ILSVRC 2012, in their order, and the first of WordNet's names
+for each. Three names are another's too, or would be: the two cranes say which, and 639 has its second name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ..errors import InputError
+from .record import Checkpoint
+from .source import checkpoint_of, loaded
+from .transfer import start_anew
+
+
+class Label(NamedTuple):
+    """A class of ImageNet: its WordNet id, "n01440764", and its name, "tench"."""
+
+    synset: str
+    name: str
+
+
+class Prediction(NamedTuple):
+    """One answer for one picture."""
+
+    synset: str
+    name: str
+    probability: float
+
+
+@cache
+def imagenet_labels() -> tuple[Label, ...]:
+    """The 1,000 classes of ImageNet, in the order of the networks' outputs."""
+    text = files(__package__).joinpath("imagenet.txt").read_text(encoding="utf-8")
+    return tuple(Label(*line.split(" ", 1)) for line in text.splitlines())
+
+
+def preprocess_input(pictures: Any, model: keras.Model | Checkpoint) -> tf.Tensor:
+    """Prepare pictures as the model's checkpoint was trained on them.
+
+    Args:
+        pictures: RGB in 0..255, of any size: H x W x 3, N x H x W x 3, or a list of pictures of different sizes.
+        model: a network with published weights, or the checkpoint itself.
+
+    Returns:
+        What the network takes, float32: N x H x W x channels, or without N for one picture.
+
+    Raises:
+        InputError: these are no such pictures, or the model has no checkpoint.
+    """
+    checkpoint = model if isinstance(model, Checkpoint) else checkpoint_of(model)
+    preprocessing = checkpoint.preprocessing
+    if isinstance(model, keras.Model):
+        preprocessing = preprocessing.for_input(model.input_shape[1:])
+    if isinstance(pictures, list | tuple):
+        return tf.stack([preprocessing(_checked(picture)) for picture in pictures])
+    return preprocessing(_checked(pictures))
+
+
+def _checked(pictures: Any) -> np.ndarray:
+    pictures = np.asarray(pictures)
+    if pictures.ndim not in (3, 4) or pictures.shape[-1] != 3 or not pictures.size:
+        raise InputError(f"pictures are H x W x 3 or N x H x W x 3, RGB; got {' x '.join(map(str, pictures.shape))}")
+    low, high = float(pictures.min()), float(pictures.max())
+    if not 0 <= low <= high <= 255 or (pictures.dtype.kind == "f" and 0 < high <= 1):
+        raise InputError(f"pixels are in 0..255, not yet scaled or normalised; got {low:.3g}..{high:.3g}")
+    return pictures
+
+
+def fit_classes(model: keras.Model, labels: Sequence[str]) -> None:
+    """Make the classifiers of a model with published weights ready to learn these classes, before it is trained.
+
+    They start anew, but for ImageNet's own classes, by their WordNet ids, which they know.
+    """
+    known = tuple(label.synset for label in imagenet_labels())
+    if (published := loaded.get(model)) and not (published.dataset == "imagenet" and tuple(labels) == known):
+        start_anew(model)
+
+
+def decode_predictions(
+    predictions: Any, model: keras.Model | Checkpoint | None = None, top: int = 5
+) -> list[list[Prediction]]:
+    """Name the `top` classes of each picture, the most probable first.
+
+    Args:
+        predictions: the network's answers, N x 1000; or N x 1001, whose class 0 is the background.
+        model: the network with published weights, or the checkpoint; None for the classes of ImageNet.
+        top: how many answers a picture.
+
+    Raises:
+        InputError: the answers are not of ImageNet's classes.
+    """
+    if isinstance(predictions, Mapping):  # of a network with auxiliary heads
+        predictions = predictions["predictions"]
+    predictions = np.asarray(predictions)
+    if model is not None:
+        checkpoint = model if isinstance(model, Checkpoint) else checkpoint_of(model)
+        if checkpoint.dataset != "imagenet":
+            raise InputError(f"{checkpoint.id} knows the classes of {checkpoint.dataset}, which have no names here")
+    if predictions.ndim != 2 or predictions.shape[1] not in (1000, 1001):
+        raise InputError(
+            f"predictions are N x 1000 or N x 1001 of ImageNet's classes; got {' x '.join(map(str, predictions.shape))}"
+            "; a network that was trained further has its labels in its run directory"
+        )
+    labels: Sequence[Label] = imagenet_labels()
+    if predictions.shape[1] == 1001:
+        labels = (Label("", "background"), *labels)
+    best = np.argsort(-predictions, axis=1, kind="stable")[:, :top]
+    return [
+        [Prediction(labels[i].synset, labels[i].name, float(row[i])) for i in order]
+        for row, order in zip(predictions, best, strict=True)
+    ]

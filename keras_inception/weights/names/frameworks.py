@@ -1,0 +1,83 @@
+"""How a framework names a layer's variables, and how it lays a kernel out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from keras.layers import Activation, Conv2D, Dense, DepthwiseConv2D, Dropout, Flatten, ReLU
+
+
+@dataclass(frozen=True, kw_only=True)
+class Framework:
+    """What is the same for every network of a framework."""
+
+    separator: str  # between a module's name and its variable's
+    variables: Mapping[str, str]  # ours -> theirs
+    kernel: Callable[[np.ndarray, keras.layers.Layer], np.ndarray]  # theirs, our layer -> ours, if it fits
+    ignored: re.Pattern[str]  # what is in a file and is no weight
+
+
+def torch_kernel(kernel: np.ndarray, layer: keras.layers.Layer) -> np.ndarray:
+    """(out, in) or (out, in, height, width) -> our layer's, (height, width, in, out) or (in, out)."""
+    if isinstance(layer, DepthwiseConv2D) and kernel.ndim == 4:
+        return kernel.transpose(2, 3, 0, 1)
+    if isinstance(layer, Conv2D):
+        kernel = kernel[..., None, None] if kernel.ndim == 2 else kernel
+        return kernel.transpose(2, 3, 1, 0) if kernel.ndim == 4 else kernel
+    if isinstance(layer, Dense) and kernel.ndim == 2:
+        height, width, channels = grid(layer.input)
+        if kernel.shape[1] == height * width * channels:  # they flatten channels first
+            kernel = kernel.reshape(-1, channels, height, width)
+    if isinstance(layer, Dense) and kernel.ndim == 4:  # a convolution that covers the map
+        return kernel.transpose(2, 3, 1, 0).reshape(-1, kernel.shape[0])
+    return kernel.T
+
+
+def keras_kernel(kernel: np.ndarray, layer: keras.layers.Layer) -> np.ndarray:
+    """As ours is, but that a 1x1 convolution may stand for a dense layer, and a depthwise for a grouped."""
+    shape = tuple(layer.kernel.shape)
+    if isinstance(layer, Dense) and kernel.ndim == 4:
+        return kernel.reshape(-1, kernel.shape[-1])
+    if isinstance(layer, Conv2D) and kernel.ndim == 2:
+        return kernel[None, None]
+    if isinstance(layer, Conv2D) and layer.groups > 1 and kernel.shape == (*shape[:2], shape[3], shape[2]):
+        # One filter for each pair of channels of a group, as keras.applications' ResNeXt has it, which adds them up.
+        pairs = kernel.reshape(*shape[:2], layer.groups, shape[2], shape[2])
+        return pairs.transpose(0, 1, 3, 2, 4).reshape(shape)
+    return kernel
+
+
+def grid(tensor: keras.KerasTensor) -> tuple[int, int, int]:
+    """(height, width, channels) of the map that a dense layer's input was flattened from; 1 x 1 if from none."""
+    history = tensor._keras_history
+    inputs = history.operation._inbound_nodes[history.node_index].input_tensors
+    if isinstance(history.operation, Flatten):
+        return tuple(inputs[0].shape[1:])
+    if isinstance(history.operation, Dropout | Activation | ReLU):
+        return grid(inputs[0])
+    return 1, 1, tensor.shape[-1]
+
+
+TORCH = Framework(
+    separator=".",
+    variables={
+        "kernel": "weight",
+        "bias": "bias",
+        "gamma": "weight",
+        "beta": "bias",
+        "moving_mean": "running_mean",
+        "moving_variance": "running_var",
+    },
+    kernel=torch_kernel,
+    ignored=re.compile(r".*\.num_batches_tracked"),
+)
+KERAS = Framework(
+    separator="/",
+    variables={v: v for v in ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")},
+    kernel=keras_kernel,
+    ignored=re.compile(r"(?!)"),
+)

@@ -1,0 +1,42 @@
+"""Files in published layouts, written from our networks: the way back of what `names` reads."""
+
+import keras
+import numpy as np
+from keras.layers import Conv2D, Dense, DepthwiseConv2D
+
+from keras_inception.weights.names import LAYOUTS, frameworks, in_order, rules, word_of
+
+
+def randomize(model: keras.Model) -> keras.Model:
+    """Give every variable its own numbers, the moving statistics too, so that two that are swapped show."""
+    rng = np.random.default_rng(0)
+    for variable in model.weights:
+        if variable.dtype == "float32":
+            scale = 1.5 * np.prod(variable.shape[:-1]) ** -0.5 if variable.name == "kernel" else 0.1
+            base = variable.name in ("gamma", "moving_variance")
+            variable.assign(base + scale * np.abs(rng.normal(size=variable.shape)) if base else
+                            scale * rng.normal(size=variable.shape))  # fmt: skip
+    return model
+
+
+def torch_names(model: keras.Model, network: str, layout: str = "torchvision") -> dict[str, np.ndarray]:
+    """The model's weights as a file of that layout has them."""
+    layers = {word_of(layer): layer for layer in in_order(model) if layer.weights}
+    modules = rules.translate(layers, LAYOUTS[layout].tables[network])
+    return {
+        f"{modules[word]}.{frameworks.TORCH.variables[variable.name]}": _torch(layer, variable)
+        for word, layer in layers.items()
+        for variable in layer.weights
+        if variable.name in frameworks.TORCH.variables
+    }
+
+
+def _torch(layer: keras.layers.Layer, variable: keras.Variable) -> np.ndarray:
+    array = np.array(variable)
+    if variable.name == "kernel" and isinstance(layer, DepthwiseConv2D):
+        array = array.transpose(2, 3, 0, 1)
+    elif variable.name == "kernel" and isinstance(layer, Conv2D):
+        array = array.transpose(3, 2, 0, 1)
+    elif variable.name == "kernel" and isinstance(layer, Dense):
+        array = array.reshape(*frameworks.grid(layer.input), -1).transpose(3, 2, 0, 1).reshape(array.shape[::-1])
+    return np.ascontiguousarray(array)

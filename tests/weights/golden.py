@@ -1,0 +1,86 @@
+"""What a published file holds, and where it goes, small enough to commit.
+
+The tensors are a tree by the parts of their names. Siblings that hold the same are one: {"layer1.": {"0. 1.": {...}}}.
+A layer of Keras whose name stands in its weights' names again is "=" there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from keras_inception.weights.names import match
+from keras_inception.weights.readers import read
+
+if TYPE_CHECKING:
+    from .proofs import Proof, Result
+
+FOLDER = Path(__file__).parents[1] / "goldens" / "weights"
+PART = re.compile(r"([^._/|]*[._/|]?)(.*)")
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def fold(shapes: Shapes) -> dict[str, Any]:
+    """{"a.0.w": (1, 2), "a.1.w": (1, 2)} -> {"a.": {"0. 1.": {"w": "1x2"}}}."""
+    return _folded({_short(name): "x".join(map(str, shape)) for name, shape in shapes.items()})
+
+
+def _folded(leaves: Mapping[str, str]) -> dict[str, Any]:
+    groups: dict[str, dict[str, str]] = {}
+    for name, shape in leaves.items():
+        part, rest = PART.fullmatch(name).groups()
+        groups.setdefault(part, {})[rest] = shape
+    merged: dict[str, list[str]] = {}
+    for part, inner in groups.items():
+        content = json.dumps(inner[""] if list(inner) == [""] else _folded(inner))
+        merged.setdefault(content, []).append(part)
+    return {" ".join(parts): json.loads(content) for content, parts in merged.items()}
+
+
+def unfold(tree: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, tuple[int, ...]]]:
+    """The way back, in any order."""
+    for parts, inner in tree.items():
+        for part in parts.split(" "):
+            if isinstance(inner, str):
+                yield _long(before + part), tuple(int(n) for n in inner.split("x") if n)
+            else:
+                yield from unfold(inner, before + part)
+
+
+def _short(name: str) -> str:
+    layer, bar, weight = name.partition("|")
+    return layer + bar + (f"={weight.removeprefix(layer)}" if weight.startswith(layer) else weight)
+
+
+def _long(name: str) -> str:
+    layer, bar, weight = name.partition("|")
+    return layer + bar + (layer + weight[1:] if weight.startswith("=") else weight)
+
+
+def places(model: keras.Model, network: str, layout: str, tensors: Mapping[str, np.ndarray]) -> str:
+    """A digest of which tensor goes into which of our variables."""
+    pairs = sorted(
+        f"{name} {layer.name} {variable.name}" for name, layer, variable, _ in match(model, network, layout, tensors)[0]
+    )
+    return hashlib.sha256("\n".join(pairs).encode()).hexdigest()[:16]
+
+
+def write(proof: Proof, result: Result) -> None:
+    """Record a proof that holds."""
+    tensors, record = read(result.path), proof.record
+    golden = {
+        "reference": proof.reference[0],
+        "version": result.version,
+        "places": places(result.model, record.model, record.layout, tensors),
+        "tensors": fold({name: array.shape for name, array in tensors.items()}),
+    }
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    lines = (f"{json.dumps(key)}: {json.dumps(value, separators=(',', ':'))}" for key, value in golden.items())
+    (FOLDER / f"{proof.id}.json").write_text("{\n " + ",\n ".join(lines) + "\n}\n")

@@ -1,0 +1,65 @@
+"""Keras 2's side of a proof: keras.applications, its file of weights as Keras 2 writes them, its logits.
+
+ResNeXt is in `keras_applications` 1.0.8 only, the package that keras.applications once was.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def answer(reference: str, kwargs: Mapping[str, object], pictures: np.ndarray, path: Path) -> tuple[np.ndarray, str]:
+    """Write the network's random weights to `path`; its logits of the pictures, and the reference's version."""
+    import tf_keras
+
+    tf_keras.backend.clear_session()
+    tf_keras.utils.set_random_seed(0)
+    package, name = reference.split(":")
+    options = {"weights": None, "input_shape": pictures.shape[1:], **kwargs}
+    if package == "keras_applications":
+        module = importlib.import_module("keras_applications.resnet_common")
+        parts = {part: getattr(tf_keras, part) for part in ("backend", "layers", "models", "utils")}
+        network, version = getattr(module, name)(**options, **parts), "keras_applications 1.0.8"
+    else:
+        network, version = getattr(tf_keras.applications, name)(**options), f"tf_keras {tf_keras.__version__}"
+    [*_, last] = (layer for layer in network.layers if layer.weights)
+    softmax = network.layers[-1]
+    softmax.activation = tf_keras.activations.linear
+    randomize(network, pictures)
+    last.kernel.assign(0.25 * last.kernel)
+    network.save_weights(path)
+    return network(pictures, training=False).numpy().reshape(len(pictures), -1), version
+
+
+def randomize(network: Any, pictures: np.ndarray) -> None:
+    """Weights of order one, and moving statistics a little off what these pictures give; see `torch_reference`."""
+    rng = np.random.default_rng(0)
+    for variable in network.trainable_weights:
+        shape = tuple(variable.shape)
+        if "gamma" in variable.name:
+            variable.assign(rng.uniform(0.75, 1.25, shape))
+        elif len(shape) > 1:
+            inputs = np.prod(shape[:2]) if "depthwise" in variable.name else np.prod(shape[:-1])
+            variable.assign(rng.normal(0, np.sqrt(2 / inputs), shape))
+        else:
+            variable.assign(rng.normal(float("beta" in variable.name), 0.1, shape))
+    for norm in [layer for layer in network.submodules if hasattr(layer, "moving_mean")]:
+        norm.call = partial(_settled, norm, norm.call, rng)
+    network(pictures, training=False)
+
+
+def _settled(norm: Any, call: Callable[..., Any], rng: np.random.Generator, x: Any, **kwargs: Any) -> Any:
+    """Set the moving statistics before the layer runs first, so that those behind it see what it then makes."""
+    values = x.numpy().reshape(-1, x.shape[-1])
+    variance = values.var(axis=0)
+    variance = np.maximum(variance, 0.05 * variance.mean() + 1e-3)
+    norm.moving_mean.assign(values.mean(axis=0) + 0.1 * rng.normal(size=variance.shape) * np.sqrt(variance))
+    norm.moving_variance.assign(variance * rng.uniform(0.6, 1.6, variance.shape))
+    norm.call = call
+    return call(x, **kwargs)

@@ -1,0 +1,82 @@
+"""A file server on this machine that behaves as well, or as badly, as a test asks."""
+
+import hashlib
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@dataclass
+class Server:
+    """What is served under which path, how, and what was asked for."""
+
+    address: str = ""
+    files: dict[str, bytes] = field(default_factory=dict)
+    cuts: list[int] = field(default_factory=list)  # bytes after which the next answers break off
+    status: list[int] = field(default_factory=list)  # what the next answers are in place of the file
+    ranges: bool = True  # knows Range and If-Range
+    etag: bool = True
+    headers: dict[str, str] = field(default_factory=dict)  # further ones
+    length: bool = True  # says how long the file is
+    pause: float = 0.0  # seconds before each answer's body
+    asked: list[tuple[str, str | None]] = field(default_factory=list)  # path, Range
+
+    def put(self, path: str, content: bytes) -> str:
+        """Serve `content` there; its address."""
+        self.files[path] = content
+        return f"{self.address}{path}"
+
+
+@contextmanager
+def serving() -> Iterator[Server]:
+    """A server on a free port of 127.0.0.1."""
+    state = Server()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            wanted = self.headers.get("Range")
+            state.asked.append((self.path, wanted))
+            if state.status:
+                self.send_error(state.status.pop(0))
+                return
+            if (content := state.files.get(self.path)) is None:
+                self.send_error(404)
+                return
+            tag = f'"{hashlib.md5(content).hexdigest()}"'
+            start = 0
+            if wanted and state.ranges and self.headers.get("If-Range") in (None, tag):
+                start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+                if start >= len(content):
+                    self.send_error(416)
+                    return
+            self.send_response(206 if start else 200)
+            if start:
+                self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+            for name, value in state.headers.items():
+                self.send_header(name, value)
+            if state.etag:
+                self.send_header("ETag", tag)
+            if state.length:
+                self.send_header("Content-Length", str(len(content) - start))
+            self.end_headers()
+            time.sleep(state.pause)
+            cut = state.cuts.pop(0) if state.cuts else None
+            with suppress(BrokenPipeError):  # who asked has gone
+                self.wfile.write(content[start:] if cut is None else content[start : start + cut])
+
+        def log_message(self, *_: object) -> None:
+            """Not into the tests' output."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    state.address = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield state
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,130 @@
+"""ImageNet's classes by name, and pictures as a checkpoint takes them."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_inception as ki
+from keras_inception import InputError, Preprocessing
+from keras_inception.weights import Checkpoint, Prediction, imagenet_labels
+
+CHECKPOINT = Checkpoint(
+    model="lenet5",
+    tag="test",
+    layout="keras",
+    urls=("https://example.org/lenet5.h5",),
+    unhashed="a test",
+    license="none",
+    source="a test",
+    numerics="tf",
+    preprocessing=Preprocessing(size=(32, 32), crop=0.875, mean=(123.0, 117.0, 104.0), std=(58.0, 57.0, 56.0)),
+)
+
+
+def test_the_thousand_classes() -> None:
+    labels = imagenet_labels()
+    assert len(labels) == 1000
+    assert [label.synset for label in labels] == sorted({label.synset for label in labels})  # ImageNet's own order
+    assert all(re.fullmatch(r"n\d{8}", label.synset) for label in labels)
+    assert len({label.name for label in labels}) == 1000
+    assert labels[0] == ("n01440764", "tench")
+    assert labels[207] == ("n02099601", "golden retriever")
+    assert labels[999] == ("n15075141", "toilet tissue")
+
+
+def test_they_are_the_classes_of_the_published_networks(data_folder: Path) -> None:
+    """By the names that come with two of them, whose class 0 is the background; the sample has the ids."""
+    background, *names = (data_folder / "imagenet_labels.txt").read_text().splitlines()
+    assert background == "background"
+    assert all(
+        re.sub(r" \(.*", "", label.name) in name.split(", ")
+        for label, name in zip(imagenet_labels(), names, strict=True)
+    )
+
+
+def test_decode_predictions() -> None:
+    probabilities = np.full((2, 1000), 0.0001)
+    probabilities[0, [207, 0, 999]] = 0.5, 0.2, 0.1
+    probabilities[1, 1] = 0.9
+    first, second = ki.decode_predictions(probabilities, CHECKPOINT, top=3)
+    assert first == [
+        Prediction("n02099601", "golden retriever", 0.5),
+        Prediction("n01440764", "tench", 0.2),
+        Prediction("n15075141", "toilet tissue", 0.1),
+    ]
+    assert second[0].name == "goldfish"
+    assert len(ki.decode_predictions(probabilities)[0]) == 5
+    assert ki.decode_predictions({"predictions": probabilities, "aux_1": probabilities}, top=1)[0][0] == first[0]
+
+
+def test_decode_predictions_with_a_background() -> None:
+    probabilities = np.zeros((1, 1001))
+    probabilities[0, [0, 1]] = 0.6, 0.4
+    assert ki.decode_predictions(probabilities, top=2) == [[("", "background", 0.6), ("n01440764", "tench", 0.4)]]
+
+
+@pytest.mark.parametrize(
+    ("shape", "model", "says"),
+    [
+        ((2, 10), CHECKPOINT, r"N x 1000 or N x 1001 of ImageNet's classes; got 2 x 10; .* run directory"),
+        ((1000,), CHECKPOINT, "got 1000"),
+        ((2, 1000), replace(CHECKPOINT, dataset="cifar10"), r"lenet5\.test knows the classes of cifar10"),
+        ((2, 1000), keras.Sequential([keras.Input((2,))], name="mine"), "mine has no published weights"),
+    ],
+)
+def test_answers_that_cannot_be_decoded(shape: tuple, model: keras.Model | Checkpoint, says: str) -> None:
+    with pytest.raises(InputError, match=says) as caught:
+        ki.decode_predictions(np.zeros(shape), model)
+    assert "\n" not in str(caught.value)
+
+
+# ----------------------------------------------------------------------------------------------------- preprocess_input
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_pictures_are_prepared_as_the_checkpoint_says() -> None:
+    big, small = picture(50, 70), picture(20, 20)
+    for given in (big, big.astype(np.float32), tf.constant(big), big[None]):
+        prepared = ki.preprocess_input(given, CHECKPOINT)
+        np.testing.assert_array_equal(np.squeeze(prepared), CHECKPOINT.preprocessing(big))
+    both = ki.preprocess_input([big, small], CHECKPOINT)
+    assert both.shape == (2, 32, 32, 3)
+    np.testing.assert_array_equal(both[1], CHECKPOINT.preprocessing(small))
+
+
+@pytest.mark.parametrize(
+    ("pictures", "says"),
+    [
+        (np.zeros((8, 8), np.uint8), "RGB; got 8 x 8$"),
+        (np.zeros((8, 8, 4), np.uint8), "RGB; got 8 x 8 x 4$"),
+        (np.zeros((0, 8, 8, 3), np.uint8), "got 0 x 8 x 8 x 3$"),
+        (picture(8, 8) / 255, r"pixels are in 0\.\.255, not yet scaled or normalised; got 0\.?\d*\.\.0\.9"),
+        (picture(8, 8) / 127.5 - 1, r"not yet scaled or normalised; got -"),
+        (np.full((8, 8, 3), np.nan), "not yet scaled or normalised; got nan"),
+    ],
+)
+def test_what_is_no_picture(pictures: np.ndarray, says: str) -> None:
+    with pytest.raises(InputError, match=says) as caught:
+        ki.preprocess_input(pictures, CHECKPOINT)
+    assert "\n" not in str(caught.value)
+
+
+def test_for_another_input() -> None:
+    preprocessing = CHECKPOINT.preprocessing
+    assert preprocessing.for_input((32, 32, 3)) == preprocessing
+    assert preprocessing.for_input((None, None, 3)) == preprocessing
+    assert preprocessing.for_input((64, 48, 3)) == replace(preprocessing, size=(64, 48))
+    grey = preprocessing.for_input((64, 64, 1))
+    assert (grey.channels, grey.crop) == ("L", 0.875)
+    assert grey.mean == pytest.approx((344 / 3,))
+    assert grey.std == pytest.approx((57,))
+    with pytest.raises(InputError, match="input of 4 is to be made by hand"):
+        preprocessing.for_input((64, 64, 4))

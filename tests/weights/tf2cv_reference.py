@@ -1,0 +1,50 @@
+"""tf2cv's side of a proof, run by a Python that has it: a network, its file as published, its logits.
+
+tf2cv is of Keras 2, which `TF_USE_LEGACY_KERAS=1` makes of tf.keras where tf_keras is installed.
+"""
+
+import os
+
+os.environ["TF_USE_LEGACY_KERAS"] = "1"  # before TensorFlow is imported
+
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import tf_keras
+from tf2cv.model_provider import get_model
+from tf_keras.src.engine import base_layer
+
+from .exchange import serve
+from .keras_reference import randomize
+
+named = base_layer.Layer._init_set_name
+
+
+def unnamed(layer: base_layer.Layer, name: str | None, zero_based: bool = True) -> None:
+    """A layer that is called "" is one without a name, as it was when the files were written.
+
+    Today's Keras gives the weights of all of NASNet's one name, and then refuses to save them.
+    """
+    named(layer, name or None, zero_based)
+
+
+def answer(request: Mapping[str, Any], pictures: np.ndarray) -> tuple[dict[str, np.ndarray], str]:
+    tf_keras.backend.clear_session()
+    tf_keras.utils.set_random_seed(0)
+    network = get_model(request["reference"].partition(":")[2], pretrained=False)
+    network(pictures[:1])  # makes the weights
+    randomize(network, pictures)
+    *_, last = (variable for variable in network.trainable_weights if "kernel" in variable.name)
+    # What no batch norm held back has grown, and float32's rounding with it.
+    normed = any(hasattr(module, "moving_mean") for module in network.submodules)
+    last.assign(0.25 * last if normed else last / np.std(network(pictures)))
+    network.save_weights(request["path"])
+    logits = network(pictures, training=False).numpy().reshape(len(pictures), -1)
+    return {"predictions": logits}, f"tf2cv {metadata.version('tf2cv')}, tf_keras {tf_keras.__version__}"
+
+
+if __name__ == "__main__":
+    base_layer.Layer._init_set_name = unnamed
+    serve(answer)
