@@ -25,7 +25,12 @@ class Step:
 
     layer: Any
     sources: tuple[int, ...]
-    shapes: tuple[tuple[int | None, ...], ...]  # of its outputs, one picture's: without the batch axis
+    tensors: tuple[Any, ...]  # its outputs, Keras' symbolic ones
+
+    @property
+    def shapes(self) -> tuple[tuple[int | None, ...], ...]:
+        """Of its outputs, one picture's: without the batch axis."""
+        return tuple(tuple(tensor.shape[1:]) for tensor in self.tensors)
 
     @property
     def name(self) -> str:
@@ -64,8 +69,8 @@ def steps(model: keras.Model) -> list[Step]:
                 "so that its layers are the model's own"
             )
         position[id(node)] = len(found)
-        shapes = tuple(tuple(tensor.shape[1:]) for tensor in node.outputs)
-        found[id(node)] = Step(node.operation, tuple(position[id(parent)] for parent in parents), shapes)
+        sources = tuple(position[id(parent)] for parent in parents)
+        found[id(node)] = Step(node.operation, sources, tuple(node.outputs))
     return list(found.values())
 
 

@@ -1,5 +1,6 @@
 """Every public name of `keras_inception`, which gives them out when one is first used."""
 
+from . import anytime
 from .errors import InputError
 from .models import (
     VGG11,
@@ -86,6 +87,7 @@ from .models import (
 from .preprocessing import Preprocessing
 from .registry import create_model, list_models, model_info
 from .run import Run
+from .weights import decode_predictions, preprocess_input
 
 __all__ = [
     "VGG11",
@@ -171,7 +173,10 @@ __all__ = [
     "WideResNet101_2",
     "Xception",
     "ZFNet",
+    "anytime",
     "create_model",
+    "decode_predictions",
     "list_models",
     "model_info",
+    "preprocess_input",
 ]

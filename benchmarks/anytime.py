@@ -1,0 +1,281 @@
+"""What early exits buy: MSDNet trained on CIFAR-10 within a few dozen minutes, then stopped early.
+
+    python benchmarks/anytime.py train OUT --minutes 45     # OUT/msdnet.weights.h5, history.json
+    python benchmarks/anytime.py measure OUT                # benchmarks/anytime.png; OUT/measured.json, policy_*.json
+    python benchmarks/anytime.py report OUT                 # times those policies; benchmarks/anytime.md
+
+CIFAR-10 comes as `cifar10_jpg.tar.gz` in the folder that KERAS_INCEPTION_DATA names, ../shared/data by default:
+`train/<class>/*.jpg` and `test/<class>/*.jpg`. 5,000 training pictures are kept back for the calibration.
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from keras_inception import MSDNetCIFARBudget, anytime
+from keras_inception.anytime import Cascade, Policy
+from keras_inception.cost import total
+from keras_inception.data import decode
+from keras_inception.run import publish, versions
+
+HERE = Path(__file__).parent
+DATA = Path(os.environ.get("KERAS_INCEPTION_DATA", HERE.parents[1] / "shared" / "data"))
+HELD_OUT = 5_000
+BUDGETS = 22  # from the first exit's cost to the last one's
+TIMED = 500  # pictures
+MEAN, STD = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)  # of CIFAR-10's training pictures, red, green, blue
+BATCH, PEAK, WARM_UP = 64, 0.1, 0.15  # pictures and learning rate as in the paper; the fraction of the time that warms
+
+
+class Pictures(NamedTuple):
+    """(n, 32, 32, 3) uint8 and (n,) int."""
+
+    pixels: np.ndarray
+    labels: np.ndarray
+
+    def normalized(self) -> np.ndarray:
+        return normalize(self.pixels)
+
+
+def normalize(pixels: np.ndarray) -> np.ndarray:
+    """0..255 -> what the network takes."""
+    return ((pixels - np.float32(MEAN)) / np.float32(STD)).astype("float32")
+
+
+def cifar(out: Path) -> dict[str, Pictures]:
+    """Pictures to "train", "calibrate" and "test" on; decoded once, into OUT/cifar10.npz."""
+    cache = out / "cifar10.npz"
+    if not cache.exists():
+        read: dict[str, list[tuple[str, np.ndarray]]] = {"train": [], "test": []}
+        with tarfile.open(DATA / "cifar10_jpg.tar.gz") as archive:
+            for member in archive:
+                if member.name.endswith(".jpg"):
+                    split, label = Path(member.name).parts[-3:-1]
+                    read[split].append((label, decode(archive.extractfile(member).read())))  # type: ignore[union-attr]
+        arrays = {}
+        for split, pairs in read.items():
+            arrays[f"{split}_pixels"] = np.stack([picture for _, picture in pairs])
+            arrays[f"{split}_labels"] = np.unique([label for label, _ in pairs], return_inverse=True)[1]
+        publish(cache, lambda part: np.savez(part, **arrays))
+    with np.load(cache) as arrays:
+        train, test = (Pictures(arrays[f"{s}_pixels"], arrays[f"{s}_labels"]) for s in ("train", "test"))
+    order = np.random.default_rng(0).permutation(len(train.labels))
+    kept, held_out = order[HELD_OUT:], order[:HELD_OUT]
+    return {
+        "train": Pictures(train.pixels[kept], train.labels[kept]),
+        "calibrate": Pictures(train.pixels[held_out], train.labels[held_out]),
+        "test": test,
+    }
+
+
+# ----------------------------------------------------------------------------------------------------------- training
+
+
+def batches(pictures: Pictures, seed: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """For ever: random crops of the pictures with 4 pixels of zeros around them, half of them mirrored."""
+    random = np.random.default_rng(seed)
+    padded = np.pad(pictures.normalized(), ((0, 0), (4, 4), (4, 4), (0, 0)))
+    crops = np.lib.stride_tricks.sliding_window_view(padded, (32, 32), axis=(1, 2))  # n x 9 x 9 x 3 x 32 x 32
+    while True:
+        order = random.permutation(len(padded))
+        for at in range(0, len(order) - BATCH + 1, BATCH):
+            chosen = order[at : at + BATCH]
+            x = crops[chosen, *random.integers(0, 9, (2, BATCH))].transpose(0, 2, 3, 1)
+            mirrored = random.random(BATCH) < 0.5
+            yield np.where(mirrored[:, None, None, None], x[:, :, ::-1], x), pictures.labels[chosen]
+
+
+def rate(progress: float) -> float:
+    """The learning rate: up in a line, down in a cosine; `progress` is the part of the time that has passed, 0..1."""
+    if progress < WARM_UP:
+        return PEAK * (0.1 + 0.9 * progress / WARM_UP)
+    return PEAK * 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))
+
+
+def train(out: Path, minutes: float) -> None:
+    """Every exit with the same weight, section 4, for that time; the schedule goes by the clock, not by steps."""
+    out.mkdir(parents=True, exist_ok=True)
+    stream = batches(cifar(out)["train"])
+    keras.utils.set_random_seed(0)
+    keras.config.set_dtype_policy(
+        "mixed_bfloat16"
+    )  # 1.4 times as fast where the processor has it; weights stay float32
+    model = MSDNetCIFARBudget(classifier_activation=None)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(
+        keras.optimizers.SGD(PEAK, momentum=0.9, nesterov=True, weight_decay=5e-4),
+        loss=dict.fromkeys(model.output_names, loss),
+        metrics={name: ["accuracy"] for name in model.output_names},
+    )
+
+    def step() -> dict[str, float]:
+        x, y = next(stream)
+        return model.train_on_batch(x, dict.fromkeys(model.output_names, y), return_dict=True)
+
+    model.optimizer.learning_rate = rate(0)
+    step()  # TensorFlow traces the network: a minute
+    history: list[dict[str, float]] = []
+    recent: list[dict[str, float]] = []
+    begun, steps = time.monotonic(), 0
+    while (progress := (time.monotonic() - begun) / (60 * minutes)) < 1:
+        model.optimizer.learning_rate = rate(progress)
+        recent.append(step())
+        steps += 1
+        if steps % 50 == 0:
+            row = {key: float(np.mean([logs[key] for logs in recent])) for key in recent[0]}
+            history.append({"step": steps, "minutes": progress * minutes} | row)
+            accuracies = [f"{row[f'{name}_accuracy']:.3f}" for name in ("exit_1", "exit_4", "predictions")]
+            print(f"{steps:6} {progress:6.1%}  loss {row['loss']:.3f}  accuracy", *accuracies, flush=True)
+            recent.clear()
+        if steps % 300 == 0:
+            publish(out / "msdnet.weights.h5", model.save_weights)
+    publish(out / "msdnet.weights.h5", model.save_weights)
+    record = {"minutes": minutes, "steps": steps, "pictures": steps * BATCH, "history": history}
+    publish(out / "history.json", lambda part: part.write_text(json.dumps(record, indent=1)))
+
+
+# ---------------------------------------------------------------------------------------------------------- measuring
+
+
+def trained(out: Path) -> keras.Model:
+    """The network with probabilities, in float32."""
+    model = MSDNetCIFARBudget()
+    model.load_weights(out / "msdnet.weights.h5")
+    return model
+
+
+def measure(out: Path) -> None:
+    """Calibrate on the pictures held out, measure on the test pictures; keep the policies."""
+    pictures = cifar(out)
+    cascade = Cascade(trained(out))
+    test = pictures["test"]
+    curve = anytime.curve(
+        cascade, pictures["calibrate"].normalized(), test.normalized(), test.labels, budgets=BUDGETS, batch_size=250
+    )
+    anytime.plot(curve, HERE / "anytime.png", title="MSDNetCIFARBudget on CIFAR-10, 10,000 test pictures")
+    for i, point in enumerate(curve.budgets):
+        point.policy.save(out / f"policy_{i}.json")
+    record = {
+        "exits": [{"macs": point.macs, "accuracy": point.accuracy} for point in curve.exits],
+        "budgets": [{"macs": point.macs, "accuracy": point.accuracy} for point in curve.budgets],
+    }
+    publish(out / "measured.json", lambda part: part.write_text(json.dumps(record, indent=1)))
+    print(json.dumps(record, indent=1))
+
+
+def milliseconds(run: Callable[[], Any], pictures: int) -> float:
+    """Of one picture, the better of two runs after one that does not count."""
+    run()
+    times = []
+    for _ in range(2):
+        begun = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - begun)
+    return 1000 * min(times) / pictures
+
+
+def report(out: Path) -> None:
+    """Time every third policy on some of the test pictures, and write all figures down."""
+    measured = json.loads((out / "measured.json").read_text())
+    history = json.loads((out / "history.json").read_text())
+    model = trained(out)
+    cascade = Cascade(model)
+    test = cifar(out)["test"]
+    some = normalize(test.pixels[np.random.default_rng(0).permutation(len(test.pixels))[:TIMED]])
+
+    rows = []
+    for i in range(0, BUDGETS, 3):
+        policy, point = Policy.load(out / f"policy_{i}.json", cascade), measured["budgets"][i]
+        left = np.bincount(policy.predict(some, 64).exits, minlength=len(cascade.names) + 1)[1:] / TIMED
+        spent = milliseconds(lambda policy=policy: policy.predict(some, 64), TIMED)
+        shares = " ".join(f"{100 * share:.0f}" for share in left)
+        rows.append(
+            [millions(policy.budget), millions(point["macs"]), percent(point["accuracy"]), f"{spent:.2f}", shares]
+        )
+    plain = keras.Model(model.input, model.output["predictions"])
+    alone = milliseconds(lambda: plain.predict(some, batch_size=64, verbose=0), TIMED)
+    epochs = history["pictures"] / (50_000 - HELD_OUT)
+    exits = [
+        [name, millions(total(keras.Model(model.input, output)).macs), millions(row["macs"]), percent(row["accuracy"])]
+        for (name, output), row in zip(cascade.outputs.items(), measured["exits"], strict=True)
+    ]
+    packages = ", ".join(f"{name} {version}" for name, version in versions().items())
+    text = f"""# Early exits: accuracy against multiply-adds
+
+{time.strftime("%Y-%m-%d")}, {packages}, Python {platform.python_version()}, {len(os.sched_getaffinity(0))} cores of
+{processor()}. Repeat it with
+
+    python benchmarks/anytime.py train OUT --minutes {history["minutes"]:g}
+    python benchmarks/anytime.py measure OUT
+    python benchmarks/anytime.py report OUT
+
+MSDNetCIFARBudget, trained for {history["minutes"]:g} minutes on a shared processor: {history["steps"]:,} steps of
+{BATCH} pictures, {epochs:.1f} epochs of 45,000 CIFAR-10 pictures, where the paper trains 300. So the accuracies are
+far below the paper's; what is measured is how they change with the budget. Thresholds are calibrated on 5,000 pictures
+held out, accuracies and multiply-adds measured on the 10,000 test pictures.
+
+![accuracy against multiply-adds](anytime.png)
+
+## Each exit for all pictures
+
+Multiply-adds a picture, in millions: of that exit alone, and with the classifiers of the exits before it.
+
+{table(["exit", "alone", "with those before", "accuracy"], exits)}
+
+## A budget for all pictures together
+
+Budget and multiply-adds really spent, in millions a picture on average; milliseconds a picture of `Policy.predict` on
+{TIMED:,} of the test pictures, 64 at a time; the percentage of those that left at each exit.
+
+{table(["budget", "spent", "accuracy", "ms", "left at exit 1 ... 7, %"], rows)}
+
+The last exit as a plain network (`exits=False`), by Keras' own `predict`: {exits[-1][1]} million multiply-adds,
+accuracy {exits[-1][3]}, {alone:.2f} ms.
+"""
+    publish(HERE / "anytime.md", lambda part: part.write_text(text, encoding="utf-8"))
+    print(text)
+
+
+def millions(macs: float) -> str:
+    return f"{macs / 1e6:.1f}"
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---:"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def processor() -> str:
+    """As the system names it."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["train", "measure", "report"])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--minutes", type=float, default=40)
+    given = parser.parse_args()
+    if given.what == "train":
+        train(given.out, given.minutes)
+    else:
+        {"measure": measure, "report": report}[given.what](given.out)
+
+
+if __name__ == "__main__":
+    main()
