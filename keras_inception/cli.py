@@ -66,14 +66,21 @@ def start() -> None:
 @app.command()
 def models(
     pattern: Annotated[str, typer.Argument(help='Which, as "inception*".')] = "*",
+    pretrained: Annotated[bool, typer.Option("--pretrained", help="Those with published weights, and these.")] = False,
     as_json: Json = False,
 ) -> None:
     """List the networks."""
+    from .info import checkpoint_rows
     from .registry import get, list_models
 
-    architectures = [get(name) for name in list_models(pattern)]
+    architectures = [get(name) for name in list_models(pattern, pretrained=pretrained)]
     if not architectures:
-        raise InputError(f"no model matches {pattern!r}; `keras-inception models` lists all")
+        kind = "pretrained model" if pretrained else "model"
+        raise InputError(f"no {kind} matches {pattern!r}; `keras-inception models` lists all")
+    if pretrained:
+        rows = [row for a in architectures for row in checkpoint_rows(a)]
+        _show(rows if as_json else _without_urls(rows), as_json)
+        return
     rows = [
         {
             "name": a.name,
@@ -94,11 +101,13 @@ def info(
     diagram: Annotated[Path | None, typer.Option(help="Draw the network and its modules into this .svg file.")] = None,
 ) -> None:
     """Print a network's table: every row of the paper's, with size, cost and receptive field."""
-    from .info import info_table
+    from .info import checkpoint_rows, info_table
     from .registry import get
 
     architecture = get(name)
     out.print(info_table(architecture))
+    if rows := checkpoint_rows(architecture):
+        _show(_without_urls(rows), as_json=False)
     if diagram:
         from .cost import blueprint
         from .diagram import draw
@@ -111,34 +120,66 @@ def info(
 def train(
     photos: Annotated[Path, typer.Argument(metavar="PHOTOS", help="One folder of pictures a class.")],
     out_path: Annotated[Path, typer.Option("--out", help="The run directory to make.")],
-    model: Annotated[str, typer.Option(help="The network, as `models` lists them.")] = "inception_v3",
-    epochs: Annotated[int, typer.Option(help="Times to see all pictures.")] = 10,
-    batch_size: Annotated[int, typer.Option(help="Pictures a step.")] = 32,
-    learning_rate: Annotated[float, typer.Option(help="At the first step; falls to 0 along a cosine.")] = 1e-3,
+    recipe: Annotated[
+        str | None, typer.Option(help="A paper's, as inception_v3; the options below change it.", show_default="Adam")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The network, as `models` lists them.", show_default="recipe's, or inception_v3")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Times to see all pictures.", show_default="10")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Pictures a step.", show_default="32")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Before its schedule.", show_default="0.001")] = None,
     size: Annotated[int | None, typer.Option(help="Input height and width in pixels.", show_default="paper's")] = None,
     validation: Annotated[float, typer.Option(help="Fraction held out where PHOTOS has no val/.")] = 0.2,
-    flip: Annotated[bool, typer.Option(help="Mirror half of the training pictures; not for text.")] = True,
-    weights: Annotated[str | None, typer.Option(help="A .weights.h5 file to start from.")] = None,
+    flip: Annotated[
+        bool | None, typer.Option("--flip/--no-flip", help="Mirror half of the training pictures; not for text.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Fine-tune: a tag, as imagenet, a file of weights, or a run.")
+    ] = None,
+    freeze_epochs: Annotated[
+        int | None, typer.Option(help="Of the epochs: only the new classifier learns.", show_default="half")
+    ] = None,
+    body_rate: Annotated[float, typer.Option(help="The body's learning rate, as a part of the classifier's.")] = 0.1,
+    batch_norm: Annotated[bool, typer.Option("--batch-norm", help="Let pretrained batch norms learn.")] = False,
+    features: Annotated[
+        bool, typer.Option("--features/--no-features", help="Run a frozen body once; otherwise augment every epoch.")
+    ] = True,
+    balance: Annotated[bool, typer.Option("--balance", help="Weigh rare classes up.")] = False,
+    precision: Annotated[str, typer.Option(help="float32, mixed_float16 or mixed_bfloat16.")] = "float32",
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write RUN/logs for TensorBoard.")] = False,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Train a network on labelled pictures. The same command resumes a training that was interrupted."""
-    from .data import Augmentation
+    from dataclasses import replace
+
+    from . import recipes
     from .training import train
 
+    chosen = recipes.get(recipe) if recipe else recipes.Recipe()
+    changes: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    changes = {k: v for k, v in changes.items() if v is not None}
+    if flip is not None and chosen.augmentation is not None:
+        changes["augmentation"] = replace(chosen.augmentation, flip=flip)  # type: ignore[type-var]
     try:
         run = train(
             photos,
             out=out_path,
+            recipe=recipe,
             model=model,
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
             size=size,
             validation=validation,
-            augmentation=Augmentation(flip=flip),
-            weights=weights,
             seed=seed,
+            weights=weights,
+            freeze_epochs=freeze_epochs,
+            body_rate=body_rate,
+            batch_norm=batch_norm,
+            cache_features=features,
+            balance=balance,
+            precision=precision,
+            tensorboard=tensorboard,
+            **changes,
         )
     except KeyboardInterrupt:
         _fail("interrupted; the same command resumes behind the last whole epoch", code=130)
@@ -149,18 +190,47 @@ def train(
 
 @app.command()
 def evaluate(
-    run_path: RunPath,
-    photos: Annotated[
-        Path | None, typer.Argument(metavar="PHOTOS", help="Other pictures, one folder a class.", show_default=False)
-    ] = None,
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="RUN... [PHOTOS]", help="Runs; then other pictures, one folder a class.")
+    ],
+    crops: Annotated[int, typer.Option(help="Views of each picture to average: 1, 10, 12 or 144.")] = 1,
     as_json: Json = False,
 ) -> None:
-    """Measure a run on the pictures it held out, or on all of PHOTOS."""
+    """Measure a run, or several together, on the pictures held out, or on all of PHOTOS."""
+    from .evaluation import evaluate, scores, together
     from .run import Run
-    from .training import evaluate
 
-    run = Run.load(run_path)
-    _show([evaluate(run.model(), _pictures(run, photos), run.preprocessing)], as_json, whole=True)
+    *first, last = paths
+    is_run = not first or any((last / name).exists() for name in ("run.json", "checkpoints"))
+    runs = [Run.load(path) for path in (paths if is_run else first)]
+    pictures = _pictures(runs[0], None if is_run else last)
+    if len(runs) == 1:
+        measured = evaluate(runs[0].model(), pictures, runs[0].preprocessing, crops=crops)
+    else:
+        measured = scores(together(runs, pictures, crops=crops), pictures.labels)
+    _show([measured], as_json, whole=True)
+
+
+@app.command()
+def report(
+    run_path: RunPath,
+    photos: Annotated[Path | None, typer.Option(help="Other pictures, one folder a class.")] = None,
+    endpoint: Annotated[
+        str | None, typer.Option(help="Where to look for Grad-CAM, as mixed_6e.", show_default="the last map")
+    ] = None,
+    out_path: Annotated[Path | None, typer.Option("--out", help="The page.", show_default="RUN/report.html")] = None,
+) -> None:
+    """Draw a run's page anew: curves, confusion, calibration, mistakes and where the network looked."""
+    from .evaluation import probabilities
+    from .report import page, read_history
+    from .run import Run, publish
+
+    run, target = Run.load(run_path), out_path or run_path / "report.html"
+    pictures, network = _pictures(run, photos), run.model()
+    answers = probabilities(network, pictures, run.preprocessing)
+    text = page(run, network, read_history(run), pictures, answers, endpoint=endpoint)
+    publish(target, lambda part: part.write_text(text, encoding="utf-8"))
+    out.print(f"wrote {target}", highlight=False)
 
 
 @app.command()
@@ -199,6 +269,9 @@ def export(
     out_path: Annotated[
         Path | None, typer.Option("--out", help="Folder for the files.", show_default="RUN/exports")
     ] = None,
+    qat: Annotated[
+        Path | None, typer.Option(metavar="PHOTOS", help="Fine-tune tflite-int8 on these pictures, rounded to int8.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -207,7 +280,7 @@ def export(
     from .run import Run
 
     run = Run.load(run_path)
-    files = export_run(run, to or list(FORMATS), out_path, overwrite=overwrite)
+    files = export_run(run, to or list(FORMATS), out_path, qat=qat, overwrite=overwrite)
     _report(_verified(files, run, _pictures(run, None).sample(50)), as_json)
 
 
@@ -229,6 +302,69 @@ def verify(
 
 
 @app.command()
+def doctor(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .tflite file, ours or anyone's.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Say what a .tflite file is made of, what is wrong with it, and the cure; exit with 1 if no phone will take it."""
+    from .export import doctor
+
+    found = doctor(file)
+    if as_json:
+        print(json.dumps(found.to_dict(), indent=2))
+    else:
+        out.print(f"{found.path}: {found.format}, {found.bytes:,} bytes", highlight=False, markup=False, soft_wrap=True)
+        for title, counts in (("operators", found.operators), ("tensors", found.types)):
+            out.print(f"{title}: {', '.join(f'{n:,} {kind}' for kind, n in counts.items())}", highlight=False)
+        for name, ends in found.signatures.items():
+            out.print(f"signature {name}: {ends}", highlight=False, markup=False)
+        for finding in found.findings:
+            out.print(f"{finding.level}: {finding.problem}\n  {finding.cure}", highlight=False, markup=False)
+        if not found.findings:
+            out.print("nothing is wrong with it")
+    if not found.ready:
+        _fail(f"{file} does not run on a phone as it is")
+
+
+@app.command()
+def benchmark(
+    files: Annotated[list[Path], typer.Argument(help="SavedModels, .tflite and .onnx files, OpenVINO's folders.")],
+    runtime: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="tensorflow, litert, onnxruntime, openvino; repeat for several.", show_default="each file's own"
+        ),
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="Of each runtime.", show_default="all cores")] = None,
+    seconds: Annotated[float, typer.Option(help="To spend on each file.")] = 10.0,
+    as_json: Json = False,
+) -> None:
+    """Time exported files side by side, in turns, beside the peak of the machine."""
+    from .export.benchmark import benchmark
+
+    result = benchmark(files, runtimes=runtime or (), threads=threads, seconds=seconds)
+    if as_json:
+        print(json.dumps(result.to_dict(), indent=2))
+        return
+    peaks = f"{result.float32_peak / 1e9:.0f} (float32) and {result.int8_peak / 1e9:.0f} (int8)"
+    out.print(f"{result.machine}, {result.threads} threads; peaks {peaks} GMAC/s", highlight=False, markup=False)
+    rows = [
+        {
+            "file": t.path,
+            "runtime": t.runtime,
+            "format": t.format,
+            "ms": t.milliseconds,
+            "quartiles": " to ".join(f"{quartile:.3g}" for quartile in t.quartiles),
+            "of peak": "-" if t.of_peak is None else f"{t.of_peak:.0%}",
+            "MB": t.bytes / 1e6,
+            "memory, MB": t.memory // 10**6,
+        }
+        for t in result.timings
+    ]
+    _show(rows, as_json)
+
+
+@app.command()
 def demo(
     out_path: Annotated[Path, typer.Option("--out", help="The run directory to make.")] = Path("demo"),
     as_json: Json = False,
@@ -247,19 +383,24 @@ def demo(
 # ------------------------------------------------------------------------------------------------------------ helpers
 
 
+def _without_urls(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What a terminal is wide enough for."""
+    return [{k: v for k, v in row.items() if k != "url"} for row in rows]
+
+
 def _pictures(run: Run, photos: Path | None) -> Split:
     """What to measure on: all of `photos`, or what the run held out."""
     from .data import load_pictures
-    from .training import held_out
+    from .evaluation import held_out
 
     return held_out(run) if photos is None else load_pictures(photos, run.labels)
 
 
 def _verified(files: Iterable[Path], run: Run, pictures: Split) -> list[Agreement]:
-    from .export import agreement
+    from .export import agreements
 
     model = run.model()
-    return [agreement(file, model, pictures) for file in files]
+    return [each for file in files for each in agreements(file, model, pictures)]
 
 
 def _report(agreements: list[Agreement], as_json: bool) -> None:
@@ -271,8 +412,10 @@ def _report(agreements: list[Agreement], as_json: bool) -> None:
     else:
         keras_top1 = _cell("top1", agreements[0].keras_top1)
         out.print(f"{agreements[0].n:,} pictures; the Keras model gets {keras_top1} of them right", highlight=False)
+        exits = any(a.exit for a in agreements)
         columns = {
             "format": "format",
+            **({"exit": "exit"} if exits else {}),
             "bytes": "bytes",
             "top1": "top-1",
             "agreement": "agreement",

@@ -81,6 +81,23 @@ def test_evaluate(call, run, photos):
     assert json.loads(out)["n"] == 48 > held_out["n"]
 
 
+def test_evaluate_several_views_and_several_runs(call, run, photos):
+    one, ten, both = (
+        json.loads(call("evaluate", *paths, photos, *more, "--json")[1])
+        for paths, more in (([run], []), ([run], ["--crops", "10"]), ([run, run], []))
+    )
+    assert ten["loss"] != one["loss"]
+    assert both == pytest.approx(one, abs=1e-6)
+
+
+def test_report_is_drawn_anew(call, run, tmp_path):
+    before = (run / "report.html").read_text()
+    code, _, _ = call("report", run, "--endpoint", "c1", "--out", tmp_path / "page.html")
+    assert code == 0
+    assert "Grad-CAM at c1" in (tmp_path / "page.html").read_text()
+    assert (run / "report.html").read_text() == before
+
+
 def test_predict(call, run, photos):
     pictures = [photos / "across" / "0.jpg", photos / "down" / "3.gif"]
     code, out, _ = call("predict", run, *pictures, "--json")
@@ -135,6 +152,10 @@ def test_models_and_info(call):
         (("train", "{photos}", "--out", "/proc/x"), "/proc/x"),
         (("evaluate", "nowhere"), "nowhere is not a run directory"),
         (("evaluate", "{run}", "{empty}"), "holds no pictures"),
+        (("evaluate", "{run}", "--crops", "5"), "crops must be 1, 10, 12 or 144; got 5"),
+        (("train", "{photos}", "--out", "x", "--recipe", "resnet_cifra"), "did you mean resnet_cifar"),
+        (("train", "{photos}", "--out", "x", "--model", "lenet5", "--weights", "inet"), "no weights are published for"),
+        (("report", "{run}", "--endpoint", "c4"), "has no endpoint 'c4' that is a map; near ones are"),
         (("predict", "{run}", "nothing.jpg"), "nothing.jpg cannot be read: no such file"),
         (("predict", "{run}", "{run}/run.json"), "run.json cannot be read: not a JPEG"),
         (("export", "{run}", "--to", "coreml"), "unknown format 'coreml'; there are saved_model, tflite"),

@@ -12,7 +12,8 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_inception import data
-from keras_inception.data import Augmentation, decode, from_arrays, input_errors, load_folder, load_pictures
+from keras_inception.data import Augmentation, decode, folders, from_arrays, input_errors, load_folder, load_pictures
+from keras_inception.data import split as split_module
 from keras_inception.errors import InputError
 from keras_inception.preprocessing import Preprocessing, scaled
 
@@ -337,7 +338,7 @@ def test_a_truncated_jpeg_is_noticed_wherever_it_ends(missing, progressive, tmp_
 
 
 def test_a_progress_bar_only_on_a_terminal(photos, monkeypatch, capsys):
-    monkeypatch.setattr(data, "MANY_FILES", 10)
+    monkeypatch.setattr(folders, "MANY_FILES", 10)
     load_folder(photos)
     assert capsys.readouterr() == ("", "")
     monkeypatch.setenv("FORCE_COLOR", "1")  # which rich takes for a terminal
@@ -590,7 +591,7 @@ def test_large_jpegs_are_decoded_smaller_for_augmentation_only(tmp_path, monkeyp
         shapes.append(picture.shape)
         return picture
 
-    monkeypatch.setattr(data, "decode", spy)
+    monkeypatch.setattr(split_module, "decode", spy)
     epoch(split.batches(scaled((32, 32)), 2, augmentation=Augmentation()))
     assert set(shapes) == {(128, 128, 3)}
     shapes.clear()
@@ -625,3 +626,25 @@ def test_a_picture_that_breaks_during_training_is_named_in_one_line(fit, photos,
 def test_other_errors_pass_through():
     with pytest.raises(tf.errors.OutOfRangeError), input_errors():
         raise tf.errors.OutOfRangeError(None, None, "the end")
+
+
+# Lookalikes
+
+
+def test_nearly_the_same_picture_on_both_sides_is_reported(tmp_path):
+    folder(tmp_path / "train", a=[1, 2], b=[3, 4])
+    folder(tmp_path / "val", a=[5], b=[6])
+    copy = (
+        Image.open(io.BytesIO(jpeg(3))).resize((100, 80)).point(lambda v: int(0.9 * v) + 9)
+    )  # smaller, paler, lossier
+    (tmp_path / "val" / "a" / "copy.jpg").write_bytes(encoded(copy, format="JPEG", quality=40))
+    for side in ("train", "val"):
+        for shade in ("white", "black"):  # blank pages are no copies
+            Image.new("RGB", (50, 50), shade).save(tmp_path / side / "a" / f"{shade}.png")
+    dataset = load_folder(tmp_path)
+    assert [(a.name, b.name) for a, b in dataset.lookalikes] == [("3.jpg", "copy.jpg")]
+    assert len(dataset.train) + len(dataset.val) == 11  # they stay
+
+
+def test_different_pictures_are_no_lookalikes(photos):
+    assert load_folder(photos).lookalikes == ()

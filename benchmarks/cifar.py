@@ -1,0 +1,171 @@
+"""CIFAR-10 in bounded time: what auxiliary heads, label smoothing, stochastic depth and squeeze-and-excitation change.
+
+    python benchmarks/cifar.py OUT                                # every row; again: goes on where it was stopped
+    python benchmarks/cifar.py OUT --epochs 30 --pictures 45000   # nearer the papers: hours on a CPU
+    python benchmarks/cifar.py OUT --only resnet20                # some rows
+
+Every row is trained alike (SGD along a cosine, shifts and mirrors, the same epochs over the same pictures), so rows of
+a network compare with each other and not with its paper. The epoch that is kept is chosen on 5,000 training pictures
+held back; the accuracy is of the 10,000 test pictures, looked at once. OUT/<row> is each row's run directory, and
+benchmarks/cifar.md, written anew after each row, holds what is finished.
+
+CIFAR-10 comes as `cifar10_jpg.tar.gz` in the folder that KERAS_INCEPTION_DATA names, ../shared/data by default.
+"""
+
+import argparse
+import io
+import os
+import platform
+import tarfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_inception import recipes
+from keras_inception.data import Dataset, Split, decode
+from keras_inception.evaluation import evaluate
+from keras_inception.recipes import Cosine
+from keras_inception.run import Run, publish, versions
+from keras_inception.training import train
+
+HERE = Path(__file__).parent
+DATA = Path(os.environ.get("KERAS_INCEPTION_DATA", HERE.parents[1] / "shared" / "data"))
+HELD_BACK = 5_000
+SEEDS = (0, 1)
+
+
+@dataclass(frozen=True)
+class Row:
+    model: str
+    variant: str
+    size: int
+    options: dict[str, Any] = field(default_factory=dict)
+    changes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}-{self.variant.replace(' ', '_')}"
+
+
+ROWS = [
+    Row("resnet20", "plain", 32),
+    Row("resnet20", "label smoothing", 32, changes={"label_smoothing": 0.1}),
+    Row("resnet20", "stochastic depth", 32, {"stochastic_depth": 0.2}),
+    Row("resnet20", "squeeze-excitation", 32, {"se_ratio": 16}),
+    Row("inception_v1_bn", "plain", 32),
+    Row("inception_v1_bn", "auxiliary heads", 32, {"aux_heads": True}, {"aux_weight": 0.3}),
+    Row("inception_v1_bn", "label smoothing", 32, changes={"label_smoothing": 0.1}),
+    Row("inception_v1_bn", "squeeze-excitation", 32, {"se_ratio": 16}),
+    Row("mobilenet_v2", "plain", 64, {"alpha": 0.5}),
+    Row("mobilenet_v2", "label smoothing", 64, {"alpha": 0.5}, {"label_smoothing": 0.1}),
+    Row("mobilenet_v2", "squeeze-excitation", 64, {"alpha": 0.5, "se_ratio": 16}),
+]
+
+
+def cifar(out: Path) -> dict[str, Split]:
+    """The sides "train" and "test", decoded once."""
+    cache = out / "cifar10.npz"
+    if not cache.exists():
+        read: dict[str, list[tuple[str, np.ndarray]]] = {"train": [], "test": []}
+        with tarfile.open(DATA / "cifar10_jpg.tar.gz") as archive:
+            for member in archive:
+                if member.isfile() and member.name.endswith(".jpg"):
+                    side, kind, _ = Path(member.name).parts
+                    read[side].append((kind, decode(archive.extractfile(member).read())))
+        arrays = {f"{side}_x": np.stack([x for _, x in found]) for side, found in read.items()}
+        arrays |= {f"{side}_y": np.array([y for y, _ in found]) for side, found in read.items()}
+        out.mkdir(parents=True, exist_ok=True)
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        publish(cache, lambda part: part.write_bytes(buffer.getvalue()))
+    with np.load(cache) as found:
+        classes, labels = np.unique(found["train_y"], return_inverse=True)
+        test = np.searchsorted(classes, found["test_y"])
+        names = tuple(map(str, classes))
+        return {
+            "train": Split(found["train_x"], labels.astype(np.int32), names),
+            "test": Split(found["test_x"], test.astype(np.int32), names),
+        }
+
+
+def dataset(train_side: Split, count: int) -> Dataset:
+    """`count` pictures to learn from and others to choose the epoch on, each class in proportion."""
+    marked = Split(np.arange(len(train_side)), train_side.labels, train_side.classes)
+    held_back = marked.sample(HELD_BACK).sources
+    rest = np.setdiff1d(np.arange(len(train_side)), held_back)
+    kept = marked.select(rest).sample(count).sources
+    return Dataset(train_side.select(kept), train_side.select(held_back))
+
+
+def measure(row: Row, seed: int, out: Path, sides: dict[str, Split], epochs: int, pictures: int) -> Run:
+    path = out / f"{row.name}-{seed}"
+    if not (path / "run.json").exists():
+        print(f"{time.strftime('%H:%M:%S')} {path.name}", flush=True)
+        train(
+            dataset(sides["train"], pictures),
+            out=path,
+            recipe=recipes.get("resnet_cifar"),
+            model=row.model,
+            size=row.size,
+            epochs=epochs,
+            schedule=Cosine(warmup=0.05),
+            options=row.options,
+            seed=seed,
+            **row.changes,
+        )
+    run = Run.load(path)
+    if "test_top1" not in run.metrics:
+        run.metrics["test_top1"] = evaluate(run.model(), sides["test"], run.preprocessing, batch_size=250)["top1"]
+        run.save()
+    return run
+
+
+def write(out: Path, epochs: int, pictures: int) -> None:
+    """The table of what is finished."""
+    lines, missing = [], 0
+    for row in ROWS:
+        runs = [Run.load(p) for s in SEEDS if (p := out / f"{row.name}-{s}").joinpath("run.json").exists()]
+        found = [run.metrics["test_top1"] for run in runs if "test_top1" in run.metrics]
+        missing += len(SEEDS) - len(found)
+        if found:
+            seconds = [sum(map(float, _column(run, "seconds"))) for run in runs]
+            each = ", ".join(f"{value:.2%}" for value in found)
+            figures = f"{each} | {np.mean(found):.2%} | {np.mean(seconds) / 60:.1f}"
+            lines.append(f"| {row.model} | {row.variant} | {row.size} | {figures} |")
+    text = f"""# CIFAR-10 in bounded time
+
+{epochs} epochs over {pictures:,} training pictures, by `python benchmarks/cifar.py`; top-1 on all 10,000 test pictures,
+a figure for each seed. Rows of a network compare with each other; a paper's training is ten times as long.
+{os.cpu_count()} cores ({platform.machine()}), {", ".join(f"{k} {v}" for k, v in versions().items())}.
+
+| network | variant | input | test top-1 | mean | minutes |
+|---|---|---:|---|---:|---:|
+{chr(10).join(lines)}
+"""
+    if missing:
+        text += f"\n{missing} of {len(ROWS) * len(SEEDS)} trainings are not finished.\n"
+    publish(HERE / "cifar.md", lambda part: part.write_text(text))
+
+
+def _column(run: Run, name: str) -> list[str]:
+    head, *rows = (run.path / "history.csv").read_text().splitlines()
+    place = head.split(",").index(name)
+    return [row.split(",")[place] for row in rows]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--pictures", type=int, default=10_000)
+    parser.add_argument("--only", default="", help="rows whose name begins so")
+    given = parser.parse_args()
+    both_sides = cifar(given.out)
+    for one_seed in SEEDS:  # a first look at every row before the second seeds
+        for one_row in ROWS:
+            if one_row.name.startswith(given.only):
+                measure(one_row, one_seed, given.out, both_sides, given.epochs, given.pictures)
+                write(given.out, given.epochs, given.pictures)

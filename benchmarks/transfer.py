@@ -1,0 +1,201 @@
+"""Transfer learning beside the loop of Keras' own guide: same pictures, body, classifier, optimizer and epochs.
+
+    python benchmarks/transfer.py guide    # the body is called in every epoch; twice, for half of the epochs each
+    python benchmarks/transfer.py ours     # `keras_inception.training.train`: appends a row
+    python benchmarks/transfer.py report   # benchmarks/transfer.md, of all rows
+
+MobileNetV2 with Google's hosted weights, on CIFAR-10 pictures enlarged to 224 x 224. Both come from the folder that
+KERAS_INCEPTION_DATA names, ../shared/data by default. The guide's loop ("Transfer learning & fine-tuning", keras.io,
+section "Freezing layers: understanding the trainable attribute" and its end-to-end example) is written as it stands
+there, less its augmentation: decoded pictures are cached in memory, the body is called with training=False, and a
+dropout of 0.2 and a dense layer learn with Adam. It takes two calls of `guide`, so that a machine that others use too
+is not held for long: the second goes on from the first one's model, and its first epoch, which traces the network
+again, counts as the median of its others. A row is appended to transfer.jsonl when it is through. Our time is all of
+`train`: checking the files, the features, a checkpoint an epoch, the measurement of the kept network and the report
+with its Grad-CAM.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+DATA = Path(os.environ.get("KERAS_INCEPTION_DATA", HERE.parents[1] / "shared" / "data"))
+ROWS = HERE / "transfer.jsonl"
+TRAIN, VAL, SIZE, EPOCHS, BATCH = 50, 20, 224, 30, 32  # pictures a class, pixels
+HALF = Path(tempfile.gettempdir()) / "keras_inception_transfer.keras"  # the guide's model after half of the epochs
+
+
+def pictures(folder: Path) -> Path:
+    """The first pictures of each class of CIFAR-10, as train/ and val/."""
+    with tarfile.open(DATA / "cifar10_jpg.tar.gz") as archive:
+        for member in archive:
+            parts = Path(member.name).parts
+            if not member.isfile() or len(parts) != 3 or not member.name.endswith(".jpg"):
+                continue
+            side, kind, name = parts
+            if int(Path(name).stem) < {"train": TRAIN, "test": VAL}[side]:
+                target = folder / {"train": "train", "test": "val"}[side] / kind / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(archive.extractfile(member).read())
+    return folder
+
+
+def weights(folder: Path) -> Path:
+    """The hosted weights in a network of ten classes, whose classifier is random."""
+    import keras
+
+    import keras_inception
+    from keras_inception.finetune import graft
+    from keras_inception.weights import from_tflite
+
+    published = keras_inception.MobileNetV2(classes=1000)
+    from_tflite(published, DATA / "mobilenet_v2_1.0_224_quant.tflite")
+    keras.utils.set_random_seed(0)
+    network = keras_inception.MobileNetV2(classes=10, input_shape=(SIZE, SIZE, 3))
+    graft(network, published)
+    path = folder / "hosted.weights.h5"
+    network.save_weights(path)
+    return path
+
+
+def guide(folder: Path, weights: Path) -> dict[str, float] | None:
+    """The loop of the guide: half of the epochs; None if the others are still to come."""
+    import keras
+    import tensorflow as tf
+
+    import keras_inception
+
+    began, cpu = time.perf_counter(), time.process_time()
+    preprocessing = keras_inception.model_info("mobilenet_v2").preprocessing_for((SIZE, SIZE, 3))
+
+    def read(side: str) -> tf.data.Dataset:
+        found = keras.utils.image_dataset_from_directory(
+            folder / side, image_size=(32, 32), batch_size=None, shuffle=side == "train", seed=0, verbose=False
+        )
+        found = found.map(lambda x, y: (preprocessing(x), y)).cache()
+        return (found.shuffle(TRAIN * 10, seed=0) if side == "train" else found).batch(BATCH).prefetch(10)
+
+    def build() -> keras.Model:
+        keras.utils.set_random_seed(0)
+        trained = keras_inception.MobileNetV2(classes=10, input_shape=(SIZE, SIZE, 3), weights=weights)
+        body = keras.Model(trained.input, trained.get_layer("avg_pool").output, name="body")
+        body.trainable = False
+        inputs = keras.Input((SIZE, SIZE, 3))
+        x = body(inputs, training=False)
+        x = keras.layers.Dropout(0.2)(x)
+        model = keras.Model(inputs, keras.layers.Dense(10)(x))
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.Adam(1e-3), loss, metrics=["accuracy"])
+        return model
+
+    before = json.loads(HALF.with_suffix(".json").read_text()) if HALF.exists() else None
+    model = keras.models.load_model(HALF) if before else build()
+    assert len(model.trainable_variables) == 2
+    epochs: list[tuple[float, float]] = []  # seconds and CPU seconds
+    begun: list[float] = []
+
+    def begin(*_: object) -> None:
+        begun[:] = time.perf_counter(), time.process_time()
+
+    def end(*_: object) -> None:
+        epochs.append((time.perf_counter() - begun[0], time.process_time() - begun[1]))
+
+    clock = keras.callbacks.LambdaCallback(on_epoch_begin=begin, on_epoch_end=end)
+    history = model.fit(
+        read("train"), epochs=EPOCHS // 2, validation_data=read("val"), callbacks=[clock], verbose=0
+    ).history["val_accuracy"]
+    if before is None:
+        row = {"seconds": time.perf_counter() - began, "cpu": time.process_time() - cpu, "history": history}
+        HALF.with_suffix(".json").write_text(json.dumps(row))
+        model.save(HALF)
+        return None
+    HALF.unlink()
+    history = before["history"] + history
+    wall, busy = ([epoch[i] for epoch in epochs[1:]] for i in (0, 1))
+    return {
+        "seconds": before["seconds"] + statistics.median(wall) + sum(wall),
+        "cpu": before["cpu"] + statistics.median(busy) + sum(busy),
+        "val_accuracy": max(history),
+        "last": history[-1],
+    }
+
+
+def ours(folder: Path, weights: Path) -> dict[str, float]:
+    """The same by `train`."""
+    from keras_inception.recipes import Steps
+    from keras_inception.training import train
+
+    run = train(
+        folder,
+        out=folder / "run",
+        model="mobilenet_v2",
+        size=SIZE,
+        weights=weights,
+        epochs=EPOCHS,
+        freeze_epochs=EPOCHS,
+        batch_size=BATCH,
+        schedule=Steps(()),  # Adam at 0.001 throughout, as in the guide
+        options={"dropout": 0.2},
+    )
+    last = (run.path / "history.csv").read_text().splitlines()
+    row = dict(zip(last[0].split(","), last[-1].split(","), strict=True))
+    return {"val_accuracy": run.metrics["top1"], "last": float(row["val_accuracy"])}
+
+
+def measure(name: str) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        os.environ["KERAS_INCEPTION_HOME"] = place  # nothing is there from a training before
+        folder, start = pictures(Path(place) / "pictures"), weights(Path(place))
+        began, cpu = time.perf_counter(), time.process_time()
+        if (found := {"guide": guide, "ours": ours}[name](folder, start)) is None:
+            print("half of the epochs are done; call it again")
+            return
+        row = {"loop": name, "seconds": time.perf_counter() - began, "cpu": time.process_time() - cpu, **found}
+    with ROWS.open("a") as file:
+        print(json.dumps(row), file=file)
+    print(row)
+
+
+def report() -> None:
+    from keras_inception.run import versions
+
+    rows = [json.loads(line) for line in ROWS.read_text().splitlines()]
+    table: list[str] = []
+    medians: dict[str, dict[str, float]] = {}
+    for name in ("guide", "ours"):
+        mine = [row for row in rows if row["loop"] == name]
+        medians[name] = {k: statistics.median(row[k] for row in mine) for k in ("seconds", "cpu")}
+        cells = [", ".join(f"{row[k]:.1f}" for row in mine) for k in ("seconds", "cpu")]
+        cells += [", ".join(f"{row[k]:.1%}" for row in mine) for k in ("val_accuracy", "last")]
+        table.append(f"| {name} | {' | '.join(cells)} |")
+    wall, cpu = (medians["guide"][k] / medians["ours"][k] for k in ("seconds", "cpu"))
+    (HERE / "transfer.md").write_text(
+        f"""# Transfer learning beside the loop of Keras' guide
+
+{TRAIN * 10} pictures to train on and {VAL * 10} held out, of CIFAR-10, enlarged to {SIZE} x {SIZE}; MobileNetV2 with
+the hosted weights, frozen; {EPOCHS} epochs; batches of {BATCH}; Adam at 0.001. {platform.machine()},
+{", ".join(f"{k} {v}" for k, v in versions().items())}.
+
+| loop | seconds, each run | CPU seconds | held out, best epoch | last epoch |
+|---|---|---|---|---|
+{chr(10).join(table)}
+
+**{wall:.1f} times less wall time, {cpu:.1f} times less CPU time** (medians). `benchmarks/transfer.py` says how.
+The body runs over each picture once, and once more over the held-out ones when the kept network is measured, instead
+of {EPOCHS} times: the more epochs, the larger the ratio.
+"""
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["guide", "ours", "report"])
+    what = parser.parse_args().what
+    report() if what == "report" else measure(what)

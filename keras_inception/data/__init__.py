@@ -1,0 +1,22 @@
+"""Labelled pictures, from folders or arrays, as `tf.data`."""
+
+from .arrays import from_arrays
+from .augmentation import Augmentation, Changes, Crops, Shift
+from .decoding import decode
+from .folders import load_folder, load_pictures
+from .split import Dataset, Rejected, Split, input_errors
+
+__all__ = [
+    "Augmentation",
+    "Changes",
+    "Crops",
+    "Dataset",
+    "Rejected",
+    "Shift",
+    "Split",
+    "decode",
+    "from_arrays",
+    "input_errors",
+    "load_folder",
+    "load_pictures",
+]

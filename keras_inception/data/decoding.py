@@ -1,0 +1,74 @@
+"""Picture files as pixels.
+
+Pillow decodes every file, in training and evaluation alike: it reads the declared size before any pixel, knows EXIF
+orientation, CMYK, 16 bits, palettes, animations and WebP, and lets go of the GIL while it works. TensorFlow's decoders
+know few of these and will fill the memory with whatever a header declares.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ..errors import InputError
+
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
+MAX_PIXELS = 2**26  # declared by the header, refused before decoding; 200 MB as RGB, above any phone's 64 megapixels
+
+
+def decode(source: str | Path | bytes, *, detail: int | None = None) -> np.ndarray:
+    """Decode a JPEG, PNG, BMP, GIF or WebP file, or its bytes: uint8 (H, W, 3) RGB, upright.
+
+    Transparency is laid on white; of an animation the first frame is taken. With `detail` a JPEG may come out at 1/2,
+    1/4 or 1/8 of its size, both sides still that many pixels at least: much faster, and not the same pixels.
+
+    Raises:
+        InputError: there is no such file, or no whole picture in it.
+    """
+    try:
+        if isinstance(source, bytes):
+            return pixels(io.BytesIO(source), detail)
+        with open(source, "rb") as file:
+            return pixels(file, detail)
+    except Exception as error:  # see reason
+        name = "the picture" if isinstance(source, bytes) else source
+        raise InputError(f"{name} cannot be read: {reason(error)}") from error
+
+
+def pixels(file: BinaryIO, detail: int | None) -> np.ndarray:
+    """Decode an open file as `decode` does; raises whatever Pillow raises."""
+    if not file.read(1):
+        raise ValueError("empty file")
+    with Image.open(file, formats=FORMATS) as image:  # from the start of the file
+        if image.width * image.height > MAX_PIXELS:
+            raise Image.DecompressionBombError
+        if detail is not None:
+            image.draft(None, (detail, detail))
+        ImageOps.exif_transpose(image, in_place=True)
+        return np.asarray(_rgb(image))
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Any mode of those formats as 8-bit RGB."""
+    if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip and not scale
+        image = Image.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def reason(error: Exception) -> str:
+    """What is wrong with a picture, in a few words. Damaged ones make Pillow raise nearly any exception."""
+    match error:
+        case UnidentifiedImageError():
+            return "not a JPEG, PNG, BMP, GIF or WebP picture"
+        case Image.DecompressionBombError():
+            return f"it declares more than {MAX_PIXELS / 1e6:.0f} million pixels"
+        case OSError(strerror=str(text)):
+            return text.lower()
+    return next(iter(str(error).splitlines()), type(error).__name__)
