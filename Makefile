@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # constraints.txt pins every version, of the tools too: the same today and next year.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-all lint parity clean
+.PHONY: demo test test-all lint parity test-mediapipe conformance-qat clean
 .DEFAULT_GOAL := test
 
 $(BIN)/installed: pyproject.toml constraints.txt
@@ -41,5 +41,18 @@ $(REFERENCE)/installed: tests/parity/requirements.txt tests/parity/requirements-
 parity: $(BIN)/installed $(REFERENCE)/installed  ## logits beside the reference implementations, live
 	$(BIN)/python -m tests.parity --reference-python $(REFERENCE)/bin/python
 
+# MediaPipe too: as an app has it, without TensorFlow and without this package.
+MEDIAPIPE = .venv-mediapipe
+$(MEDIAPIPE)/installed: tests/mediapipe/requirements.txt
+	$(PYTHON) -m venv $(MEDIAPIPE)
+	$(MEDIAPIPE)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/mediapipe/requirements.txt
+	touch $@
+
+test-mediapipe: $(BIN)/installed $(MEDIAPIPE)/installed  ## exported files in MediaPipe Tasks; wants libEGL and libGLES
+	MEDIAPIPE_PYTHON=$(MEDIAPIPE)/bin/python $(BIN)/python -m pytest tests/mediapipe
+
+conformance-qat: $(BIN)/installed  ## every network trained quantised and converted to int8; hours, and resumes
+	$(BIN)/python -m tests.conformance.qat
+
 clean:
-	rm -rf $(VENV) $(REFERENCE) build dist *.egg-info demo
+	rm -rf $(VENV) $(REFERENCE) $(MEDIAPIPE) build dist *.egg-info demo

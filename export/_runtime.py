@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,8 +16,12 @@ from ai_edge_litert.interpreter import Interpreter
 from keras_inception.errors import InputError
 from keras_inception.quiet import quiet
 
+from ._flatbuffer import foreign_operators, is_tflite, precision
 from ._source import fits
-from .metadata import Input, Record, foreign_operators, is_tflite, precision, read_record
+from .exits import is_exit
+from .metadata import NAME, Input, Record, read_record
+from .onnx import is_onnx
+from .openvino import FILE, is_openvino
 from .saved_model import RECORD_FILE, is_saved_model
 
 Run: TypeAlias = Callable[[np.ndarray], np.ndarray]  # a batch of one in, its outputs (1, ...) float32
@@ -26,23 +31,28 @@ THREADS = min(4, os.cpu_count() or 1)  # of LiteRT; phones have four fast cores 
 
 @dataclass(frozen=True, kw_only=True)
 class File:
-    """A file ready to run, by each kind of input that it takes."""
+    """A file ready to run, by each kind of input that it takes; of a .tflite file also by each exit."""
 
     path: Path
     format: str
     bytes: int
     record: Record
     entries: dict[Input, Run]
+    exits: dict[str, Run] = field(default_factory=dict)
 
 
 def open_file(path: Path) -> File:
-    """Open a SavedModel in TensorFlow, or a .tflite file in LiteRT.
+    """Open a SavedModel in TensorFlow, a .tflite file in LiteRT, or an .onnx file or OpenVINO's folder in theirs.
 
     Raises:
-        InputError: there is neither, or its runtime refuses it.
+        InputError: there is none of these, or its runtime refuses it or is not installed.
     """
     if not path.exists():
         raise InputError(f"{path} does not exist: give a SavedModel or a .tflite file")
+    if is_onnx(path):
+        return _open_onnx(path)
+    if is_openvino(path):
+        return _open_openvino(path)
     return _open_saved_model(path) if path.is_dir() else _open_tflite(path)
 
 
@@ -63,8 +73,21 @@ def _open_saved_model(path: Path) -> File:
     for name in {"serving_default", "preprocessed"} & set(signatures):
         spec, run = _signature(path, loaded, name)
         entries["picture" if spec.dtype == tf.uint8 else "input"] = run
-    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    return File(path=path, format="saved_model", bytes=size, record=record, entries=entries)
+    format = " ".join(["saved_model", *_half_precision(signatures["serving_default"].graph)])
+    return File(path=path, format=format, bytes=size_of(path), record=record, entries=entries)
+
+
+def _half_precision(graph: tf.Graph) -> set[str]:
+    """The types of less than 32 bits that a graph multiplies in."""
+    content = graph.as_graph_def()
+    nodes = [*content.node, *(node for function in content.library.function for node in function.node_def)]
+    types = {tf.as_dtype(node.attr["T"].type) for node in nodes if node.op in ("Conv2D", "MatMul")}
+    return {dtype.name for dtype in types if dtype.size == 2}
+
+
+def size_of(path: Path) -> int:
+    """The bytes of a file, or of all in a folder."""
+    return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
 
 
 def _signature(path: Path, loaded: Any, name: str) -> tuple[tf.TensorSpec, Run]:
@@ -85,6 +108,58 @@ def _signature(path: Path, loaded: Any, name: str) -> tuple[tf.TensorSpec, Run]:
     return spec, run
 
 
+def _open_onnx(path: Path) -> File:
+    onnxruntime = need("onnxruntime", "onnx")
+    try:
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        [given], [answer] = session.get_inputs(), session.get_outputs()
+    except Exception as error:  # of a damaged file, or of one with several inputs
+        raise InputError(f"{path} is refused by ONNX Runtime: {str(error).splitlines()[0][:200]}") from error
+    text = session.get_modelmeta().custom_metadata_map.get(NAME)
+
+    def run(x: np.ndarray) -> np.ndarray:
+        _check_shape(path, x, [size if isinstance(size, int) else None for size in given.shape])
+        return session.run([answer.name], {given.name: x.astype(np.float32)})[0]
+
+    return _with_record(path, "onnx", text, run)
+
+
+def _open_openvino(path: Path) -> File:
+    openvino = need("openvino", "openvino")
+    try:
+        model = openvino.Core().read_model(str(path / FILE))
+        # Newer processors would compute in bfloat16 unless told not to.
+        compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        [given], [_] = compiled.inputs, compiled.outputs
+    except Exception as error:
+        raise InputError(f"{path} is refused by OpenVINO: {str(error).splitlines()[0][:200]}") from error
+    shape = [size.get_length() if size.is_static else None for size in given.partial_shape]
+
+    def run(x: np.ndarray) -> np.ndarray:
+        _check_shape(path, x, shape)
+        return np.array(compiled([x.astype(np.float32)])[0])
+
+    text = model.get_rt_info([NAME]).astype(str) if model.has_rt_info([NAME]) else None
+    return _with_record(path, "openvino", text, run)
+
+
+def _with_record(path: Path, format: str, text: str | None, run: Run) -> File:
+    record = Record.from_json(text) if text else Record()
+    return File(path=path, format=format, bytes=size_of(path), record=record, entries={record.input: run})
+
+
+def need(runtime: str, extra: str) -> Any:
+    """Import a runtime that is an extra.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        return importlib.import_module(runtime)
+    except ImportError as error:
+        raise InputError(f"{runtime} is not installed: pip install 'keras-inception[{extra}]'") from error
+
+
 def _open_tflite(path: Path) -> File:
     if not is_tflite(path):
         raise InputError(f"{path} is not a TFLite file")
@@ -97,6 +172,7 @@ def _open_tflite(path: Path) -> File:
         raise InputError(f"{path} is refused by LiteRT: {_refusal(content)}") from error
     record = read_record(content)
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    signatures = sorted(interpreter.get_signature_list(), key=lambda key: (len(key), key))  # exit_2 before exit_10
     if len(inputs) != 1 or len(outputs) != 1:
         raise InputError(f"{path} has {len(inputs)} inputs and {len(outputs)} outputs: one of each is expected")
 
@@ -107,8 +183,26 @@ def _open_tflite(path: Path) -> File:
         return _dequantized(interpreter.get_tensor(outputs[0]["index"]), outputs[0])
 
     return File(
-        path=path, format=f"tflite {precision(content)}", bytes=len(content), record=record, entries={record.input: run}
+        path=path,
+        format=f"tflite {precision(content)}",
+        bytes=len(content),
+        record=record,
+        entries={record.input: run},
+        exits={key: _exit(path, content, key) for key in signatures if is_exit(key)},
     )
+
+
+def _exit(path: Path, content: bytes, key: str) -> Run:
+    """One signature of several, in an interpreter of its own: LiteRT runs no other way what has such a runner."""
+    with quiet():
+        runner = Interpreter(model_content=content, num_threads=THREADS).get_signature_runner(key)
+    [(taken, given)], [(named, answer)] = runner.get_input_details().items(), runner.get_output_details().items()
+
+    def run(x: np.ndarray) -> np.ndarray:
+        _check_shape(path, x, given["shape"].tolist())
+        return _dequantized(runner(**{taken: _quantized(x, given)})[named], answer)
+
+    return run
 
 
 def _refusal(content: bytes) -> str:

@@ -21,10 +21,12 @@ ModelOrRun: TypeAlias = keras.Model | Run | str | Path
 class Source:
     """A functional network, (n, *input_shape) -> (n, ...), checked; the model that it came from is not changed.
 
-    `labels` are the class names in the order of the outputs; `preprocessing` makes the network's input from pictures.
+    `given` is that model, with all of its outputs. `labels` are the class names in the order of the outputs;
+    `preprocessing` makes the network's input from pictures.
     """
 
     model: keras.Model
+    given: keras.Model
     labels: tuple[str, ...] | None = None
     preprocessing: Preprocessing | None = None
     run: Run | None = None
@@ -64,7 +66,13 @@ class Source:
                 f"the network takes {model.input_shape[1:]}, the preprocessing makes {preprocessing.input_shape}: "
                 "give the preprocessing that the network was trained with"
             )
-        return cls(model=model, labels=tuple(labels) if labels else None, preprocessing=preprocessing, run=run)
+        return cls(
+            model=model,
+            given=model_or_run,
+            labels=tuple(labels) if labels else None,
+            preprocessing=preprocessing,
+            run=run,
+        )
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
@@ -85,27 +93,6 @@ class Source:
         activation = getattr(layer, "activation", None)
         probable = activation in (keras.activations.softmax, keras.activations.sigmoid)
         return "probabilities" if probable or isinstance(layer, keras.layers.Softmax) else "output"
-
-
-def in_float32(model: keras.Model) -> keras.Model:
-    """The network computing in float32: itself, or a copy with the same weights if a layer has another precision.
-
-    Half precision becomes operators that no phone has, and runs slower than float32 on a CPU.
-    """
-    if all(layer.compute_dtype not in ("float16", "bfloat16", "float64") for layer in _layers(model)):
-        return model
-    copy = _clone_in_float32(model)
-    copy.set_weights(model.get_weights())
-    return copy
-
-
-def _clone_in_float32(model: keras.Model) -> keras.Model:
-    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
-        if isinstance(layer, keras.Model):
-            return _clone_in_float32(layer)
-        return type(layer).from_config(layer.get_config() | {"dtype": "float32"})
-
-    return keras.models.clone_model(model, clone_function=clone)
 
 
 def _one_to_one(model: keras.Model) -> keras.Model:

@@ -5,22 +5,27 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_inception.data import Split
 from keras_inception.errors import InputError
+from keras_inception.evaluation import held_out
 from keras_inception.preprocessing import Preprocessing
-from keras_inception.training import held_out
 
+from ._decibels import snr
 from ._runtime import File, open_file
 from ._source import ModelOrRun, Source, fits
 from .calibration import compiled, to_pixels
+from .exits import exit_networks
+from .layer_errors import PICTURES, layer_errors, worst
 from .metadata import Input, Record
 
 # Labelled pictures; or inputs of the network, (n, *input_shape), without or with their labels, (n,).
@@ -30,6 +35,7 @@ _Pair: TypeAlias = tuple[np.ndarray, np.ndarray]  # what the Keras model and wha
 
 CHUNK = 16  # pictures in memory at a time
 WARM_UP = 3  # runs that are not timed
+BAD = 0.9  # agreement, below which one wants to know where it was lost
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +43,17 @@ class Agreement:
     """How an exported file compares with its Keras model over `n` pictures.
 
     `format` is what the file itself shows: "saved_model", or "tflite " and "float32", "float16", "dynamic", "int8" or
-    "int16x8". `top1` and `keras_top1` are the shares of pictures that the file and the Keras model get right, None
-    without labels; `agreement` is the share where both give the same answer. The differences are of single outputs,
-    absolute. `milliseconds` is the median of one picture at a time after a warm-up, on at most 4 threads for a .tflite
-    file; a SavedModel that takes pictures spends part of them on crop and resize, which the others have behind them.
+    "int16x8". `exit` is which answer of a network with early exits, None where it has one or the last is meant. `top1`
+    and `keras_top1` are the shares of pictures that the file and the Keras model get right, None without labels;
+    `agreement` is the share where both give the same answer. The differences are of single outputs, absolute; `snr` is
+    the signal-to-noise ratio of all of them in decibels. `milliseconds` is the median of one picture at a time after a
+    warm-up, on at most 4 threads for a .tflite file; a SavedModel that takes pictures spends part of them on crop and
+    resize, which the others have behind them. Where an integer file agrees badly, `worst_layers` are those behind which
+    most is lost, and their decibels there.
     """
 
     format: str
+    exit: str | None
     bytes: int
     n: int
     top1: float | None
@@ -51,7 +61,9 @@ class Agreement:
     agreement: float
     max_difference: float
     mean_difference: float
+    snr: float
     milliseconds: float
+    worst_layers: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The figures as plain JSON values."""
@@ -63,7 +75,8 @@ def agreement(
 ) -> Agreement:
     """Run an exported file in its own runtime, TensorFlow or LiteRT, and compare it with the Keras model.
 
-    The file's record says what it takes; each side gets the same pictures in its own way.
+    The file's record says what it takes; each side gets the same pictures in its own way. Of a file with early exits
+    it is the last that is compared; `agreements` compares them all.
 
     Args:
         path: a SavedModel or a .tflite file.
@@ -75,16 +88,39 @@ def agreement(
     Raises:
         InputError: no such file, or one that its runtime refuses; data that does not fit; or outputs that are NaN.
     """
-    path, source = Path(path), Source.of(model_or_run)
+    source, file = Source.of(model_or_run), open_file(Path(path))
+    return _measured(file, None, source, source.model, data, limit)
+
+
+def agreements(
+    path: str | Path, model_or_run: ModelOrRun, data: Data | None = None, *, limit: int | None = None
+) -> list[Agreement]:
+    """`agreement` of every exit of a file, the soonest first; of a file that has none, the one.
+
+    Raises:
+        InputError: as `agreement`; or the model has not the exits that the file has.
+    """
+    source, file = Source.of(model_or_run), open_file(Path(path))
+    networks = exit_networks(source.given, exits=True) if file.exits else {}
+    if len(networks) != len(file.exits):
+        raise InputError(f"{path} has {len(file.exits)} exits, the model {len(networks)}: it is another network's")
+    if not networks:
+        return [_measured(file, None, source, source.model, data, limit)]
+    return [_measured(file, key, source, network, data, limit) for key, network in networks.items()]
+
+
+def _measured(
+    file: File, key: str | None, source: Source, model: keras.Model, data: Data | None, limit: int | None
+) -> Agreement:
+    """Compare one exit of the file, None its only answer or the last, with the model's."""
     if data is None:
         if source.run is None:
             raise InputError("give data to compare on: labelled pictures, or an array of the network's inputs")
         data = held_out(source.run)
-    file = open_file(path)
     kind, pairs, labels = _pairs(data, limit, file, source)
-    run = file.entries[kind]
-    spec = tf.TensorSpec(source.model.input_shape, source.model.inputs[0].dtype)
-    network = tf.function(lambda x: source.model(x, training=False), [spec], autograph=False).get_concrete_function()
+    run = file.exits[key] if key else file.entries[kind]
+    spec = tf.TensorSpec(model.input_shape, model.inputs[0].dtype)
+    network = tf.function(lambda x: model(x, training=False), [spec], autograph=False).get_concrete_function()
     want: list[np.ndarray] = []
     got: list[np.ndarray] = []
     seconds: list[float] = []
@@ -99,11 +135,22 @@ def agreement(
             seconds.append(time.perf_counter() - start)
     if not want:
         raise InputError("there are no pictures to compare on")
-    return _compared(file, np.stack(got), np.stack(want), labels, seconds)
+    result = _compared(file, key, np.stack(got), np.stack(want), labels, seconds)
+    if result.agreement < BAD and result.format in ("tflite int8", "tflite int16x8") and key is None:
+        _, again, _ = _pairs(data, PICTURES, file, source)
+        with suppress(InputError):  # another network's file has no layer in common
+            errors = layer_errors(file.path, source.given, (given for _, given in again))
+            return replace(result, worst_layers=worst(errors))
+    return result
 
 
 def _compared(
-    file: File, got: np.ndarray, want: np.ndarray, labels: np.ndarray | None, seconds: list[float]
+    file: File,
+    key: str | None,
+    got: np.ndarray,
+    want: np.ndarray,
+    labels: np.ndarray | None,
+    seconds: list[float],
 ) -> Agreement:
     if got.shape != want.shape:
         raise InputError(
@@ -115,6 +162,7 @@ def _compared(
     difference = np.abs(got - want)
     return Agreement(
         format=file.format,
+        exit=key,
         bytes=file.bytes,
         n=len(want),
         top1=None if labels is None else float((_answers(got) == labels).mean()),
@@ -122,6 +170,7 @@ def _compared(
         agreement=float((_answers(got) == _answers(want)).mean()),
         max_difference=float(difference.max()),
         mean_difference=float(difference.mean()),
+        snr=snr(want, got),
         milliseconds=1000 * statistics.median(seconds),
     )
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+import json
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -14,36 +19,208 @@ from keras_inception.errors import InputError
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.run import Run
 
+from ._files import new_output
 from ._source import Source
 
-# Pictures as the Keras model takes them, (n, H, W, C); or labelled pictures, as a split, a folder, or a run's own.
-Calibration: TypeAlias = np.ndarray | Sequence[np.ndarray] | Split | Run | str | Path
-
 PICTURES = 200  # taken of a split, each class in proportion
+FEW = 50  # below, ranges are narrower than those of the pictures to come
 EMPTY = "calibration is empty: give some hundred typical pictures"
 
 
-def calibration_inputs(calibration: Calibration | None, source: Source) -> np.ndarray:
-    """Representative inputs of the .tflite file: (n, H, W, C) float32, pixels where it normalises them itself.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CalibrationSet:
+    """Pictures as the .tflite file takes them: uint8 RGB (n, H, W, 3) of the network's size where `preprocessing` is
+    known, since the file then normalises by itself; else the network's own inputs, (n, H, W, C).
+
+    `source` says where they are from. What looks wrong with them is in `notes`; what cannot be right is an error.
+    """
+
+    inputs: np.ndarray
+    preprocessing: Preprocessing | None = None
+    source: str = "arrays"
+    absent: tuple[str, ...] = ()  # classes without a picture
+
+    def __post_init__(self) -> None:
+        if not len(self.inputs):
+            raise InputError(EMPTY)
+        if not np.isfinite(self.inputs).all():
+            raise InputError("calibration holds NaN or infinite values: give pictures as the network takes them")
+        if self._distinct == 1:
+            raise InputError(
+                f"calibration is one picture{f' {len(self.inputs)} times' if len(self.inputs) > 1 else ''}: its ranges "
+                "are not those of others; give some hundred"
+            )
+        if all(picture.min() == picture.max() for picture in self.inputs):
+            raise InputError("calibration holds blank pictures only: give typical ones")
+
+    @classmethod
+    def of(
+        cls,
+        pictures: Calibration,
+        preprocessing: Preprocessing | None = None,
+        *,
+        count: int = PICTURES,
+        seed: int = 0,
+    ) -> CalibrationSet:
+        """Collect `count` pictures of a split, a folder or a run's training, each class in proportion; of an array all.
+
+        Args:
+            pictures: labelled pictures as a split, a folder or a run; or an array as the Keras model takes it.
+            preprocessing: what the network was trained with; a run knows it.
+            count: how many to take of labelled pictures.
+            seed: which ones; the same seed takes the same.
+
+        Raises:
+            InputError: there are none, they are not pictures of this preprocessing, or they are one picture only.
+        """
+        if isinstance(pictures, CalibrationSet):
+            return pictures
+        name = "arrays"
+        if isinstance(pictures, str | Path):
+            path = Path(pictures)
+            if path.is_file():
+                return cls.load(path)
+            name = f"the folder {path.name}"
+            pictures = Run.load(path) if (path / "run.json").exists() else load_folder(path).train
+        if isinstance(pictures, Run):
+            name, preprocessing = (
+                f"the training pictures of {pictures.path.name}",
+                preprocessing or pictures.preprocessing,
+            )
+            pictures = training_pictures(pictures)
+        if isinstance(pictures, Split):
+            return cls._of_split(pictures.sample(count, seed), preprocessing, name)
+        if isinstance(pictures, Iterator) or callable(pictures):
+            raise InputError(
+                f"calibration is a {type(pictures).__name__}: give an array (n, H, W, C) of what it yields"
+            )
+        inputs = np.asarray(pictures)
+        if inputs.ndim < 2:
+            raise InputError(f"calibration is a {type(pictures).__name__}: give an array of pictures, (n, H, W, C)")
+        if not len(inputs) or not np.isfinite(inputs).all() or preprocessing is None:
+            return cls(inputs=inputs, preprocessing=preprocessing)
+        if inputs.shape[1:] != preprocessing.input_shape:
+            raise InputError(_misshapen(inputs, preprocessing.input_shape))
+        pixels = np.round(to_pixels(inputs, preprocessing)).astype(np.uint8)
+        return cls(inputs=pixels, preprocessing=preprocessing)
+
+    @classmethod
+    def _of_split(cls, sample: Split, preprocessing: Preprocessing | None, name: str) -> CalibrationSet:
+        if preprocessing is None:
+            raise InputError("to calibrate with pictures give preprocessing= too, or an array as the network takes it")
+        if not len(sample):
+            raise InputError(EMPTY)
+        resize = compiled(preprocessing.resize)
+        pixels = np.stack([resize(sample.picture(i)) for i in range(len(sample))])
+        present = set(sample.labels.tolist())
+        return cls(
+            inputs=np.round(pixels).astype(np.uint8),
+            preprocessing=preprocessing,
+            source=name,
+            absent=tuple(label for i, label in enumerate(sample.classes) if i not in present),
+        )
+
+    @classmethod
+    def load(cls, path: str | Path) -> CalibrationSet:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: there is no such file, or it is no calibration set.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                record = json.loads(str(file["record"]))
+                prepared = record["preprocessing"]
+                return cls(
+                    inputs=file["inputs"],
+                    preprocessing=Preprocessing.from_dict(prepared) if prepared else None,
+                    source=record["source"],
+                    absent=tuple(record["absent"]),
+                )
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise InputError(
+                f"{path} is not a calibration set: give pictures, or what CalibrationSet.save wrote"
+            ) from error
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write the pictures into one .npz file, so that the same export can be made again elsewhere."""
+        record = {
+            "preprocessing": self.preprocessing.to_dict() if self.preprocessing else None,
+            "source": self.source,
+            "absent": self.absent,
+        }
+        path = Path(path)
+        with (
+            new_output(path, overwrite=overwrite, kind="calibration set", is_kind=zipfile.is_zipfile) as part,
+            open(part, "wb") as file,  # np.savez would add .npz to a name
+        ):
+            np.savez_compressed(file, inputs=self.inputs, record=json.dumps(record))
+        return path
+
+    def summary(self) -> dict[str, Any]:
+        """What an exported file says of its calibration: how many pictures, of what, their hash, and the notes."""
+        return {
+            "pictures": len(self.inputs),
+            "source": self.source,
+            "sha256": hashlib.sha256(self.inputs.tobytes()).hexdigest(),
+            "notes": list(self.notes),
+        }
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What makes these pictures doubtful, a line each."""
+        notes, n = [], len(self.inputs)
+        if n < FEW:
+            notes.append(f"calibrated on {n} pictures, whose ranges may be too narrow: give some hundred")
+        if n - self._distinct > n // 10:
+            notes.append(f"{n - self._distinct} of {n} calibration pictures are copies of others")
+        if self.absent:
+            notes.append(f"calibration has no picture of {len(self.absent)} classes, {self.absent[0]} the first")
+        low, high = self.inputs.min(), self.inputs.max()
+        if self.preprocessing and (low > 64 or high < 192):
+            notes.append(
+                f"calibration pixels range over {low:g} to {high:g} of 0 to 255: they may be scaled otherwise, or twice"
+            )
+        flat = self.inputs.reshape(-1, self.inputs.shape[-1])
+        if still := np.flatnonzero(flat.min(axis=0) == flat.max(axis=0)).tolist():
+            notes.append(f"channel {still[0]} of the calibration pictures is constant")
+        return tuple(notes)
+
+    @cached_property
+    def _distinct(self) -> int:
+        return len({hashlib.sha256(picture.tobytes()).digest() for picture in self.inputs})
+
+    def representative(self, dtype: str) -> Iterator[np.ndarray]:
+        """Each picture as the converter takes it, (1, H, W, C)."""
+        for i, picture in enumerate(self.inputs):
+            given = picture[np.newaxis].astype(dtype)
+            if self.preprocessing and i == 0:
+                # A black and a white corner: the input's scale is one level a step whatever the pictures hold.
+                given[0, 0, 0], given[0, -1, -1] = 0, 255
+            yield given
+
+
+# Pictures as the Keras model takes them, (n, H, W, C); labelled pictures, as a split, a folder, or a run's own; or a
+# set of them, or the file of one.
+Calibration: TypeAlias = np.ndarray | Sequence[np.ndarray] | Split | Run | str | Path | CalibrationSet
+
+
+def calibration_set(calibration: Calibration | None, source: Source) -> CalibrationSet:
+    """What to quantise a network by; a run has its own training pictures.
 
     Raises:
         InputError: there are none, or they are not what the network takes.
     """
-    if calibration is None:
-        calibration = _own_pictures(source)
-    elif isinstance(calibration, str | Path):
-        path = Path(calibration)
-        calibration = Run.load(path) if (path / "run.json").exists() else load_folder(path).train
-    if isinstance(calibration, Run):
-        calibration = training_pictures(calibration)
-    if isinstance(calibration, Split):
-        inputs = _from_split(calibration, source)
-    else:
-        inputs = _from_array(np.asarray(calibration), source).astype(source.input_dtype)
-    if source.preprocessing:
-        # A black and a white corner, so that the scale of the input is one level a step whatever the pictures hold.
-        inputs[0, 0, 0], inputs[0, -1, -1] = 0, 255
-    return inputs
+    pictures = CalibrationSet.of(_own_pictures(source) if calibration is None else calibration, source.preprocessing)
+    if pictures.preprocessing != source.preprocessing:
+        raise InputError(
+            "the calibration set was made for another preprocessing than the network's: make it again, with "
+            "CalibrationSet.of(pictures, preprocessing)"
+        )
+    shape = (*source.preprocessing.size, 3) if source.preprocessing else source.input_shape
+    if pictures.inputs.shape[1:] != shape:
+        raise InputError(_misshapen(pictures.inputs, shape))
+    return pictures
 
 
 def compiled(prepare: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[np.ndarray], np.ndarray]:
@@ -96,22 +273,5 @@ def _own_pictures(source: Source) -> Run:
     return source.run
 
 
-def _from_split(split: Split, source: Source) -> np.ndarray:
-    if source.preprocessing is None:
-        raise InputError("to calibrate with pictures give preprocessing= too, or an array as the network takes it")
-    sample = split.sample(PICTURES)
-    if not len(sample):
-        raise InputError(EMPTY)
-    resize = compiled(source.preprocessing.resize)
-    return np.stack([resize(sample.picture(i)) for i in range(len(sample))])
-
-
-def _from_array(array: np.ndarray, source: Source) -> np.ndarray:
-    if array.shape[1:] != source.input_shape:
-        shape = ", ".join(map(str, source.input_shape))
-        raise InputError(f"calibration has the shape {array.shape}; the network takes (n, {shape})")
-    if not len(array):
-        raise InputError(EMPTY)
-    if not np.isfinite(array).all():
-        raise InputError("calibration holds NaN or infinite values: give pictures as the network takes them")
-    return to_pixels(array, source.preprocessing) if source.preprocessing else array
+def _misshapen(array: np.ndarray, shape: tuple[int | None, ...]) -> str:
+    return f"calibration has the shape {array.shape}; the network takes (n, {', '.join(map(str, shape))})"

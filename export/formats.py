@@ -11,6 +11,9 @@ from keras_inception.errors import InputError
 from keras_inception.run import Run
 
 from .agreement import Agreement
+from .onnx import to_onnx
+from .openvino import to_openvino
+from .quantize import quantize_aware
 from .saved_model import to_saved_model
 from .tflite import Quantization, to_tflite
 
@@ -23,7 +26,10 @@ FORMATS: dict[
     "tflite-dynamic": ("dynamic.tflite", "dynamic"),
     "tflite-int8": ("int8.tflite", "int8"),
 }
+EXTRAS = {"onnx": ("model.onnx", to_onnx), "openvino": ("openvino", to_openvino)}  # when asked for by name
+_FILES = {name: file for name, (file, _) in [*FORMATS.items(), *EXTRAS.items()]}
 MAX_DROP = 0.005  # of top-1, from the Keras model to any file
+MIN_AGREEMENT = 0.9  # with the Keras model, where pictures have no labels
 MAX_DIFFERENCE = 1e-3  # of a probability, in a file that is not quantised
 
 
@@ -33,19 +39,23 @@ def export_run(
     folder: Path | None = None,
     *,
     calibration: Split | None = None,
+    qat: Path | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
     """Export a run in several formats into `folder`, its own `exports/` by default.
 
-    `calibration` is pictures to quantise by; by default those that the run was trained on.
+    `calibration` is pictures to quantise by; by default those that the run was trained on. With `qat`, a folder of
+    pictures, tflite-int8 is fine-tuned on them by `quantize_aware`.
 
     Raises:
         InputError: an unknown format, or a file that exists and `overwrite` is not set; nothing is written.
     """
-    if unknown := [name for name in formats if name not in FORMATS]:
-        raise InputError(f"unknown format {unknown[0]!r}; there are {', '.join(FORMATS)}")
+    if unknown := [name for name in formats if name not in _FILES]:
+        raise InputError(f"unknown format {unknown[0]!r}; there are {', '.join(_FILES)}")
+    if qat is not None and "tflite-int8" not in formats:
+        raise InputError("quantisation-aware training makes tflite-int8: ask for that format too, or leave qat out")
     folder = folder or run.path / "exports"
-    paths = {name: folder / FORMATS[name][0] for name in formats}
+    paths = {name: folder / _FILES[name] for name in formats}
     if not overwrite and (existing := [path for path in paths.values() if path.exists()]):
         raise InputError(f"{existing[0]} exists; give --overwrite to replace it, or another --out")
     about: dict[str, Any] = {
@@ -55,9 +65,14 @@ def export_run(
     }
     model = run.model()  # once: a network of a few hundred layers takes seconds to load
     for name, path in paths.items():
+        if name in EXTRAS:
+            EXTRAS[name][1](model, path, **about)
+            continue
         quantization = FORMATS[name][1]
         if quantization is None:
             to_saved_model(model, path, **about)
+        elif quantization == "int8" and qat is not None:
+            quantize_aware(run, qat, path, overwrite=overwrite)
         elif quantization == "int8":
             to_tflite(model, path, quantization=quantization, calibration=calibration or run, **about)
         else:
@@ -71,7 +86,7 @@ def exported(run: Run) -> list[Path]:
     Raises:
         InputError: there are none.
     """
-    paths = [run.path / "exports" / file for file, _ in FORMATS.values()]
+    paths = [run.path / "exports" / file for file in _FILES.values()]
     if not (found := [path for path in paths if path.exists()]):
         raise InputError(f"{run.path} has no exports; `keras-inception export {run.path}` makes them")
     return found
@@ -80,12 +95,14 @@ def exported(run: Run) -> list[Path]:
 def misses(agreement: Agreement) -> list[str]:
     """What is wrong with a file, a line each: too much accuracy lost, or a difference that no rounding explains."""
     a, lines = agreement, []
+    name = f"{a.format} {a.exit}" if a.exit else a.format
+    where = ", ".join(f"{layer} ({decibels:.0f} dB)" for layer, decibels in a.worst_layers.items())
     if a.top1 is not None and a.keras_top1 is not None:
         lost = round((a.keras_top1 - a.top1) * a.n)
         if lost > max(1, MAX_DROP * a.n):  # below 200 pictures a single one is no evidence
-            lines.append(f"{a.format} gets {lost} of {a.n} pictures less right (at most {100 * MAX_DROP} %)")
-    if a.format in ("saved_model", "tflite float32") and a.max_difference > MAX_DIFFERENCE:
-        lines.append(
-            f"{a.format} differs by {a.max_difference:.1e} from the Keras model (at most {MAX_DIFFERENCE:.0e})"
-        )
-    return lines
+            lines.append(f"{name} gets {lost} of {a.n} pictures less right (at most {100 * MAX_DROP} %)")
+    elif a.agreement < MIN_AGREEMENT:
+        lines.append(f"{name} agrees on {a.agreement:.1%} of {a.n} pictures (at least {100 * MIN_AGREEMENT:.0f} %)")
+    if a.format in ("saved_model", "tflite float32", "onnx", "openvino") and a.max_difference > MAX_DIFFERENCE:
+        lines.append(f"{name} differs by {a.max_difference:.1e} from the Keras model (at most {MAX_DIFFERENCE:.0e})")
+    return [f"{line}; most is lost in {where}" if where else line for line in lines]

@@ -1,25 +1,27 @@
-"""What an exported file says about itself: its input, preprocessing and labels, and how a .tflite is quantised.
+"""What an exported file says about itself: its input, preprocessing and labels.
 
 Every export carries a `Record`, so that whoever gets the file alone prepares pictures rightly, and only once: in a
-.tflite as the metadata buffer `keras_inception` (JSON), beside a SavedModel as `assets.extra/keras_inception.json`.
+.tflite as the metadata buffer `keras_inception` (JSON), beside a SavedModel as `assets.extra/keras_inception.json`. A
+.tflite also carries what phone libraries read, in their form (`_tasks`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from keras_inception.preprocessing import Preprocessing
 
+from . import _tasks
+from ._flatbuffer import merged, packed
+from ._tasks import About
+
 NAME = "keras_inception"
-IDENTIFIER = b"TFL3"  # of the format, at byte 4
 
 # What the file is given: pictures of any size, uint8; RGB pixels of the network's size, 0..255, not yet normalised;
 # or the network's own input.
@@ -28,19 +30,23 @@ Input = Literal["picture", "pixels", "input"]
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What to give a file and what its outputs mean; the default is what is known of a file from elsewhere."""
+    """What to give a file and what its outputs mean; the default is what is known of a file from elsewhere.
+
+    `calibration` says by which pictures a file was quantised, as `CalibrationSet.summary` has it.
+    """
 
     input: Input = "input"
     preprocessing: Preprocessing | None = None
     labels: tuple[str, ...] | None = None
+    calibration: dict[str, Any] | None = None
 
     def to_json(self) -> str:
         """The record as one JSON object."""
         preprocessing = self.preprocessing.to_dict() if self.preprocessing else None
-        return json.dumps(
-            {"schema": 1, "input": self.input, "preprocessing": preprocessing, "labels": self.labels},
-            ensure_ascii=False,
-        )
+        record = {"schema": 1, "input": self.input, "preprocessing": preprocessing, "labels": self.labels}
+        if self.calibration:
+            record["calibration"] = self.calibration
+        return json.dumps(record, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> Record:
@@ -51,91 +57,48 @@ class Record:
             input=record["input"],
             preprocessing=Preprocessing.from_dict(preprocessing) if preprocessing else None,
             labels=tuple(labels) if labels else None,
+            calibration=record.get("calibration"),
         )
 
 
-def is_tflite(path: Path) -> bool:
-    """Whether a TFLite file is there, by its identifier."""
-    if not path.is_file():
-        return False
-    with open(path, "rb") as file:
-        return file.read(8)[4:] == IDENTIFIER
+def with_record(model: bytes | Mapping[str, bytes], record: Record, about: About | None = None) -> bytes:
+    """A .tflite file, of several the signatures, with the record in it and with what phone libraries read."""
+    content = merged({"serving_default": model} if isinstance(model, bytes) else model)
+    content.metadata = content.metadata or []
+    _add(content, NAME, record.to_json().encode())
+    size = record.preprocessing.size if record.preprocessing and record.input == "pixels" else None
+    _add(content, _tasks.NAME, _tasks.tables(about or About(), _described(content), size, record.labels))
+    file = packed(content)
+    return file if record.labels is None else _tasks.with_labels(file, record.labels)
 
 
-def with_record(model: bytes, record: Record) -> bytes:
-    """A .tflite file with the record in it."""
-    content = schema.ModelT.InitFromPackedBuf(model, 0)
+def _add(content: Any, name: str, data: bytes) -> None:
     buffer, entry = schema.BufferT(), schema.MetadataT()
-    buffer.data = np.frombuffer(record.to_json().encode(), np.uint8)
+    buffer.data = np.frombuffer(data, np.uint8)
     content.buffers.append(buffer)
-    entry.name, entry.buffer = NAME, len(content.buffers) - 1
-    content.metadata = [*(content.metadata or []), entry]
-    builder = _Builder(len(model))
-    builder.Finish(content.Pack(builder), IDENTIFIER)
-    return bytes(builder.Output())
+    entry.name, entry.buffer = name, len(content.buffers) - 1
+    content.metadata.append(entry)
+
+
+def _described(content: Any) -> list[_tasks.Subgraph]:
+    """Every subgraph by its signature, in the file's order."""
+    return [
+        _tasks.Subgraph(name=s.signatureKey, input=s.inputs[0].name.decode(), output=s.outputs[0].name.decode())
+        for s in content.signatureDefs
+    ]
 
 
 def read_record(model: bytes) -> Record:
     """The record of a .tflite file; of a file without one, the default."""
+    data = read_metadata(model, NAME)
+    return Record() if data is None else Record.from_json(data.decode())
+
+
+def read_metadata(model: bytes, name: str) -> bytes | None:
+    """A metadata buffer of a .tflite file, None if it has none of that name."""
     content = schema.Model.GetRootAs(model, 0)
     for i in range(content.MetadataLength()):
-        if content.Metadata(i).Name() == NAME.encode():
-            return Record.from_json(content.Buffers(content.Metadata(i).Buffer()).DataAsNumpy().tobytes().decode())
-    return Record()
-
-
-def operators(model: bytes) -> list[str]:
-    """The operators of a .tflite file in the order they run, by the format's names; a custom one by its own."""
-    content = schema.Model.GetRootAs(model, 0)
-    names = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
-    kinds = []
-    for i in range(content.OperatorCodesLength()):
-        code = content.OperatorCodes(i)
-        builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())  # the older field ends at 127
-        custom = builtin == schema.BuiltinOperator.CUSTOM
-        kinds.append(code.CustomCode().decode() if custom else names[builtin])
-    return [
-        kinds[op.OpcodeIndex()] for graph in _graphs(content) for op in _each(graph.Operators, graph.OperatorsLength())
-    ]
-
-
-def foreign_operators(model: bytes) -> set[str]:
-    """The operators of a .tflite file that a phone's plain runtime lacks: TensorFlow's own ("Flex...") and custom."""
-    builtin = {name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
-    return set(operators(model)) - builtin
-
-
-def precision(model: bytes) -> str:
-    """How a .tflite file computes: "float32", "float16", "dynamic", "int8" or "int16x8", as its tensors say."""
-    content = schema.Model.GetRootAs(model, 0)
-    constants, activations = set(), set()
-    for graph in _graphs(content):
-        edges = {*graph.InputsAsNumpy().tolist(), *graph.OutputsAsNumpy().tolist()}
-        for i, tensor in enumerate(_each(graph.Tensors, graph.TensorsLength())):
-            if content.Buffers(tensor.Buffer()).DataLength():
-                constants.add(tensor.Type())
-            elif i not in edges:
-                activations.add(tensor.Type())
-    kind = schema.TensorType
-    if kind.INT16 in activations:
-        return "int16x8"
-    if kind.INT8 in activations:
-        return "int8"
-    if kind.FLOAT16 in constants:
-        return "float16"
-    return "dynamic" if kind.INT8 in constants else "float32"
-
-
-class _Builder(flatbuffers.Builder):
-    """A builder that puts tensor data at multiples of 16 bytes, as the format asks and Python's packing forgets."""
-
-    def StartVector(self, elem_size: int, num_elems: int, alignment: int) -> int:
-        return super().StartVector(elem_size, num_elems, 16 if elem_size == 1 else alignment)
-
-
-def _graphs(content: Any) -> Iterator[Any]:
-    return _each(content.Subgraphs, content.SubgraphsLength())
-
-
-def _each(get: Any, length: int) -> Iterator[Any]:
-    return (get(i) for i in range(length))
+        entry = content.Metadata(i)
+        if entry.Name() == name.encode():
+            return content.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
+    return None

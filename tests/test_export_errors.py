@@ -125,7 +125,12 @@ def test_models(build, words, tmp_path):
         ({"edge": "float16"}, ["'float16'", "uint8"]),
         ({"edge": "uint8"}, ["edge='uint8'", "quantization='int8'"]),
         ({"quantization": "int8"}, ["calibration=", "(n, 8, 8, 3)"]),
+        ({"calibration": INPUTS}, ["calibration=", "int8", "'none'", "leave it out"]),
+        ({"quantization": "dynamic", "calibration": INPUTS}, ["calibration=", "'dynamic'"]),
+        ({"exits": True}, ["small has no early exits"]),
         ({"quantization": "int8", "calibration": INPUTS[:0]}, ["calibration is empty"]),
+        ({"quantization": "int8", "calibration": INPUTS[:1]}, ["calibration is one picture", "some hundred"]),
+        ({"quantization": "int8", "calibration": (x for x in INPUTS)}, ["generator", "array"]),
         ({"quantization": "int8", "calibration": INPUTS[:, :4]}, ["(6, 4, 8, 3)", "(n, 8, 8, 3)"]),
         ({"quantization": "int8", "calibration": INPUTS[0]}, ["(8, 8, 3)", "(n, 8, 8, 3)"]),
         ({"quantization": "int16x8", "calibration": INPUTS * np.nan}, ["NaN"]),
@@ -302,7 +307,7 @@ def test_a_file_with_tensorflow_operators_is_named(tmp_path):
     converter = tf.lite.TFLiteConverter.from_concrete_functions([module.__call__.get_concrete_function()], module)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
     content = converter.convert()
-    assert export.metadata.foreign_operators(content) == {"FlexErf"}
+    assert export._flatbuffer.foreign_operators(content) == {"FlexErf"}
     (tmp_path / "flex.tflite").write_bytes(content)
     with one_line("refused by LiteRT", "FlexErf"):
         export.agreement(tmp_path / "flex.tflite", small(), INPUTS)

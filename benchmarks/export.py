@@ -1,0 +1,154 @@
+"""Exported files beside those of Keras' own export, and beside the hosted ones, each table in one interleaved run.
+
+    python benchmarks/export.py make FOLDER          # the files: minutes of CPU, 900 MB
+    python benchmarks/export.py time FOLDER TABLE    # "servers", "int8" or "hosted": 3 minutes, nothing else runs
+    python benchmarks/export.py judge FOLDER         # the hosted MobileNets on photographs
+
+In "servers" and "int8" both sides are the very same network of keras.applications with random weights. "hosted" and
+"judge" read Google's hosted files and photographs of ImageNet's classes in $KERAS_INCEPTION_DATA, and ours have the
+hosted files' weights. OpenVINO has columns where it is installed.
+"""
+
+import importlib.metadata
+import importlib.util
+import os
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable
+from datetime import date
+from functools import cache
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+
+import keras_inception
+from keras_inception import export
+from keras_inception.export.benchmark import benchmark
+from keras_inception.quiet import quiet
+from keras_inception.weights import from_tflite
+
+DATA = Path(os.environ.get("KERAS_INCEPTION_DATA", Path(__file__).parents[2] / "shared" / "data"))
+SERVERS = "MobileNetV2", "ResNet50", "InceptionV3"
+HOSTED = {
+    "mobilenet_v1": ("mobilenet_v1_0.25_128_quant.tflite", {"alpha": 0.25, "input_shape": (128, 128, 3)}),
+    "mobilenet_v2": ("mobilenet_v2_1.0_224_quant.tflite", {}),
+}
+QUANTIZATIONS = "none", "float16", "dynamic", "int8"
+SECONDS = 12  # for each file of a table
+
+
+def make(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in SERVERS:
+        keras.utils.set_random_seed(0)
+        model = getattr(keras.applications, name)(weights=None)
+        with quiet():
+            model.export(folder / f"{name}.keras")
+        export.to_saved_model(model, folder / f"{name}.ours", overwrite=True)
+        x = np.random.default_rng(0).uniform(-1, 1, (8, *model.input_shape[1:])).astype(np.float32)
+        for ending, inputs in ("tflite", None), ("int8.tflite", x):
+            if name == "InceptionV3" or inputs is None:
+                (folder / f"{name}.keras.{ending}").write_bytes(plain_tflite(model, inputs))
+                quantization = "none" if inputs is None else "int8"
+                path = folder / f"{name}.ours.{ending}"
+                export.to_tflite(model, path, quantization=quantization, calibration=inputs, overwrite=True)
+        print(name, flush=True)
+    for name in HOSTED:
+        model, prepare = hosted(name)
+        x = np.stack([prepare(picture) for _, picture in photographs()[::2]])
+        for quantization in QUANTIZATIONS:
+            path = folder / f"{name}.{quantization}.tflite"
+            calibration = x if quantization == "int8" else None
+            export.to_tflite(model, path, quantization=quantization, calibration=calibration, overwrite=True)
+        print(name, flush=True)
+
+
+def plain_tflite(model: keras.Model, inputs: np.ndarray | None) -> bytes:
+    """What TensorFlow's converter makes of Keras' own export, in full int8 by these inputs."""
+    with quiet(), tempfile.TemporaryDirectory() as folder:
+        model.export(folder, input_signature=[tf.TensorSpec((1, *model.input_shape[1:]), tf.float32)])
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        if inputs is not None:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.representative_dataset = lambda: ([x[np.newaxis]] for x in inputs)
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        return converter.convert()
+
+
+def hosted(name: str) -> tuple[keras.Model, Callable]:
+    """Our network with the weights of a hosted file, and its preprocessing."""
+    file, arguments = HOSTED[name]
+    info = keras_inception.model_info(name)
+    model = info.build(classes=1001, weights=None, **arguments)
+    from_tflite(model, DATA / file)
+    prepare = tf.function(info.preprocessing_for(arguments.get("input_shape")), reduce_retracing=True)
+    return model, lambda picture: prepare(picture).numpy()
+
+
+@cache
+def photographs() -> list[tuple[int, np.ndarray]]:
+    """(ImageNet class 0..999, RGB picture) each."""
+    with tarfile.open(DATA / "imagenet_sample_200.tar") as archive:
+        members = [(int(Path(m.name).name.split("_")[0]), archive.extractfile(m)) for m in archive if m.isfile()]
+        return [(label, tf.io.decode_jpeg(file.read(), channels=3).numpy()) for label, file in members if file]
+
+
+def measure(folder: Path, table: str) -> None:
+    """Print a table of medians, with the quartiles, as Markdown."""
+    files = {
+        "servers": [folder / f"{name}.{side}" for name in SERVERS for side in ("keras", "ours")],
+        "int8": [folder / f"InceptionV3.{side}.{ending}" for ending in ("int8.tflite", "tflite")
+                 for side in ("keras", "ours")],
+        "hosted": [path for name, (file, _) in HOSTED.items()
+                   for path in (DATA / file, *(folder / f"{name}.{q}.tflite" for q in QUANTIZATIONS))],
+    }[table]  # fmt: skip
+    extra = ["openvino"] if importlib.util.find_spec("openvino") and table != "hosted" else []
+    result = benchmark(files, runtimes=["tensorflow", "litert", *extra], seconds=SECONDS)
+    packages = ["tensorflow", "keras", "ai-edge-litert", *extra]
+    versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in packages)
+    print(f"{date.today()}: {result.machine}, {result.threads} threads; {versions}; ", end="")
+    print(f"peaks {result.float32_peak / 1e9:.0f} (float32) and {result.int8_peak / 1e9:.0f} (int8) GMAC/s\n")
+    print("| file | runtime | ms | quartiles | of the peak | MB | memory, MB |\n|---|---|---:|---:|---:|---:|---:|")
+    for t in result.timings:
+        share = "" if t.of_peak is None else f"{t.of_peak:.0%}"
+        quartiles = " to ".join(f"{q:.2f}" for q in t.quartiles)
+        sizes = f"{t.bytes / 1e6:.1f} | {t.memory / 1e6:.0f}"
+        print(f"| {Path(t.path).name} | {t.runtime} | {t.milliseconds:.2f} | {quartiles} | {share} | {sizes} |")
+
+
+def judge(folder: Path) -> None:
+    """Print how many of the photographs each file names rightly, as Markdown."""
+    print(
+        "| network | Keras | hosted file |", " | ".join(QUANTIZATIONS), "|\n|---|" + "---:|" * (2 + len(QUANTIZATIONS))
+    )
+    for name, (file, _) in HOSTED.items():
+        model, prepare = hosted(name)
+        x = np.stack([prepare(picture) for _, picture in photographs()])
+        labels = np.array([label for label, _ in photographs()]) + 1  # class 0 is the background
+        results = [export.agreement(folder / f"{name}.{q}.tflite", model, (x, labels)) for q in QUANTIZATIONS]
+        right = [round(r.top1 * r.n) for r in results]
+        row = [round(results[0].keras_top1 * len(x)), int(np.sum(answers(DATA / file, x) == labels)), *right]
+        print("|", " | ".join(map(str, [name, *row])), "|", flush=True)
+
+
+def answers(path: Path, x: np.ndarray) -> np.ndarray:
+    """What a hosted file answers, in its own 8 bits: N x H x W x 3 in [-1, 1] -> N classes."""
+    interpreter = Interpreter(str(path), num_threads=os.cpu_count())
+    interpreter.allocate_tensors()
+    (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
+    scale, zero = taken["quantization"]
+    found = []
+    for pixels in np.clip(np.round(x / scale + zero), 0, 255).astype(np.uint8):
+        interpreter.set_tensor(taken["index"], pixels[np.newaxis])
+        interpreter.invoke()
+        found.append(interpreter.get_tensor(given["index"])[0].argmax())
+    return np.array(found)
+
+
+if __name__ == "__main__":
+    command, where, *rest = sys.argv[1:]
+    {"make": make, "time": measure, "judge": judge}[command](Path(where), *rest)

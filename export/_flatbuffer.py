@@ -1,0 +1,185 @@
+"""A .tflite file as its flatbuffer: what it is made of, and how several become one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+IDENTIFIER = b"TFL3"  # of the format, at byte 4
+FLOATS = frozenset(("FLOAT32", "FLOAT16", "BFLOAT16", "FLOAT64"))
+
+
+def is_tflite(path: Path) -> bool:
+    """Whether a TFLite file is there, by its identifier."""
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return file.read(8)[4:] == IDENTIFIER
+
+
+@cache
+def names_of(enumeration: type) -> dict[int, str]:
+    """The names of an enumeration of the schema, by their codes."""
+    return {code: name for name, code in vars(enumeration).items() if isinstance(code, int)}
+
+
+def operators(model: bytes) -> list[str]:
+    """The operators of a .tflite file in the order they run, by the format's names; a custom one by its own."""
+    content = schema.Model.GetRootAs(model, 0)
+    names = names_of(schema.BuiltinOperator)
+    kinds = []
+    for code in _each(content.OperatorCodes, content.OperatorCodesLength()):
+        builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())  # the older field ends at 127
+        custom = builtin == schema.BuiltinOperator.CUSTOM
+        kinds.append(code.CustomCode().decode() if custom else names[builtin])
+    return [
+        kinds[op.OpcodeIndex()] for graph in _graphs(content) for op in _each(graph.Operators, graph.OperatorsLength())
+    ]
+
+
+def foreign_operators(model: bytes) -> set[str]:
+    """The operators of a .tflite file that a phone's plain runtime lacks: TensorFlow's own ("Flex...") and custom."""
+    return set(operators(model)) - set(names_of(schema.BuiltinOperator).values())
+
+
+def float_operators(model: bytes) -> list[str]:
+    """The operators that take or give floats, but for those that only convert."""
+    content, types = schema.Model.GetRootAs(model, 0), names_of(schema.TensorType)
+    kinds, found = iter(operators(model)), []
+    for graph in _graphs(content):
+        for op in _each(graph.Operators, graph.OperatorsLength()):
+            kind, ends = next(kinds), [*op.InputsAsNumpy(), *op.OutputsAsNumpy()]
+            floats = any(types[graph.Tensors(i).Type()] in FLOATS for i in ends if i >= 0)
+            if floats and kind not in ("QUANTIZE", "DEQUANTIZE"):
+                found.append(kind)
+    return found
+
+
+def outputs_of_operators(model: bytes) -> dict[str, str]:
+    """What the operators of the first subgraph make: each tensor's name, and the operator."""
+    content = schema.Model.GetRootAs(model, 0)
+    graph, kinds = content.Subgraphs(0), operators(model)
+    ops = _each(graph.Operators, graph.OperatorsLength())
+    return {graph.Tensors(op.Outputs(0)).Name().decode(): kind for op, kind in zip(ops, kinds, strict=False)}
+
+
+def precision(model: bytes) -> str:
+    """How a .tflite file computes: "float32", "float16", "dynamic", "int8", "int16x8" or an older file's "uint8"."""
+    content = schema.Model.GetRootAs(model, 0)
+    constants, activations = set(), set()
+    for graph in _graphs(content):
+        edges = {*graph.InputsAsNumpy().tolist(), *graph.OutputsAsNumpy().tolist()}
+        for i, tensor in enumerate(_each(graph.Tensors, graph.TensorsLength())):
+            if content.Buffers(tensor.Buffer()).DataLength():
+                constants.add(tensor.Type())
+            elif i not in edges:
+                activations.add(tensor.Type())
+    kind = schema.TensorType
+    if kind.INT16 in activations:
+        return "int16x8"
+    if kind.INT8 in activations:
+        return "int8"
+    if kind.UINT8 in activations:
+        return "uint8"
+    if kind.FLOAT16 in constants:
+        return "float16"
+    return "dynamic" if kind.INT8 in constants else "float32"
+
+
+def merged(models: Mapping[str, bytes]) -> Any:
+    """Files of one signature each as the contents of one, a subgraph and a signature each, in this order.
+
+    Where they hold the same weights, `packed` writes them once. TensorFlow's converter takes several signatures too,
+    but quantises them to int16x8, and by its older quantiser, with each other's ranges.
+    """
+    whole = None
+    for key, model in models.items():
+        content = schema.ModelT.InitFromPackedBuf(model, 0)
+        [graph], [signature] = content.subgraphs, content.signatureDefs
+        signature.signatureKey = graph.name = key
+        if whole is None:
+            whole = content
+            continue
+        for tensor in graph.tensors:
+            tensor.buffer += len(whole.buffers)
+        for op in graph.operators:
+            op.opcodeIndex += len(whole.operatorCodes)
+        signature.subgraphIndex = len(whole.subgraphs)
+        whole.buffers += content.buffers
+        whole.operatorCodes += content.operatorCodes
+        whole.subgraphs.append(graph)
+        whole.signatureDefs.append(signature)
+    _drop_copies(whole)
+    return whole
+
+
+def packed(content: Any) -> bytes:
+    """The file of these contents."""
+    builder = _Builder(1024)
+    builder.Finish(content.Pack(builder), IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def _drop_copies(content: Any) -> None:
+    """Keep one of equal buffers and of equal operator codes; every tensor without data has buffer 0, which is empty."""
+    known: dict[bytes, int] = {b"": 0}
+    kept, place = [schema.BufferT()], []
+    for buffer in content.buffers:
+        key = b"" if buffer.data is None else hashlib.sha256(buffer.data).digest()
+        if key not in known:
+            known[key] = len(kept)
+            kept.append(buffer)
+        place.append(known[key])
+    codes: dict[tuple[Any, ...], int] = {}
+    code_place = [codes.setdefault(tuple(vars(code).values()), len(codes)) for code in content.operatorCodes]
+    first = {place: i for i, place in reversed(list(enumerate(code_place)))}
+    content.operatorCodes = [content.operatorCodes[first[i]] for i in range(len(codes))]
+    content.buffers = kept
+    for graph in content.subgraphs:
+        for tensor in graph.tensors:
+            tensor.buffer = place[tensor.buffer]
+        for op in graph.operators:
+            op.opcodeIndex = code_place[op.opcodeIndex]
+    for entry in content.metadata or ():
+        entry.buffer = place[entry.buffer]
+
+
+class _Builder(flatbuffers.Builder):
+    """A builder that writes equal names and equal arrays once: the signatures of one network repeat each other's.
+
+    It puts tensor data at multiples of 16 bytes, as the format asks and Python's packing forgets.
+    """
+
+    def __init__(self, size: int):
+        super().__init__(size)
+        self.places: dict[tuple[str, bytes], int] = {}
+
+    def StartVector(self, elem_size: int, num_elems: int, alignment: int) -> int:
+        return super().StartVector(elem_size, num_elems, 16 if elem_size == 1 else alignment)
+
+    def CreateNumpyVector(self, x: np.ndarray) -> int:
+        key = x.dtype.str, hashlib.sha256(x.tobytes()).digest()
+        if key not in self.places:
+            self.places[key] = super().CreateNumpyVector(x)
+        return self.places[key]
+
+    def CreateString(self, s: Any, encoding: str = "utf-8", errors: str = "strict") -> int:
+        key = "name", s.encode() if isinstance(s, str) else s
+        if key not in self.places:
+            self.places[key] = super().CreateString(s, encoding, errors)
+        return self.places[key]
+
+
+def _graphs(content: Any) -> Iterator[Any]:
+    return _each(content.Subgraphs, content.SubgraphsLength())
+
+
+def _each(get: Any, length: int) -> Iterator[Any]:
+    return (get(i) for i in range(length))

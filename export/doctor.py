@@ -1,0 +1,319 @@
+"""What is wrong with a .tflite file, before a phone says so: each finding with its cure."""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
+
+from keras_inception.errors import InputError
+from keras_inception.quiet import quiet
+
+from . import _tasks
+from ._flatbuffer import FLOATS, foreign_operators, is_tflite, names_of, operators, precision
+from .metadata import Record, read_metadata, read_record
+
+LARGE = 100_000_000  # bytes
+# Measured with LiteRT 2.3.0's GPU accelerator, and what TensorFlow's GPU delegate documents that it leaves out.
+NOT_ON_GPU = {
+    *("LOCAL_RESPONSE_NORMALIZATION", "L2_POOL_2D", "UNIQUE", "TOPK_V2", "WHERE", "SPARSE_TO_DENSE"),
+    *("SHAPE", "PACK", "UNPACK", "GATHER_ND", "SCATTER_ND"),
+    *("WHILE", "IF", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"),
+}
+AGAIN = "export the Keras model again with to_tflite"
+
+Level = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An "error" keeps the file from running or makes its answers wrong, a "warning" costs speed or an accelerator."""
+
+    level: Level
+    problem: str
+    cure: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """What a file is made of, and what was found; `ready` says whether a phone takes it."""
+
+    path: str
+    format: str
+    bytes: int
+    signatures: dict[str, str]
+    operators: dict[str, int]
+    types: dict[str, int]
+    findings: tuple[Finding, ...]
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is no error among the findings."""
+        return all(finding.level != "error" for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain JSON values."""
+        return asdict(self) | {"ready": self.ready}
+
+
+def doctor(path: str | Path) -> Diagnosis:
+    """Examine a .tflite file, ours or anyone's: operators, types, shapes, what GPUs refuse, metadata, and one run.
+
+    Raises:
+        InputError: there is no such file, or no TFLite file that can be read.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: doctor examines .tflite files")
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: give a .tflite file")
+    if not is_tflite(path):
+        raise InputError(f"{path} is not a TFLite file")
+    try:
+        file = _File(path.read_bytes())
+        return Diagnosis(
+            path=str(path),
+            format=f"tflite {file.precision}",
+            bytes=len(file.content),
+            signatures=_signatures(file),
+            operators=dict(Counter(op.kind for op in file.ops).most_common()),
+            types=dict(Counter(_type(t) for g in file.model.subgraphs for t in g.tensors).most_common()),
+            findings=tuple(sorted((f for check in CHECKS for f in check(file)), key=_gravity)),
+        )
+    except (struct.error, IndexError, KeyError, ValueError, TypeError, AttributeError, AssertionError) as error:
+        # whatever reading a cut or damaged file raises; flatbuffers has no check of its own in Python
+        raise InputError(f"{path} is damaged: export it again, or copy it again") from error
+
+
+@dataclass(frozen=True)
+class _Op:
+    kind: str
+    inputs: list[Any]  # tensors
+    outputs: list[Any]
+
+
+@dataclass(frozen=True)
+class _File:
+    content: bytes
+
+    @cached_property
+    def model(self) -> Any:
+        return schema.ModelT.InitFromPackedBuf(self.content, 0)
+
+    @cached_property
+    def precision(self) -> str:
+        return precision(self.content)
+
+    @cached_property
+    def record(self) -> Record:
+        return read_record(self.content)
+
+    @cached_property
+    def ops(self) -> list[_Op]:
+        kinds = iter(operators(self.content))
+        return [
+            _Op(
+                next(kinds),
+                [graph.tensors[i] for i in op.inputs if i >= 0],
+                [graph.tensors[i] for i in op.outputs if i >= 0],
+            )
+            for graph in self.model.subgraphs
+            for op in (graph.operators if graph.operators is not None else ())
+        ]
+
+    def is_constant(self, tensor: Any) -> bool:
+        return self.model.buffers[tensor.buffer].data is not None
+
+    @property
+    def ends(self) -> tuple[Any, Any]:
+        """The first input and the first output of the first subgraph."""
+        graph = self.model.subgraphs[0]
+        return graph.tensors[graph.inputs[0]], graph.tensors[graph.outputs[0]]
+
+
+def _foreign(file: _File) -> Iterator[Finding]:
+    if foreign := foreign_operators(file.content):
+        yield Finding(
+            "error",
+            f"needs {', '.join(sorted(foreign))}, which plain TFLite runtimes do not have",
+            f"{AGAIN}, which allows built-in operators only and names the layer; or link TensorFlow's Flex delegate",
+        )
+
+
+def _runs(file: _File) -> Iterator[Finding]:
+    """One run of subgraph 0 on a grey picture."""
+    if foreign_operators(file.content):
+        return
+    try:
+        with quiet():
+            interpreter = Interpreter(model_content=file.content)
+            interpreter.allocate_tensors()
+            for given in interpreter.get_input_details():
+                grey = 128 if given["dtype"] == np.uint8 or file.record.input == "pixels" else 0
+                interpreter.set_tensor(given["index"], np.full(given["shape"], grey).astype(given["dtype"]))
+            interpreter.invoke()
+            answers = [interpreter.get_tensor(answer["index"]) for answer in interpreter.get_output_details()]
+    except Exception as error:  # ValueError or RuntimeError, of whatever LiteRT says in several lines
+        why = str(error).strip().splitlines() or [type(error).__name__]
+        yield Finding("error", f"LiteRT refuses it: {why[0][:150]}", AGAIN)
+        return
+    if any(np.issubdtype(y.dtype, np.floating) and not np.isfinite(y).all() for y in answers):
+        yield Finding("error", "gives NaN or infinite values for a grey picture", "train again, or export in float32")
+
+
+def _half_or_double(file: _File) -> Iterator[Finding]:
+    wrong = {_type(t) for op in file.ops for t in op.outputs} & {"FLOAT16", "FLOAT64", "BFLOAT16", "COMPLEX64"}
+    if "FLOAT16" in wrong and all(op.kind == "DEQUANTIZE" for op in file.ops if "FLOAT16" in map(_type, op.outputs)):
+        wrong.remove("FLOAT16")
+    if wrong:
+        cure = "build the network in float32 (to_tflite does), and take quantization='float16' for half the size"
+        yield Finding("error", f"computes in {', '.join(sorted(wrong))}, for which phone CPUs have no operators", cure)
+
+
+def _labels(file: _File) -> Iterator[Finding]:
+    labels, classes = _tasks.read_labels(file.content), int(file.ends[1].shape[-1])
+    if labels is not None and len(labels) != classes:
+        problem = f"{len(labels)} labels for {classes} classes: MediaPipe hangs at the first picture"
+        yield Finding("error", problem, "give to_tflite one label for each class, in the order of the outputs")
+
+
+def _dynamic(file: _File) -> Iterator[Finding]:
+    free = [
+        t for g in file.model.subgraphs for t in g.tensors if t.shapeSignature is not None and -1 in t.shapeSignature
+    ]
+    if free:
+        problem = f"{len(free)} tensors have a free dimension: GPU delegates and LiteRT.js refuse them"
+        yield Finding("warning", problem, f"{AGAIN}, which fixes the batch at 1")
+
+
+def _gpu(file: _File) -> Iterator[Finding]:
+    if high := [t for op in file.ops for t in op.outputs if t.shape is not None and len(t.shape) > 4]:
+        problem = f"{len(high)} tensors have more than four dimensions, as {_name(high[0])}: GPU delegates refuse them"
+        yield Finding(
+            "warning", problem, "write the reshape in at most four dimensions, as this package's shuffle does"
+        )
+    if refused := sorted({op.kind for op in file.ops} & NOT_ON_GPU):
+        yield Finding(
+            "warning", f"{', '.join(refused)} do not run on a GPU", f"{AGAIN}, which rewrites them where it can"
+        )
+    if file.precision == "int16x8":
+        yield Finding("warning", "int16 activations run on CPUs only, and slowly", "use int8, or float16 for GPUs")
+    if file.precision == "int8" and (grouped := [op for op in file.ops if _is_grouped_1x1(op)]):
+        yield Finding(
+            "warning",
+            f"{len(grouped)} grouped 1x1 convolutions in int8, which LiteRT's GPU accelerator (2.3.0) computes wrongly",
+            "run it on the CPU; for GPUs export quantization='float16'",
+        )
+
+
+def _float_islands(file: _File) -> Iterator[Finding]:
+    if file.precision not in ("int8", "int16x8", "uint8"):
+        return
+    inside = [
+        op
+        for op in file.ops
+        if op.kind not in ("QUANTIZE", "DEQUANTIZE") and any(_type(t) in FLOATS for t in (*op.inputs, *op.outputs))
+    ]
+    if inside:
+        yield Finding(
+            "warning",
+            f"{len(inside)} of {len(file.ops)} operators compute in float: "
+            f"{', '.join(sorted({op.kind for op in inside}))}; microcontrollers and integer accelerators refuse them",
+            f"{AGAIN} and quantization='int8', which rewrites what has no int8 form",
+        )
+
+
+def _precision(file: _File) -> Iterator[Finding]:
+    if file.precision == "dynamic":
+        cure = "take float16 for GPUs or int8 with calibration; keep it where only the size counts"
+        yield Finding("note", "dynamic range: a small file, but often slower than float32", cure)
+    if any(_type(t) == "UINT8" and t.quantization is not None for op in file.ops for t in op.outputs[:1]
+           if op.kind not in ("QUANTIZE", "DEQUANTIZE")):  # fmt: skip
+        problem = "computes in uint8, one scale a tensor: the older form, slower on today's CPUs"
+        yield Finding("warning", problem, "export int8 from the float network; uint8 only at the edge, edge='uint8'")
+    if "INT8" in map(_type, file.ends):
+        cure = "export with edge='float32' or 'uint8'; keep it for microcontrollers"
+        yield Finding("warning", "int8 at the edge, which MediaPipe and LiteRT.js refuse", cure)
+    calibration = file.record.calibration or {}
+    for note in calibration.get("notes", ()):
+        yield Finding("warning", note, "export again with better calibration pictures")
+
+
+def _described(file: _File) -> Iterator[Finding]:
+    described = read_metadata(file.content, _tasks.NAME)
+    if described is None:
+        problem = "has no metadata: MediaPipe takes no float file without, and apps cannot know what to feed it"
+        yield Finding("warning", problem, f"{AGAIN}, labels= and preprocessing=")
+    elif not _tasks.normalises(described) and _type(file.ends[0]) == "FLOAT32":
+        problem = "does not say how pictures are normalised, so MediaPipe refuses it"
+        yield Finding("warning", problem, f"{AGAIN} and preprocessing=: the file then normalises by itself")
+    if described is not None and _tasks.read_labels(file.content) is None:
+        yield Finding("note", "has no labels: apps get class numbers only", f"{AGAIN} and labels=")
+    if len(file.model.subgraphs) > 1:
+        problem = f"has {len(file.model.subgraphs)} signatures; MediaPipe takes files of one only"
+        yield Finding("note", problem, "for MediaPipe export one exit: exits=False")
+
+
+def _size(file: _File) -> Iterator[Finding]:
+    if len(file.content) > LARGE:
+        cure = "export in float16 (half) or int8 (a quarter), or take a smaller network"
+        yield Finding("warning", f"{len(file.content) / 1e6:.0f} MB is much for an app", cure)
+
+
+Check: TypeAlias = Callable[[_File], Iterator[Finding]]
+CHECKS: tuple[Check, ...] = (
+    _foreign,
+    _runs,
+    _half_or_double,
+    _labels,
+    _dynamic,
+    _gpu,
+    _float_islands,
+    _precision,
+    _described,
+    _size,
+)
+
+
+def _gravity(finding: Finding) -> int:
+    return ("error", "warning", "note").index(finding.level)
+
+
+def _signatures(file: _File) -> dict[str, str]:
+    """Every signature's input and output, "pixels FLOAT32 1x224x224x3 -> probabilities FLOAT32 1x1000"."""
+    found = {}
+    for signature in file.model.signatureDefs or ():
+        graph = file.model.subgraphs[signature.subgraphIndex]
+        sides = [
+            ", ".join(f"{m.name.decode()} {_shape(graph.tensors[m.tensorIndex])}" for m in side)
+            for side in (signature.inputs, signature.outputs)
+        ]
+        found[signature.signatureKey.decode()] = " -> ".join(sides)
+    return found or {"(none)": " -> ".join(map(_shape, file.ends))}
+
+
+def _shape(tensor: Any) -> str:
+    return f"{_type(tensor)} {'x'.join(map(str, tensor.shape))}"
+
+
+def _is_grouped_1x1(op: _Op) -> bool:
+    if op.kind != "CONV_2D":
+        return False
+    taken, kernel = op.inputs[0].shape, op.inputs[1].shape
+    return tuple(kernel[1:3]) == (1, 1) and kernel[3] < taken[3]
+
+
+def _type(tensor: Any) -> str:
+    return names_of(schema.TensorType)[tensor.type]
+
+
+def _name(tensor: Any) -> str:
+    return tensor.name.decode().split(";")[0]

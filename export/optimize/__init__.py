@@ -1,0 +1,118 @@
+"""A network for inference: the same answers by less work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from keras_inception.cost import total
+from keras_inception.errors import InputError
+
+from .fold import into_layer_before, into_layer_behind
+from .graph import Graph, Node, Rule
+from .lrn import lrn_as_convolution
+from .move import pool_before_projection, pool_behind_projection
+from .simplify import pad_in_layer, without_identity, without_training_layer
+
+__all__ = ["RULES", "Graph", "Node", "Report", "Rule", "optimize", "rewrite"]
+
+RULES: dict[str, Rule] = {
+    "training layer dropped": without_training_layer,
+    "identity dropped": without_identity,
+    "norm or scale folded into the layer before": into_layer_before,
+    "norm or scale folded into the layer behind": into_layer_behind,
+    "average pool moved behind a projection": pool_behind_projection,
+    "average pool moved before a projection": pool_before_projection,
+    "zero padding taken into the layer": pad_in_layer,
+    "local response norm as convolution": lrn_as_convolution,
+}
+HEADS = "auxiliary head dropped"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What `optimize` did: for each rule the layers that it took away or replaced; figures are (before, after).
+
+    `macs` are the multiply-adds of one picture, None where a size is free or a layer's are unknown.
+    """
+
+    applied: dict[str, tuple[str, ...]]
+    layers: tuple[int, int]
+    parameters: tuple[int, int]
+    macs: tuple[int | None, int | None]
+
+    def __str__(self) -> str:
+        rows = [
+            (rule, f"{len(names):,}", f"{names[0]}{' ...' if names[1:] else ''}")
+            for rule, names in self.applied.items()
+        ]
+        for kind in ("layers", "parameters", "macs"):
+            before, after = (f"{figure:,}" if figure is not None else "?" for figure in getattr(self, kind))
+            rows.append(({"macs": "multiply-adds"}.get(kind, kind), before, f"-> {after}"))
+        widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+        return "\n".join(f"{a:{widths[0]}}  {b:>{widths[1]}}  {c}" for a, b, c in rows)
+
+
+def optimize(model: keras.Model) -> keras.Model:
+    """A network that gives the same answers in inference, with less to compute.
+
+    Batch norm and constant scales become part of the convolutions beside them; average pools change places with 1x1
+    convolutions where that is less work; what acts in training only, auxiliary heads too, goes. A layer of a name that
+    the given model has computes what that one does. Early exits stay, and so does every layer that no rule knows. The
+    result computes in float32; it is for inference, not to be trained on.
+
+    Args:
+        model: any functional model, which is not changed.
+
+    Raises:
+        InputError: the model is not functional, or a layer of it cannot be copied.
+    """
+    return rewrite(model)[0]
+
+
+def rewrite(model: keras.Model, rules: Mapping[str, Rule] = RULES) -> tuple[keras.Model, Report]:
+    """`optimize` by these rules, and what each one did."""
+    if not getattr(model, "outputs", None):
+        raise InputError(
+            f"{model.name} ({type(model).__name__}) is not a functional model, so its layers cannot be followed: "
+            "build it with keras.Model(inputs, outputs)"
+        )
+    outputs, dropped = _kept(model)
+    graph = Graph(model, outputs)
+    applied: dict[str, list[str]] = {HEADS: dropped} if dropped else {}
+    changed = True
+    while changed:
+        changed = False
+        for name, rule in rules.items():
+            if done := [node.name for node in graph.apply(rule)]:
+                applied.setdefault(name, []).extend(done)
+                changed = True
+    result = graph.model()
+    return result, Report(
+        applied={name: tuple(layers) for name, layers in applied.items()},
+        layers=(len(model.layers), len(result.layers)),
+        parameters=(model.count_params(), result.count_params()),
+        macs=(_macs(model), _macs(result)),
+    )
+
+
+def _kept(model: keras.Model) -> tuple[Any, list[str]]:
+    """The outputs of inference, and the names of those that only training needs."""
+    if isinstance(model, keras.Sequential):
+        return model.outputs[0], []
+    outputs = model.output
+    if isinstance(outputs, dict) and "predictions" in outputs:
+        others = [name for name in outputs if name != "predictions"]
+        if others and all(name.startswith("aux_") for name in others):
+            return outputs["predictions"], others
+    return outputs, []
+
+
+def _macs(model: keras.Model) -> int | None:
+    try:
+        return total(model).macs
+    except InputError:
+        return None

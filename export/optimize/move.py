@@ -1,0 +1,61 @@
+"""Average pools and 1x1 convolutions, in the order that computes less: a mean and a product by channel commute.
+
+They do where the mean leaves padding out, as Keras' does: then a bias is its own mean.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+from keras import layers
+
+from .fold import is_linear_map
+from .graph import Node
+
+
+def pool_behind_projection(node: Node) -> Node | None:
+    """A pool at every position works on the fewer channels that the projection behind it leaves."""
+    if not _is_pointwise(node):
+        return None
+    [pool] = node.sources
+    if not _is_pool(pool) or math.prod(pool.layer.strides) > 1 or len(pool.readers) > 1:
+        return None
+    if node.channels >= pool.channels:
+        return None
+    projection = _again(node, pool.sources[0], f"{pool.name}_projection", activation=None)
+    pooled = Node(pool.layer, [projection], node.shape, node.name)
+    if node.layer.activation is keras.activations.linear:
+        return pooled
+    pooled.name = f"{node.name}_pool"
+    return Node(layers.Activation(node.layer.activation), [pooled], node.shape, node.name)
+
+
+def pool_before_projection(node: Node) -> Node | None:
+    """A pool with strides leaves fewer positions to the 1x1 convolution before it, as in a DenseNet's transitions."""
+    if not _is_pool(node) or math.prod(node.layer.strides) == 1:
+        return None
+    [before] = node.sources
+    if not _is_pointwise(before) or before.layer.activation is not keras.activations.linear or len(before.readers) > 1:
+        return None
+    shape = (*node.shape[:-1], before.sources[0].shape[-1])
+    pool = Node(node.layer, before.sources, shape, f"{node.name}_pool")
+    return _again(before, pool, node.name)
+
+
+def _again(node: Node, source: Node, name: str, **changes: Any) -> Node:
+    """The convolution of a node, on another map."""
+    layer = type(node.layer).from_config(node.layer.get_config() | changes)
+    return Node(layer, [source], (*source.shape[:-1], node.shape[-1]), name, node.values())
+
+
+def _is_pointwise(node: Node) -> bool:
+    """A 1x1 convolution at every position."""
+    if not node.is_a(layers.Conv2D) or not is_linear_map(node):
+        return False
+    return set(node.layer.kernel_size) == set(node.layer.strides) == {1}
+
+
+def _is_pool(node: Node) -> bool:
+    return node.is_a(layers.AveragePooling2D) and node.layer.data_format == "channels_last"

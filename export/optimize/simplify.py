@@ -1,0 +1,79 @@
+"""What inference does not need: layers that act in training only, activations that do nothing, zeros around a map."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from keras_inception.layers import DropPath
+from keras_inception.models.nasnet import ScheduledDropPath
+
+from .graph import Node
+
+IN_TRAINING = (
+    layers.Dropout,
+    layers.SpatialDropout1D,
+    layers.SpatialDropout2D,
+    layers.SpatialDropout3D,
+    layers.AlphaDropout,
+    layers.GaussianDropout,
+    layers.GaussianNoise,
+    layers.ActivityRegularization,
+    DropPath,
+    ScheduledDropPath,
+)
+
+
+def without_training_layer(node: Node) -> Node | None:
+    """Dropout and its kin pass their input on in inference. One that is an output stays, for its name."""
+    return node.sources[0] if node.is_a(*IN_TRAINING) and not node.is_output else None
+
+
+def without_identity(node: Node) -> Node | None:
+    """An activation that is linear. One that is an output stays, for its name."""
+    linear = node.is_a(layers.Activation) and node.layer.activation is keras.activations.linear
+    return node.sources[0] if (linear or node.is_a(layers.Identity)) and not node.is_output else None
+
+
+def pad_in_layer(node: Node) -> Node | None:
+    """Zeros before a layer that pads by itself, where "same" puts as many on the same sides.
+
+    A max pool's own padding counts for nothing where zeros count as zero: the same after a ReLU.
+    """
+    kinds = layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D, layers.MaxPooling2D
+    if not node.is_a(*kinds) or node.layer.padding != "valid" or node.layer.data_format != "channels_last":
+        return None
+    [pad] = node.sources
+    if not pad.is_a(layers.ZeroPadding2D) or len(pad.readers) > 1:
+        return None
+    [before] = pad.sources
+    if isinstance(node.layer, layers.MaxPooling2D) and not before.is_a(layers.ReLU):
+        return None
+    for zeros, size, window, stride in zip(
+        pad.layer.padding, before.shape[1:3], _window(node.layer), node.layer.strides, strict=True
+    ):
+        if not _is_same(zeros, size, window, stride):
+            return None
+    layer = type(node.layer).from_config(node.layer.get_config() | {"padding": "same"})
+    return Node(layer, [before], node.shape, node.name, node.values())
+
+
+def _window(layer: Any) -> tuple[int, ...]:
+    if isinstance(layer, layers.MaxPooling2D):
+        return layer.pool_size
+    return tuple(1 + (k - 1) * d for k, d in zip(layer.kernel_size, layer.dilation_rate, strict=True))
+
+
+def _is_same(zeros: tuple[int, int], size: int | None, window: int, stride: int) -> bool:
+    """Whether windows over a padded side lie where "same" would put them. More zeros behind may be out of reach."""
+    if size is None:  # known for every size only where nothing is skipped
+        return stride == 1 and zeros == ((window - 1) // 2, window // 2)
+    count = -(-size // stride)
+    needed = max(0, (count - 1) * stride + window - size)
+    return (
+        zeros[0] == needed // 2
+        and zeros[1] >= needed - needed // 2
+        and (size + sum(zeros) - window) // stride + 1 == count
+    )
