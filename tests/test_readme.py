@@ -3,26 +3,35 @@
 import re
 from pathlib import Path
 
-from keras_inception.registry import ARCHITECTURES
+from keras_inception.registry import ARCHITECTURES, Architecture
 
 README = Path(__file__).parents[1] / "README.md"
 TABLE = re.compile(r"(?<=<!-- models: generated -->\n).*(?=<!-- end -->)", re.DOTALL)
 
 
 def table() -> str:
-    """The networks of each paper, with the span of their parameters."""
+    """The networks of each paper, with the span of their costs."""
     papers: dict = {}
     for a in ARCHITECTURES.values():
         papers.setdefault(a.paper, []).append(a)
-    rows = ["| year | paper | builders | input | parameters | multiply-adds |", "|---|---|---|---|---:|---:|"]
+    rows = [
+        "| year | paper | builders | input | parameters | multiply-adds | published weights |",
+        "|---|---|---|---|---:|---:|---|",
+    ]
     for paper, networks in sorted(papers.items(), key=lambda item: (item[0].year, item[0].title)):
         names = ", ".join(f"`{a.builder}`" for a in networks)
         inputs = " ".join(dict.fromkeys(f"{a.input_shape[0]}x{a.input_shape[1]}" for a in networks))
-        rows.append(
-            f"| {paper.year} | [{paper.title}]({paper.url}) | {names} | {inputs} "
-            f"| {_span([a.parameters for a in networks])} | {_span([a.macs for a in networks])} |"
-        )
+        title = f"[{paper.title}]({paper.url})"
+        costs = (_span([a.parameters for a in networks]), _span([a.macs for a in networks]))
+        rows.append("| " + " | ".join((str(paper.year), title, names, inputs, *costs, _weights(networks))) + " |")
     return "\n".join(rows) + "\n"
+
+
+def _weights(networks: list[Architecture]) -> str:
+    """How many checkpoints there are, and the best top-1 that a publisher states on ImageNet."""
+    checkpoints = [c for a in networks for c in a.weights]
+    best = max((c.top1 for c in checkpoints if c.top1 and c.dataset == "imagenet"), default=None)
+    return f"{len(checkpoints) or 'none'}" + (f", top-1 to {best:.1f} %" if best else "")
 
 
 def _span(numbers: list[int | None]) -> str:
