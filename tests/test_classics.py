@@ -249,6 +249,7 @@ def test_squeeze_and_excitation_of_each_row(name: str, rows: list[str]) -> None:
         ("alexnet", {"dropout": 1.0}, r"\[0, 1\)"),
         ("alexnet_owt", {"dropout": -0.1}, r"\[0, 1\)"),
         ("zfnet", {"pool_first": "yes"}, "True or False"),
+        ("zfnet", {"lrn": "paper"}, "lrn must be 'caffe' or 'tf2cv'; got 'paper'"),
         ("vgg11", {"se_ratio": 0}, "at least 1"),
         ("densenet_bc100_12", {"dropout": True}, r"\[0, 1\)"),
         ("squeezenet1_1", {"se_ratio": 2.5}, "at least 1"),

@@ -2,7 +2,7 @@
 
 A file's name has its error in hundredths of a percent, of top 5 on ImageNet and of top 1 on CIFAR, and the first digits
 of its SHA-1, which the packages' lists of models have whole; it is that of the file in the .zip. Top-1 errors on
-ImageNet are the packages' READMEs'. All networks take the same normalisation.
+ImageNet are the packages' READMEs', where tf2cv's ZFNet has 395.0 for 39.50. All networks take the same normalisation.
 
 Left out are networks that are not the paper's, and not here: AlexNet without groups ("alexnet"), ZFNet of 512, 1024 and
 512 channels ("zfnetb"), and ShuffleNet v2 of other widths at 1.5 and 2.
@@ -74,7 +74,7 @@ def row(
     )
 
 
-def _variant(*, alpha: float = 1.0, groups: int | None = None, scale: float = 1.0) -> str:
+def _variant(*, alpha: float = 1.0, groups: int | None = None, scale: float = 1.0, **_: Any) -> str:
     width = f"_{round(100 * alpha):03}" if alpha != 1.0 else f"_x{scale}".replace(".", "_") if scale != 1.0 else ""
     return (f"_g{groups}" if groups else "") + width
 
@@ -92,7 +92,7 @@ def pytorchcv(model: str, *file: Any, **kwargs: Any) -> Checkpoint:
 # fmt: off
 TF2CV = (
     tf2cv("alexnet_owt", "485/alexnetb-1706", "df9cb6fd363e35b987a652a7ba706b6118eefff3", 39.28),
-    tf2cv("zfnet", "422/zfnet-1717", "9500db3008e9ca8bc8f8de8101ec760e5ac8c05a", 39.50),  # the README says 395.0
+    tf2cv("zfnet", "422/zfnet-1717", "9500db3008e9ca8bc8f8de8101ec760e5ac8c05a", 39.50, lrn="tf2cv"),
     tf2cv("vgg11", "422/vgg11-1017", "c20556f4179e9311f28baa310702b6ea9265fee8", 29.59),
     tf2cv("vgg11_bn", "422/bn_vgg11b-0975", "aeaccfdc4a655d895e280165cf5be856472ca91f", 29.31),
     tf2cv("vgg13", "422/vgg13-0951", "9fa609fcb5cb44caf2737d13c0accc07cdea0c9d", 28.41),

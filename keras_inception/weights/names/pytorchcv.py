@@ -78,8 +78,10 @@ SE_RESNET: Table = {
     "conv{s}_block{b}_residual_reduce": "features.stage{s-1}.unit{b}.se.conv1",
     "conv{s}_block{b}_residual_expand": "features.stage{s-1}.unit{b}.se.conv2",
 }
-SENET154 = {"conv{i:[123]}": "features.init_block.conv{i}.[conv|bn]"} | {
-    ours: theirs for ours, theirs in SE_RESNET.items() if ours != "conv1"
+SENET154: Table = {
+    "conv{i:[123]}": "features.init_block.conv{i}.[conv|bn]",
+    **{ours: theirs for ours, theirs in SE_RESNET.items() if ours != "conv1"},
+    "logits": "output.fc",
 }
 
 # Batch norm comes first: where there is a shortcut that takes what it makes too, ours does not count it to the path.
