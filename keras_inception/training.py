@@ -11,7 +11,7 @@ from typing import Any
 from . import finetune, recipes, report
 from .callbacks import MAIN
 from .checkpoints import BEST, BEST_HEAD, Checkpoints, console
-from .data import Dataset, load_folder
+from .data import Dataset, lasting, load_folder
 from .errors import InputError
 from .evaluation import answers, summary
 from .events import write_events
@@ -55,7 +55,7 @@ def train(
     new classifier learns; then the body learns too, slower. The body's batch norms keep their statistics throughout.
 
     Args:
-        pictures: a folder as `data.load_folder` takes it, or a `Dataset`.
+        pictures: a folder or "tfds:NAME" as `data.load_folder` takes it, or a `Dataset`.
         out: the run directory; it must not exist, or hold this same training unfinished.
         recipe: a name in `recipes.RECIPES`, "inception_v3", or a `Recipe`.
         model: a name that `list_models` lists; the recipe's by default.
@@ -107,7 +107,7 @@ def train(
         preprocessing=preprocessing,
         weights=None if weights is None else str(weights),
         data={
-            "folder": None if isinstance(pictures, Dataset) else str(Path(pictures).resolve()),
+            "folder": None if isinstance(pictures, Dataset) else lasting(pictures),
             "validation": validation,
             "train": len(dataset.train),
             "val": len(dataset.val),

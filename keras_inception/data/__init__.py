@@ -5,6 +5,7 @@ from .augmentation import Augmentation, Changes, Crops, Shift
 from .decoding import decode
 from .folders import load_folder, load_pictures
 from .split import Dataset, Rejected, Split, input_errors
+from .tfds import lasting
 
 __all__ = [
     "Augmentation",
@@ -17,6 +18,7 @@ __all__ = [
     "decode",
     "from_arrays",
     "input_errors",
+    "lasting",
     "load_folder",
     "load_pictures",
 ]

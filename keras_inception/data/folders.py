@@ -17,6 +17,7 @@ from ..errors import InputError
 from .decoding import pixels, reason
 from .lookalikes import look, near_pairs
 from .split import Dataset, Rejected, Split, fraction, hold_out
+from .tfds import folder_of
 
 # What a user means as a picture. The content decides the format; those after .webp are reported, not silently ignored.
 EXTENSIONS = frozenset(
@@ -35,10 +36,13 @@ def load_folder(path: str | Path, *, validation: float = 0.2) -> Dataset:
     Hidden files and those not named as pictures are ignored; pictures that cannot be decoded are left out and reported,
     and so are pairs of nearly the same picture on both sides of the split, which stay.
 
+    "tfds:NAME" is a data set of TensorFlow Datasets (`pip install 'keras-inception[tfds]'`), written to such a folder
+    once.
+
     Raises:
         InputError: there is no such folder, or not two classes with pictures that can be decoded.
     """
-    path = Path(path)
+    path = folder_of(path)
     if not path.is_dir():
         raise InputError(f"{path} {_absence(path)}: give a folder that holds one folder of pictures for each class")
     train = path / "train"
@@ -61,7 +65,7 @@ def load_pictures(path: str | Path, classes: Sequence[str]) -> Split:
     Raises:
         InputError: there is no such folder, no picture in it, or a folder that is none of the classes.
     """
-    path = Path(path)
+    path = folder_of(path)
     if not path.is_dir():
         raise InputError(f"{path} {_absence(path)}: give a folder that holds one folder of pictures for each class")
     if unknown := [name for name in _subfolders(path) if name not in classes]:
