@@ -98,8 +98,9 @@ def quantize_aware(
 
     The file is as that of `to_tflite(quantization="int8")`, metadata and normalisation included, and computes in int8
     throughout. Ranges start at what training pictures show, so that a short training is enough; batch norm's statistics
-    are frozen in the second half of it; dropout and stochastic depth are left out. The epoch with the best held-out
-    accuracy is kept, or the network as it came where that was better. Of several outputs the last exit is trained.
+    are frozen in the second half of it, and throughout where the layer is not `trainable`; dropout and stochastic depth
+    are left out. The epoch with the best held-out accuracy is kept, or the network as it came where that was better. Of
+    several outputs the last exit is trained.
 
     Called again with the same arguments after an interruption it goes on behind the last whole epoch, whose state is in
     a folder `PATH.training` beside the file until that is done.

@@ -274,6 +274,7 @@ def _norm(plan: Plan, layer: Any, sources: tuple[int, ...]) -> int:
         center=layer.center,
         scale=layer.scale,
     )
+    plan.nodes[x].layer.frozen = not layer.trainable  # as in Keras 3
     return plan.add(K2.Reshape, x, name=f"{layer.name}_vector", target_shape=shape) if len(shape) == 1 else x
 
 

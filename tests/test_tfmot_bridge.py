@@ -131,6 +131,18 @@ def test_trained_weights_come_back():
     assert moved == [any(w is v for v in model.trainable_variables) for w in model.weights]
 
 
+@pytest.mark.parametrize("trainable", [True, False])
+def test_batch_norm_that_is_not_trainable_keeps_its_statistics(trainable):
+    model = with_random_weights(functional(layers.Conv2D(6, 3), layers.BatchNormalization(trainable=trainable)))
+    twin, x = as_twin(model), np.random.default_rng(0).normal(size=(4, *SHAPE)).astype(np.float32)
+    in_training = twin.model(x, training=True).numpy()
+    assert np.allclose(in_training, model(x, training=False), atol=1e-5) != trainable
+    clone = keras.models.clone_model(model)
+    twin.weights_to(clone)
+    moved = not np.allclose(clone.layers[-1].moving_mean, model.layers[-1].moving_mean)
+    assert moved == trainable
+
+
 def test_constants_are_not_trained():
     model = functional(layers.Rescaling(0.1), layers.Conv2D(3, 1, name="trained"), LocalResponseNormalization())
     assert [tuple(v.shape) for v in as_twin(model).model.trainable_variables] == [(1, 1, 8, 3), (3,)]
