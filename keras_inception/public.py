@@ -1,6 +1,7 @@
 """Every public name of `keras_inception`, which gives them out when one is first used."""
 
 from . import anytime
+from .callbacks import AuxiliaryHeads, LabelSmoothing, fade, strip_auxiliary
 from .errors import InputError
 from .models import (
     VGG11,
@@ -100,6 +101,7 @@ __all__ = [
     "VGG19BN",
     "AlexNet",
     "AlexNetOWT",
+    "AuxiliaryHeads",
     "BNInception",
     "DenseNet40_12",
     "DenseNet100_12",
@@ -125,6 +127,7 @@ __all__ = [
     "InceptionV3",
     "InceptionV4",
     "InputError",
+    "LabelSmoothing",
     "LeNet5",
     "MSDNet",
     "MSDNetCIFAR",
@@ -176,7 +179,9 @@ __all__ = [
     "anytime",
     "create_model",
     "decode_predictions",
+    "fade",
     "list_models",
     "model_info",
     "preprocess_input",
+    "strip_auxiliary",
 ]
