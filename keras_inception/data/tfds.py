@@ -1,0 +1,102 @@
+"""Data sets of TensorFlow Datasets, as folders of pictures."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+
+from ..errors import InputError
+
+PREFIX = "tfds:"
+SIDES = {"train": "train", "validation": "val", "test": "val"}  # of the last two the first that there is
+PNG = b"\x89PNG"
+
+
+def folder_of(path: str | Path) -> Path:
+    """The path itself; of "tfds:NAME" the folder that the data set's pictures are written to when first asked for.
+
+    The pictures keep their bytes, and are kept beside the data set in TensorFlow Datasets' own folder.
+
+    Raises:
+        InputError: there is no such data set, it is not one of labelled pictures, or it cannot be downloaded.
+    """
+    name = str(path)
+    return _pictures(name.removeprefix(PREFIX)) if name.startswith(PREFIX) else Path(path)
+
+
+def lasting(path: str | Path) -> str:
+    """What `folder_of` takes from any working directory: an absolute path, or "tfds:NAME" as it is."""
+    return str(path) if str(path).startswith(PREFIX) else str(Path(path).resolve())
+
+
+def _pictures(name: str) -> Path:
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise InputError(
+            f"{PREFIX}{name} needs TensorFlow Datasets ({error.name} is missing): pip install 'keras-inception[tfds]'"
+        ) from error
+    try:
+        builder = tfds.builder(name)
+    except Exception as error:  # each kind of wrong name raises its own
+        raise InputError(f"{PREFIX}{name} is none of TensorFlow Datasets: {_first_line(error)}") from error
+    image, label = _keys(name, builder.info.features, tfds)
+    folder = Path(builder.data_dir) / "pictures"
+    if folder.is_dir():
+        return folder
+    try:
+        builder.download_and_prepare()
+    except Exception as error:  # of the network, of servers, of checksums
+        raise InputError(f"{PREFIX}{name} cannot be downloaded: {_first_line(error)}") from error
+    part = folder.with_name(f"pictures.{os.getpid()}.part")
+    try:
+        for split, side in _sides(list(builder.info.splits)).items():
+            data = builder.as_dataset(split=split, decoders={image: tfds.decode.SkipDecoding()})
+            _write(data.as_numpy_iterator(), part / side, builder.info.features[label].names, image, label)
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return folder
+
+
+def _keys(name: str, features: Any, tfds: Any) -> tuple[str, str]:
+    """What the picture and its class are called."""
+    kinds = (tfds.features.Image, tfds.features.ClassLabel)
+    found = [[key for key, feature in dict(features).items() if isinstance(feature, kind)] for kind in kinds]
+    if [len(keys) for keys in found] != [1, 1]:
+        raise InputError(
+            f"{PREFIX}{name} has {', '.join(features)}: give a data set with one picture and one class in each example"
+        )
+    return found[0][0], found[1][0]
+
+
+def _sides(splits: list[str]) -> dict[str, str]:
+    """Split -> side of the folder, each side once."""
+    sides: dict[str, str] = {}
+    for split, side in SIDES.items():
+        if split in splits and side not in sides.values():
+            sides[split] = side
+    return sides
+
+
+def _write(examples: Any, folder: Path, names: list[str], image: str, label: str) -> None:
+    console = Console(stderr=True)
+    folders = [folder / name.replace("/", "_") for name in names]
+    for place in folders:
+        place.mkdir(parents=True)
+    told = f"Writing {folder.name}/"
+    for i, example in enumerate(track(examples, told, console=console, disable=not console.is_terminal)):
+        content = example[image]
+        ending = "png" if content.startswith(PNG) else "jpg"
+        (folders[example[label]] / f"{i:07d}.{ending}").write_bytes(content)
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
