@@ -6,15 +6,12 @@ road has the hash, the lock, the mirror and the offline switch, and there is one
 
 from __future__ import annotations
 
-import base64
 import errno
 import hashlib
 import os
-import re
 import shutil
-import time
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -22,10 +19,10 @@ from urllib.parse import urlsplit
 
 import requests
 from filelock import FileLock
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from ..errors import InputError
+from . import transport
+from .readers import LARGEST
 
 if TYPE_CHECKING:
     from .record import Checkpoint
@@ -34,13 +31,10 @@ HOME = "KERAS_INCEPTION_HOME"  # where the cache is
 MIRROR = "KERAS_INCEPTION_MIRROR"  # an address that stands before host and path of every other
 OFFLINE = "KERAS_INCEPTION_OFFLINE"  # use what is in the cache only
 
-TRIES = 4  # connections in a row that bring nothing
-PAUSE = 1.0  # seconds before the second of them; doubled before each further one
-TIMEOUT = (10, 30)  # seconds to connect, and between two pieces
-PIECE = 2**16  # bytes
-LARGEST = 2**31  # bytes of a file, unpacked: three times the largest that is published
 
-console = Console(stderr=True)
+def note(text: str) -> None:
+    """Say what a user should know, on stderr."""
+    transport.console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def cache() -> Path:
@@ -99,7 +93,11 @@ def cached(urls: Sequence[str], name: str, digest: str = "") -> Path:
 
 def _good(path: Path, digest: str) -> bool:
     """Whether the file is there, and the one that was published."""
-    return path.is_file() and _misses(path, digest or _read(_first_seen(path))) is None
+    if not path.is_file():
+        return False
+    if not digest and _first_seen(path).exists():
+        digest = _first_seen(path).read_text()
+    return _misses(path, digest) is None
 
 
 def _first_seen(path: Path) -> Path:
@@ -157,18 +155,29 @@ def _writing(path: Path) -> Iterator[None]:
 def _bring(url: str, path: Path, digest: str) -> None:
     """Download, verify, unpack, and only then put it at `path`; what is not what was published goes."""
     part = path.with_name(f"part.{path.name}")
-    announced = _download(url, part)
+    try:
+        announced = transport.bring(url, part)
+    except requests.RequestException as error:
+        raise InputError(_unreachable(url, part, error)) from error
     try:
         _verify(part, announced, url)
         if _zipped(url):
             _unpack(part, url)
         _verify(part, digest, url)
         if not digest:
-            with open(part, "rb") as file:
-                _first_seen(path).write_text(f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}")
+            _trust(part, path, announced)
         part.replace(path)
     finally:
-        _forget(part)
+        transport.forget(part)
+
+
+def _trust(part: Path, path: Path, announced: str) -> None:
+    """Take a file whose publisher states no hash for the one, and say so."""
+    with open(part, "rb") as file:
+        seen = hashlib.file_digest(file, "sha256").hexdigest()
+    _first_seen(path).write_text(f"sha256:{seen}")
+    word = "what came is what its server announced" if announced else "and its server announces none"
+    note(f"{path.name} has no published hash; {word}; held to sha256 {seen} from now on")
 
 
 def _verify(part: Path, digest: str, url: str) -> None:
@@ -180,114 +189,14 @@ def _verify(part: Path, digest: str, url: str) -> None:
         )
 
 
-# --------------------------------------------------------------------------------------------------------- the network
-
-
-def _download(url: str, part: Path) -> str:
-    """All of `url` into `part`, over as many connections as it takes; the digest that the server announces, or ""."""
-    idle = 0
-    while True:
-        before = _size(part)
-        try:
-            return _pull(url, part)
-        except InputError:
-            _forget(part)
-            raise
-        except requests.RequestException as error:
-            idle = 0 if _size(part) > before else idle + 1
-            if idle == TRIES:
-                raise InputError(_unreachable(url, part, error)) from error
-        time.sleep(PAUSE * 2**idle / 2)
-
-
 def _unreachable(url: str, part: Path, error: requests.RequestException) -> str:
-    answer = getattr(error.response, "status_code", None)
-    reason = f"answers {answer}" if answer else "cannot be reached" if not _size(part) else "keeps breaking off"
-    rest = f"; the {_size(part):,} bytes that came are kept, the same call goes on" if _size(part) else ""
+    answer, came = getattr(error.response, "status_code", None), transport.size(part)
+    reason = f"answers {answer}" if answer else "keeps breaking off" if came else "cannot be reached"
+    rest = f"; the {came:,} bytes that came are kept, the same call goes on" if came else ""
     return (
         f"{urlsplit(url).netloc} {reason}{rest}; try later, name a mirror in {MIRROR}, or "
         f"{_by_hand(url, part.with_name(part.name.removeprefix('part.')))}"
     )
-
-
-def _pull(url: str, part: Path) -> str:
-    """One connection: the rest of the file behind what `part` has, if the server still has the same one."""
-    headers = {"Accept-Encoding": "identity"}
-    if (had := _size(part)) and (validator := _read(_validator(part))):
-        headers |= {"Range": f"bytes={had}-", "If-Range": validator}
-    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-        if response.status_code == requests.codes.requested_range_not_satisfiable:
-            _forget(part)
-            raise requests.ConnectionError("there is more here than there")
-        if 400 <= response.status_code < 500 and response.status_code not in (408, 429):
-            raise InputError(f"{url} answers {response.status_code} {response.reason}: it is not there any more")
-        response.raise_for_status()
-        if response.status_code != requests.codes.partial_content:
-            had = 0
-        elif _first_byte(response) != had:
-            _forget(part)
-            raise requests.ConnectionError("another part than was asked for")
-        _validator(part).write_text(_strong_validator(response))
-        whole = had + int(response.headers["Content-Length"]) if "Content-Length" in response.headers else None
-        if (whole or 0) > LARGEST:
-            raise InputError(f"{url} has {whole:,} bytes; no published file has more than {LARGEST:,}")
-        with open(part, "ab" if had else "wb") as file, _bar(part, had, whole) as advance:
-            for piece in response.iter_content(PIECE):
-                file.write(piece)
-                advance(len(piece))
-                if file.tell() > LARGEST:
-                    raise InputError(f"{url} does not end: stopped behind {LARGEST:,} bytes")
-        return next(filter(None, map(_announced, [*response.history, response])), "")
-
-
-def _announced(response: requests.Response) -> str:
-    """The file's digest as Hugging Face says it, on the way to the file, and Google's storage; "" from all others."""
-    if found := re.fullmatch(r'"?([0-9a-f]{64})"?', response.headers.get("X-Linked-ETag", "")):
-        return f"sha256:{found[1]}"
-    if found := re.search(r"md5=([\w+/]{22}==)", response.headers.get("x-goog-hash", "")):
-        return f"md5:{base64.b64decode(found[1]).hex()}"
-    return ""
-
-
-def _strong_validator(response: requests.Response) -> str:
-    """What the file is known by when the download goes on; nothing where the server gives nothing that is exact."""
-    tag = response.headers.get("ETag", "")
-    return response.headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
-
-
-def _first_byte(response: requests.Response) -> int | None:
-    found = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
-    return int(found[1]) if found else None
-
-
-@contextmanager
-def _bar(part: Path, had: int, whole: int | None) -> Iterator[Callable[[int], None]]:
-    """A progress bar, on a terminal only."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    progress = Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
-    with progress:
-        task = progress.add_task(part.name.removeprefix("part."), total=whole, completed=had)
-        yield lambda count: progress.advance(task, count)
-
-
-# ----------------------------------------------------------------------------------------------------- parts and zips
-
-
-def _size(part: Path) -> int:
-    return part.stat().st_size if part.exists() else 0
-
-
-def _validator(part: Path) -> Path:
-    return part.with_name(f"{part.name}.etag")
-
-
-def _read(path: Path) -> str:
-    return path.read_text() if path.exists() else ""
-
-
-def _forget(part: Path) -> None:
-    for path in (part, _validator(part)):
-        path.unlink(missing_ok=True)
 
 
 def _unpack(part: Path, url: str) -> None:
@@ -303,7 +212,7 @@ def _unpack(part: Path, url: str) -> None:
             if files[0].file_size > LARGEST:
                 raise InputError(f"{url} unpacks to {files[0].file_size:,} bytes: it is not used")
             with archive.open(files[0]) as packed, open(member, "wb") as file:
-                shutil.copyfileobj(packed, file, PIECE)
+                shutil.copyfileobj(packed, file)
         member.replace(part)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         raise InputError(f"{url} is not a zip that can be read: {error}; try again") from error

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import InputError
+from ..preprocessing import Preprocessing
 from .record import Checkpoint
 from .source import checkpoint_of, loaded
 from .transfer import start_anew
@@ -47,7 +48,9 @@ def preprocess_input(pictures: Any, model: keras.Model | Checkpoint) -> tf.Tenso
     """Prepare pictures as the model's checkpoint was trained on them.
 
     Args:
-        pictures: RGB in 0..255, of any size: H x W x 3, N x H x W x 3, or a list of pictures of different sizes.
+        pictures: RGB in 0..255, of any size: H x W x 3, N x H x W x 3, or a list of pictures of different sizes. For a
+            network of more than three channels they have as many, RGB first: the further ones are normalised as those
+            whose kernels they were given, the three over and over.
         model: a network with published weights, or the checkpoint itself.
 
     Returns:
@@ -56,19 +59,33 @@ def preprocess_input(pictures: Any, model: keras.Model | Checkpoint) -> tf.Tenso
     Raises:
         InputError: these are no such pictures, or the model has no checkpoint.
     """
-    checkpoint = model if isinstance(model, Checkpoint) else checkpoint_of(model)
-    preprocessing = checkpoint.preprocessing
+    preprocessing = (model if isinstance(model, Checkpoint) else checkpoint_of(model)).preprocessing
+    channels = 3
     if isinstance(model, keras.Model):
-        preprocessing = preprocessing.for_input(model.input_shape[1:])
+        *size, own = model.input_shape[1:]
+        channels = max(own, 3)
+        preprocessing = preprocessing.for_input((*size, 3 if own > 3 else own))
     if isinstance(pictures, list | tuple):
-        return tf.stack([preprocessing(_checked(picture)) for picture in pictures])
-    return preprocessing(_checked(pictures))
+        return tf.stack([_prepared(picture, preprocessing, channels) for picture in pictures])
+    return _prepared(pictures, preprocessing, channels)
 
 
-def _checked(pictures: Any) -> np.ndarray:
+def _prepared(pictures: Any, preprocessing: Preprocessing, channels: int) -> tf.Tensor:
+    pixels = preprocessing.resize(_checked(pictures, channels))
+    if channels == 3:
+        return preprocessing.normalize(pixels)
+    mean, std = (
+        np.resize(np.array(values, "float32"), channels)[3:] for values in (preprocessing.mean, preprocessing.std)
+    )
+    further = (pixels[..., 3:] - mean) / std
+    return tf.concat([preprocessing.normalize(pixels[..., :3]), further], axis=-1)
+
+
+def _checked(pictures: Any, channels: int) -> np.ndarray:
     pictures = np.asarray(pictures)
-    if pictures.ndim not in (3, 4) or pictures.shape[-1] != 3 or not pictures.size:
-        raise InputError(f"pictures are H x W x 3 or N x H x W x 3, RGB; got {' x '.join(map(str, pictures.shape))}")
+    if pictures.ndim not in (3, 4) or pictures.shape[-1] != channels or not pictures.size:
+        wanted = f"H x W x {channels} or N x H x W x {channels}, RGB{' first' if channels > 3 else ''}"
+        raise InputError(f"pictures are {wanted}; got {' x '.join(map(str, pictures.shape))}")
     low, high = float(pictures.min()), float(pictures.max())
     if not 0 <= low <= high <= 255 or (pictures.dtype.kind == "f" and 0 < high <= 1):
         raise InputError(f"pixels are in 0..255, not yet scaled or normalised; got {low:.3g}..{high:.3g}")

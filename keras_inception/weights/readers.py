@@ -23,6 +23,8 @@ from ..errors import InputError
 
 Tensors = dict[str, np.ndarray]
 
+LARGEST = 2**31  # bytes of a file, unpacked: three times the largest that is published
+
 
 def read(path: str | Path) -> Tensors:
     """The tensors of a Keras `.h5`, a `.safetensors` or a PyTorch `.pth`, or of the one such file in a `.zip`.
@@ -58,7 +60,7 @@ def _h5(path: Path) -> Tensors:
             if not any(key.startswith("layer_names") for key in root.attrs):
                 raise InputError(f"{path} is not in Keras' .h5 layout of weights: it lists no layer_names")
             return {
-                f"{layer}|{weight}": np.asarray(root[layer][weight])
+                f"{layer}|{weight}": np.asarray(_believable(weight, root[layer][weight]))
                 for layer in _listed(root, "layer_names")
                 for weight in _listed(root[layer], "weight_names")
             }
@@ -74,6 +76,13 @@ def _listed(group: h5py.Group, name: str) -> list[str]:
     while f"{name}{len(lists)}" in group.attrs:
         lists.append(group.attrs[f"{name}{len(lists)}"])
     return [n.decode() if isinstance(n, bytes) else str(n) for names in lists for n in names]
+
+
+def _believable(name: str, tensor: Any) -> Any:
+    """A tensor that is not yet in memory, if there is room for it."""
+    if tensor.nbytes > LARGEST:
+        raise ValueError(f"{name} is said to have {tensor.nbytes:,} bytes")
+    return tensor
 
 
 def _safetensors(path: Path) -> Tensors:
@@ -105,6 +114,10 @@ def _pth(path: Path) -> Tensors:
         content = content["state_dict"]
     if not isinstance(content, dict) or not all(isinstance(v, torch.Tensor) for v in content.values()):
         raise InputError(f"{path} is not a state_dict: names and tensors")
+    try:
+        content = {k: _believable(k, v) for k, v in content.items()}
+    except ValueError as error:
+        raise _damaged(path, "PyTorch", error) from error
     return {k: v.float().numpy() if v.is_floating_point() else v.numpy() for k, v in content.items()}
 
 
@@ -125,6 +138,8 @@ def _unzipped(path: Path) -> Iterator[Path]:
                 files = [info for info in archive.infolist() if Path(info.filename).suffix in READERS]
                 if len(files) != 1:
                     raise InputError(f"{path} holds {len(files)} files of weights; one is expected")
+                if files[0].file_size > LARGEST:
+                    raise InputError(f"{path} unpacks to {files[0].file_size:,} bytes: it is not used")
                 inner = Path(folder, Path(files[0].filename).name)
                 with archive.open(files[0]) as packed, inner.open("wb") as unpacked:
                     while block := packed.read(1 << 20):

@@ -25,6 +25,8 @@ class Checkpoint:
     it. `layout` names the table in `names` by which its tensors find their layers. `model` built with `numerics` and
     `kwargs` is the network of the publisher, whose logits it then gives.
 
+    `bytes` is what its publisher says that a download takes, to the precision that is said; None where nothing is.
+
     `top1` and `top5` are the publisher's accuracies in percent on the validation pictures of `dataset`, at the size and
     crop of `preprocessing`; `source` says where they and the licence were read.
     """
@@ -58,6 +60,8 @@ class Checkpoint:
             raise ValueError(f"{self.id}: a checkpoint has either a hash or a reason why it has none")
         if self.hash and not HASH.fullmatch(self.hash):
             raise ValueError(f"{self.id}: {self.hash!r} is no hash")
+        if not self.hash and any(url.startswith("http:") for url in self.urls):
+            raise ValueError(f"{self.id}: what comes by plain http needs a hash")
         object.__setattr__(self, "kwargs", MappingProxyType(dict(self.kwargs)))
 
     @property

@@ -16,12 +16,11 @@ from weakref import WeakKeyDictionary
 
 import keras
 import numpy as np
-from rich.console import Console
 
 from ..errors import InputError
 from ..layers import Numerics
 from .catalogue import checkpoints, find
-from .download import fetch, file_name, has_digest
+from .download import fetch, file_name, has_digest, note
 from .names import fill, recognise
 from .readers import READERS, read
 from .record import Checkpoint
@@ -34,7 +33,6 @@ THEIRS = (*READERS, ".zip")
 # A builder's arguments that are no part of what was trained: a checkpoint goes into a network of any.
 FREE = {"weights", "include_top", "input_shape", "classes", "aux_heads", "exits"}
 
-console = Console(stderr=True)
 loaded: WeakKeyDictionary[keras.Model, Checkpoint] = WeakKeyDictionary()  # what a model was filled with
 
 
@@ -187,7 +185,7 @@ def _of_file(path: Path, network: str, fitting: Sequence[Checkpoint]) -> Source:
             return Source(path, checkpoint, tensors)
     taken = next((c for c in known if c in fitting), known[0])
     if len({(c.numerics, str(c.preprocessing)) for c in known}) > 1:
-        _note(f"{path} is not known here; taken for {taken.id}: numerics {taken.numerics!r} and its preprocessing")
+        note(f"{path} is not known here; taken for {taken.id}: numerics {taken.numerics!r} and its preprocessing")
     return Source(path, taken, tensors, exact=False)
 
 
@@ -230,7 +228,7 @@ def _fill(model: keras.Model, checkpoint: Checkpoint, source: Source) -> None:
     target = without_side_heads(model) if fresh else model
     fill(target, checkpoint.model, checkpoint.layout, tensors, path=path, adapt=adapter(model, checkpoint))
     if fresh:
-        _note(f"{checkpoint.id} has no auxiliary heads: {' and '.join(side)} start untrained")
+        note(f"{checkpoint.id} has no auxiliary heads: {' and '.join(side)} start untrained")
     loaded[model] = checkpoint
 
 
@@ -243,7 +241,3 @@ def _has_torch() -> bool:
         return importlib.util.find_spec("torch") is not None
     except ValueError:  # somebody has taken it out
         return False
-
-
-def _note(text: str) -> None:
-    console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)

@@ -8,6 +8,7 @@ from keras.layers import Dense
 
 from ..errors import InputError
 from .names import Adapt
+from .names.frameworks import grid
 from .record import Checkpoint
 
 
@@ -25,7 +26,7 @@ def adapter(model: keras.Model, checkpoint: Checkpoint) -> Adapt:
             return None
         if len(shape) == array.ndim == 4 and array.shape[2] == 3 != shape[2]:
             return _with_channels(array, shape[2])
-        if isinstance(layer, Dense) and array.ndim == 2 and len(array) != shape[0]:
+        if isinstance(layer, Dense) and array.ndim == 2 and len(array) != shape[0] and grid(layer.input)[:2] != (1, 1):
             trained, ours = (
                 f"{size[0]} x {size[1]}" for size in (checkpoint.preprocessing.size, model.input_shape[1:])
             )

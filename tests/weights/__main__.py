@@ -1,21 +1,23 @@
-"""Published weights, proven: `python -m tests.weights --reference-python PATH [-k PART] [--accept]`.
+"""Published weights, proven: `python -m tests.weights [-k PART] [--accept]`; `make weights` has all that it needs.
 
 For each network and publisher its reference implementation, with random weights, writes a file in the published layout;
 the file is loaded by its path as anyone would, and the logits must agree to 1e-4. One proof stands for all records of
-that network by that publisher: the table's last column lists them. PATH is as in `tests.parity`; Keras files are
-written here by `tf_keras`, and ResNeXt's by `keras_applications` 1.0.8; tf2cv's by `--tf2cv-python`, a Python with
-tf2cv 0.0.18 and tf_keras, by default this one. `--accept` records names, shapes and places of the tensors in
-tests/goldens/weights/, from which `test_names.py` repeats the loading without any reference.
+that network by that publisher: the table's last column lists them. Keras files are written here by `tf_keras`, and
+ResNeXt's by `keras_applications` 1.0.8; the others by Pythons that have their references, by default this one.
+`--accept` records what was measured, and names, shapes and places of the tensors, in tests/goldens/weights/, from which
+`test_names.py` repeats the loading without any reference, and tests/weights/proofs.md is made. A run that was
+interrupted goes on with `--before` today.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import re
 import sys
 
 from tests.parity.compare import BAR
 
+from . import report
 from .exchange import Reference
 from .golden import write
 from .proofs import proofs, prove
@@ -25,18 +27,20 @@ LINE = "{:40} {:30} {:>10} {:>11} {:>5}  {}"
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.weights", description=__doc__)
-    variable = "KERAS_INCEPTION_REFERENCE_PYTHON"
-    parser.add_argument("--reference-python", metavar="PATH", default=os.environ.get(variable), help=f"or ${variable}")
+    parser.add_argument("--reference-python", metavar="PATH", default=sys.executable, help="one with torch, timm, ...")
     parser.add_argument("--tf2cv-python", metavar="PATH", default=sys.executable, help="one with tf2cv and tf_keras")
-    parser.add_argument("-k", metavar="PART", default="", help="only proofs whose name has this in it")
-    parser.add_argument("--accept", action="store_true", help="record what was loaded as goldens")
+    parser.add_argument("-k", metavar="PART", default="", help="only proofs in whose name this pattern is found")
+    parser.add_argument(
+        "--before", metavar="DATE", help="only proofs not recorded on that day, as 2026-12-24, or later"
+    )
+    parser.add_argument("--accept", action="store_true", help="record what was found as goldens")
     options = parser.parse_args()
-    chosen = [proof for proof in proofs() if options.k in proof.id]
+    chosen = [proof for proof in proofs() if re.search(options.k, proof.id)]
     if not chosen:
         parser.error(f"no proof has {options.k!r} in its name")
+    if options.before:
+        chosen = [proof for proof in chosen if report.recorded(proof).get("date", "") < options.before]
     layouts = {proof.record.layout for proof in chosen}
-    if not options.reference_python and layouts - {"keras", "tf2cv"}:
-        parser.error(f"give --reference-python or ${variable}: a Python with torch, torchvision, timm, ...")
     references: dict[str, Reference] = {}
     if layouts - {"keras", "tf2cv"}:
         references["torch"] = Reference(options.reference_python, "torch_reference")
@@ -56,6 +60,7 @@ def main() -> int:
                     failures.append(f"{proof.id}: {result.difference:.1e}, std {spread}, moves {result.moves:.1e}")
                 elif options.accept:
                     write(proof, result)
+                    report.PATH.write_text(report.table())
         except Exception as error:
             failures.append(f"{proof.id}: {error}")
             print(LINE.format(proof.id, reference, "", "", "FAIL", ""), flush=True)

@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import save
 
 from keras_inception.preprocessing import Preprocessing
-from keras_inception.weights import Checkpoint, catalogue, download
+from keras_inception.weights import Checkpoint, catalogue, download, transport
 
 from .files import torch_names
 from .server import Server, serving
@@ -30,7 +30,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(download.HOME, str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(download, "PAUSE", 0.0)
+    monkeypatch.setattr(transport, "PAUSE", 0.0)
     return tmp_path / "cache"
 
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,8 @@ def write(proof: Proof, result: Result) -> None:
     golden = {
         "reference": proof.reference[0],
         "version": result.version,
+        "date": datetime.now(UTC).date().isoformat(),
+        "largest": float(f"{result.difference:.1e}"),
         "places": places(result.model, record.model, record.layout, tensors),
         "tensors": fold({name: array.shape for name, array in tensors.items()}),
     }

@@ -22,22 +22,41 @@ from .exchange import Reference
 # -------------------------------------------------------------------------------------------------- the publishers' own
 
 
-def _torchvision(model: str, kwargs: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    if "scale" in kwargs:
-        return f"shufflenet_v2_x{kwargs['scale']}".replace(".", "_"), {}
-    name = {"alexnet_owt": "alexnet", "inception_v1_bn": "googlenet"}.get(model, model)
+Network = tuple[str, dict[str, Any]]  # "library:name" of a network, its arguments
+
+
+def _torchvision(record: Checkpoint) -> Network:
+    if "scale" in record.kwargs:
+        return f"torchvision:shufflenet_v2_x{record.kwargs['scale']}".replace(".", "_"), {}
+    name = {"alexnet_owt": "alexnet", "inception_v1_bn": "googlenet"}.get(record.model, record.model)
     slow_to_initialise = name.startswith(("googlenet", "inception", "vgg"))
-    return name, {"init_weights": False} if slow_to_initialise else {}
+    return f"torchvision:{name}", {"init_weights": False} if slow_to_initialise else {}
 
 
-def _timm(model: str, kwargs: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    if "alpha" in kwargs:
-        return f"{model.replace('_', '')}_{round(100 * kwargs['alpha']):03}", {}
-    return {"nasnet_large": "nasnetalarge"}.get(model, model), {}
+def _timm(record: Checkpoint) -> Network:
+    if "alpha" in record.kwargs:
+        return f"timm:{record.model.replace('_', '')}_{round(100 * record.kwargs['alpha']):03}", {}
+    name = "nasnetalarge" if record.model == "nasnet_large" else record.model
+    return f"timm:{name}", {}
 
 
-def _legacy(model: str, kwargs: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    return f"legacy_{model}", {}
+def _legacy(record: Checkpoint) -> Network:
+    return f"timm:legacy_{record.model}", {}
+
+
+CADENE = {
+    "inception_v2": "bninception",
+    "inception_v4": "inceptionv4",
+    "inception_resnet_v2": "inceptionresnetv2",
+    "nasnet_mobile": "nasnetamobile",
+    "nasnet_large": "nasnetalarge",
+    "seresnext50_32x4d": "se_resnext50_32x4d",
+    "seresnext101_32x4d": "se_resnext101_32x4d",
+}
+
+
+def _cadene(record: Checkpoint) -> Network:
+    return f"pretrainedmodels:{CADENE.get(record.model, record.model)}", {"num_classes": record.classes}
 
 
 KERAS = {
@@ -61,18 +80,32 @@ KERAS = {
 }
 
 
-def _keras(model: str, kwargs: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    return KERAS[model], dict(kwargs)
+def _keras(record: Checkpoint) -> Network:
+    library = "keras_applications" if record.model.startswith("resnext") else "tf_keras"
+    return f"{library}:{KERAS[record.model]}", dict(record.kwargs)
 
 
-# layout -> the library, and the name and arguments of a network in it
-REFERENCES: dict[str, tuple[str, Callable[[str, Mapping[str, Any]], tuple[str, dict[str, Any]]]]] = {
-    "torchvision": ("torchvision", _torchvision),
-    "timm": ("timm", _timm),
-    "cadene": ("timm", _legacy),
-    "keras": ("tf_keras", _keras),
+def _osmr(record: Checkpoint) -> Network:
+    return f"{record.layout}:{Path(record.urls[0]).name.split('-')[0]}", {}
+
+
+def _facenet(record: Checkpoint) -> Network:
+    return "facenet_pytorch:InceptionResnetV1", {"classify": True, "num_classes": record.classes}
+
+
+# publisher -> a record's network in the reference implementation
+REFERENCES: dict[str, Callable[[Checkpoint], Network]] = {
+    "torchvision": _torchvision,
+    "timm": _timm,
+    "legacy": _legacy,
+    "cadene": _cadene,
+    "keras": _keras,
+    "pytorchcv": _osmr,
+    "tf2cv": _osmr,
+    "facenet": _facenet,
 }
-NAMED = ("pytorchcv", "tf2cv")  # publishers whose files' names begin with the network's
+# Publishers whose networks take one size: their last pool has that of its map.
+WHOLE = ("pytorchcv", "tf2cv", "cadene")
 SIZES = {"vgg": 224, "alexnet": 224, "zfnet": 224, "inception": 107, "xception": 96, "nasnet": 96, "squeezenet": 96}
 AUXILIARY = {  # what a network answers with auxiliary heads, in the reference's order, and the size that they need
     "inception_v1_bn": (("predictions", "aux_2", "aux_1"), 160),
@@ -81,6 +114,11 @@ AUXILIARY = {  # what a network answers with auxiliary heads, in the reference's
 
 
 # ----------------------------------------------------------------------------------------------------------- the proofs
+
+
+def publisher(record: Checkpoint) -> str:
+    """Its layout; but timm has files in Cadene's."""
+    return "legacy" if record.tag.startswith("legacy_") else record.layout
 
 
 @dataclass(frozen=True)
@@ -95,7 +133,7 @@ class Proof:
 
     @property
     def id(self) -> str:
-        return "-".join((self.record.layout, self.record.model, *map(str, self.trained.values())))
+        return "-".join((publisher(self.record), self.record.model, *map(str, self.trained.values())))
 
     @property
     def trained(self) -> dict[str, Any]:
@@ -103,14 +141,8 @@ class Proof:
         return {k: v for k, v in self.record.kwargs.items() if k != "aux_heads"}
 
     @property
-    def reference(self) -> tuple[str, dict[str, Any]]:
-        if self.record.layout in NAMED:
-            return f"{self.record.layout}:{Path(self.record.urls[0]).name.split('-')[0]}", {}
-        if self.record.layout == "facenet":
-            return "facenet_pytorch:InceptionResnetV1", {"classify": True, "num_classes": self.record.classes}
-        library, names = REFERENCES[self.record.layout]
-        name, kwargs = names(self.record.model, self.trained)
-        return f"{'keras_applications' if name.startswith('ResNeXt') else library}:{name}", kwargs
+    def reference(self) -> Network:
+        return REFERENCES[publisher(self.record)](self.record)
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -118,7 +150,7 @@ class Proof:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        if self.record.layout in NAMED:  # their last pool has the size of its map
+        if publisher(self.record) in WHOLE:
             return self.record.preprocessing.input_shape
         size = next((size for name, size in SIZES.items() if self.record.model.startswith(name)), 64)
         size = AUXILIARY[self.record.model][1] if len(self.outputs) > 1 else size
@@ -129,7 +161,7 @@ def proofs() -> list[Proof]:
     """One for each network, publisher, and set of arguments."""
     groups: dict[tuple[Any, ...], list[Checkpoint]] = {}
     for record in checkpoints():
-        key = (record.layout, record.model, record.numerics, *record.kwargs.items())
+        key = (publisher(record), record.model, record.numerics, *record.kwargs.items())
         groups.setdefault(key, []).append(record)
     return [Proof(tuple(records)) for records in groups.values()]
 
@@ -171,6 +203,8 @@ def prove(proof: Proof, references: Mapping[str, Reference]) -> Iterator[Result]
         )
         if checkpoint_of(model) != proof.record:
             raise AssertionError(f"{path.name} was taken for {checkpoint_of(model).id}")
+        if proof.record.classes == 1001:  # the background is not for us to tell
+            theirs = {k: v[:, 1:] for k, v in theirs.items()}
         outputs = model(pictures, training=False)
         own = {
             k: keras.ops.convert_to_numpy(v)

@@ -35,8 +35,9 @@ def test_a_record_is_of_a_network_that_is_here_as_it_was_trained(record: Checkpo
 def test_a_record_says_where_it_is_from_and_under_which_licence(record: Checkpoint) -> None:
     assert record.license
     assert record.source
-    assert all(urlsplit(url).scheme == "https" for url in record.urls)
+    assert {urlsplit(url).scheme for url in record.urls} <= {"https", "http"}
     assert record.hash or record.unhashed
+    assert "plain http" in record.source or not record.urls or record.urls[0].startswith("https:")
     if record.hash.startswith("sha256-prefix:"):
         assert record.hash.removeprefix("sha256-prefix:") in record.urls[0], "it is the file's name that states it"
     if record.dataset == "imagenet" and record.top1 is not None:
@@ -84,6 +85,7 @@ def test_an_unknown_tag_lists_those_that_there_are() -> None:
         ({"hf_repo": "timm/x"}, "either urls or a repository"),
         ({"hash": ""}, "either a hash or a reason"),
         ({"unhashed": "why"}, "either a hash or a reason"),
+        ({"urls": ("http://example.org/x.h5",), "hash": "", "unhashed": "why"}, "plain http needs a hash"),
         ({"hash": "md5:12"}, "'md5:12' is no hash"),
     ],
 )

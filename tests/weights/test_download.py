@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from keras_inception import InputError
-from keras_inception.weights import download
+from keras_inception.weights import download, transport
 from keras_inception.weights.download import cached
 
 from .server import Server, serving
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.usefixtures("home", "small_pieces")
 
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "PIECE", 1000)
+    monkeypatch.setattr(transport, "PIECE", 1000)
 
 
 def kept(home: Path) -> dict[str, bytes]:
@@ -166,15 +166,15 @@ def test_nobody_there(home: Path) -> None:
 
 
 def test_a_server_that_falls_silent(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "TIMEOUT", (1, 0.1))
-    monkeypatch.setattr(download, "TRIES", 2)
+    monkeypatch.setattr(transport, "TIMEOUT", (1, 0.1))
+    monkeypatch.setattr(transport, "TRIES", 2)
     server.pause = 0.5
     with pytest.raises(InputError, match="cannot be reached"):
         cached([server.put("/w.h5", CONTENT)], "w.h5", digest(CONTENT))
 
 
 def test_a_file_without_end(server: Server, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "LARGEST", 500_000)
+    monkeypatch.setattr(transport, "LARGEST", 500_000)
     url = server.put("/w.h5", CONTENT)
     for length, says in ((True, "has 1,000,003 bytes"), (False, "does not end")):
         server.length = length
@@ -191,7 +191,9 @@ def test_the_second_address_is_for_where_the_first_fails(server: Server) -> None
 
 
 @pytest.mark.parametrize("header", ["X-Linked-ETag", "x-goog-hash"])
-def test_without_a_published_hash_the_servers_word_counts(server: Server, home: Path, header: str) -> None:
+def test_without_a_published_hash_the_servers_word_counts(
+    server: Server, home: Path, header: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     url = server.put("/w.h5", CONTENT)
     md5 = base64.b64encode(hashlib.md5(CONTENT).digest()).decode()
     announced = {"X-Linked-ETag": f'"{hashlib.sha256(CONTENT).hexdigest()}"', "x-goog-hash": f"crc32c=x, md5={md5}"}
@@ -203,9 +205,20 @@ def test_without_a_published_hash_the_servers_word_counts(server: Server, home: 
     server.put("/w.h5", CONTENT)
     assert cached([url], "w.h5").read_bytes() == CONTENT
     assert kept(home)["w.h5.sha256"] == digest(CONTENT).encode()
+    assert "w.h5 has no published hash; what came is what its server announced" in capsys.readouterr().err
     (home / "w.h5").write_bytes(CONTENT[1:])  # from now on it is known
     assert cached([url], "w.h5").read_bytes() == CONTENT
     assert len(server.asked) == 3
+
+
+def test_a_file_for_whose_hash_there_is_no_word_is_said_to_be_one(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = server.put("/w.h5", CONTENT)
+    for said in (f"server announces none; held to {digest(CONTENT).replace(':', ' ')} from now on\n", ""):
+        cached([url], "w.h5")
+        assert capsys.readouterr().err.endswith(said)
+    assert len(server.asked) == 1
 
 
 def test_a_file_brought_by_hand_without_a_published_hash(home: Path) -> None:
@@ -330,7 +343,7 @@ import keras_inception
 package = types.ModuleType("keras_inception.weights")
 package.__path__ = [keras_inception.__path__[0] + "/weights"]
 sys.modules[package.__name__] = package
-from keras_inception.weights import download
+from keras_inception.weights import download, transport
 """
 
 
@@ -351,7 +364,9 @@ def test_of_two_processes_one_waits(server: Server, home: Path) -> None:
 def test_a_killed_process_leaves_a_part_that_the_next_goes_on_with(server: Server, home: Path) -> None:
     server.cuts = [11 * 2**16, 0]
     url = server.put("/w.h5", CONTENT)
-    killed = "download.time.sleep = lambda _: os._exit(9); download.cached(sys.argv[1:2], 'w.h5', sys.argv[2])"
+    killed = (
+        "download.transport.time.sleep = lambda _: os._exit(9); download.cached(sys.argv[1:2], 'w.h5', sys.argv[2])"
+    )
     assert subprocess.run(command(killed, url)).returncode == 9
     assert (home / "part.w.h5").stat().st_size == 11 * 2**16
     server.cuts = []

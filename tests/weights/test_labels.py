@@ -12,6 +12,7 @@ import tensorflow as tf
 import keras_inception as ki
 from keras_inception import InputError, Preprocessing
 from keras_inception.weights import Checkpoint, Prediction, imagenet_labels
+from keras_inception.weights.source import loaded
 
 CHECKPOINT = Checkpoint(
     model="lenet5",
@@ -115,6 +116,19 @@ def test_what_is_no_picture(pictures: np.ndarray, says: str) -> None:
     with pytest.raises(InputError, match=says) as caught:
         ki.preprocess_input(pictures, CHECKPOINT)
     assert "\n" not in str(caught.value)
+
+
+def test_channels_beyond_the_colours_are_normalised_as_those_whose_kernels_they_got() -> None:
+    model = keras.Model(x := keras.Input((32, 32, 5)), x)
+    loaded[model] = CHECKPOINT
+    red_green_blue = picture(50, 70)
+    more = np.concatenate([red_green_blue, red_green_blue[..., :2]], axis=-1)
+    prepared = ki.preprocess_input(more, model)
+    np.testing.assert_array_equal(prepared[..., :3], CHECKPOINT.preprocessing(red_green_blue))
+    np.testing.assert_allclose(prepared[..., 3:], prepared[..., :2], rtol=1e-5)
+    assert ki.preprocess_input([more, more], model).shape == (2, 32, 32, 5)
+    with pytest.raises(InputError, match=r"H x W x 5 or N x H x W x 5, RGB first; got 50 x 70 x 3$"):
+        ki.preprocess_input(red_green_blue, model)
 
 
 def test_for_another_input() -> None:

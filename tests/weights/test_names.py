@@ -11,11 +11,14 @@ from keras.layers import BatchNormalization, Conv2D, Dense, DepthwiseConv2D, Fla
 
 from keras_inception import create_model
 from keras_inception.errors import InputError
+from keras_inception.weights import checkpoints
 from keras_inception.weights.names import LAYOUTS, fill, frameworks, match, recognise, rules
 from keras_inception.weights.names.layout import Layout
+from keras_inception.weights.source import Source
 
 from .golden import FOLDER, fold, places, unfold
-from .proofs import proofs
+from .proofs import BAR, proofs
+from .report import PATH, recorded, table
 
 RENEW = "record it with `python -m tests.weights --accept -k {id}` (see tests/weights/__main__.py)"
 # One of most tables; the others are of larger networks, or differ from one of these in depth or width only.
@@ -36,8 +39,9 @@ QUICK = {
     "torchvision-squeezenet1_1",
     "torchvision-shufflenet_v2-0.5",
     "torchvision-mobilenet_v2-1.0",
-    "cadene-seresnet50",
-    "cadene-xception",
+    "cadene-inception_v2",
+    "legacy-seresnet50",
+    "legacy-xception",
     "pytorchcv-nin_cifar",
     "tf2cv-densenet_bc100_12",
     "tf2cv-inception_v3",
@@ -66,7 +70,8 @@ def test_a_published_file_fills_the_network_as_it_did_when_its_logits_agreed(pro
 
     keras.backend.clear_session()
     record = proof.record
-    model = create_model(record.model, numerics=record.numerics, classes=record.classes, **record.kwargs)
+    arguments = {**record.kwargs, **Source(checkpoint=record).arguments}
+    model = create_model(record.model, **arguments)
     fill(model, record.model, record.layout, tensors, path=path.name)
 
     assert places(model, record.model, record.layout, tensors) == golden["places"], RENEW.format(id=proof.id)
@@ -77,6 +82,12 @@ def test_a_published_file_fills_the_network_as_it_did_when_its_logits_agreed(pro
 
 def test_no_golden_is_left_over() -> None:
     assert {path.stem for path in FOLDER.glob("*.json")} <= {proof.id for proof in proofs()}
+
+
+def test_no_record_lacks_a_proof_and_the_table_says_what_was_recorded() -> None:
+    proven = [record.id for proof in proofs() if recorded(proof).get("largest", 1) <= BAR for record in proof.records]
+    assert sorted(proven) == sorted(record.id for record in checkpoints())
+    assert PATH.read_text() == table(), "`python -m tests.weights --accept -k PART` writes it with a golden"
 
 
 def test_the_layouts_quick_tests_are_of_proofs_that_exist() -> None:

@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from keras_inception.errors import InputError
+from keras_inception.weights import readers
 from keras_inception.weights.readers import read
 
 ARRAYS = {"conv.weight": np.arange(24, dtype="float32").reshape(4, 3, 2), "fc.bias": np.ones(3, "float32")}
@@ -130,6 +131,24 @@ def test_an_h5_file_of_another_kind_or_with_weights_missing_is_refused(tmp_path:
     with h5py.File(path, "a") as file:
         del file["fc"]["b:0"]
     refused(path, "is no whole HDF5 file")
+
+
+def test_sizes_that_are_only_said_are_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = h5(tmp_path / "w.h5")
+    with h5py.File(path, "a") as file:
+        del file["fc"]["b:0"]
+        file["fc"].create_dataset("b:0", (10**6, 10**6), "f4", chunks=(10, 10))
+    refused(path, "is no whole HDF5 file: b:0 is said to have 4,000,000,000,000 bytes")
+    monkeypatch.setattr(readers, "LARGEST", 5_000)
+    with zipfile.ZipFile(path := tmp_path / "w.h5.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("w.h5", bytes(10_000))
+    refused(path, "unpacks to 10,000 bytes")
+
+
+def test_a_pytorch_tensor_of_one_number_all_over_is_not_unrolled(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    torch.save({"w": torch.ones(1).expand(10**6, 10**6)}, path := tmp_path / "w.pth")
+    refused(path, "is no whole PyTorch file: w is said to have 4,000,000,000,000 bytes")
 
 
 class Harm:

@@ -26,7 +26,7 @@ from keras_inception.weights import (
     fit_classes,
     imagenet_labels,
 )
-from keras_inception.weights.transfer import classifiers, start_anew, without_side_heads
+from keras_inception.weights.transfer import adapter, classifiers, start_anew, without_side_heads
 
 from ..conftest import Network
 from .conftest import Publish, pictures
@@ -265,6 +265,14 @@ def test_a_top_that_sees_the_whole_map(publish: Publish) -> None:
     assert "\n" not in str(caught.value)
     body = ki.AlexNetOWT(weights="imagenet", input_shape=(111, 79, 3), include_top=False)
     assert not different(body, trained)
+
+
+def test_a_classifier_behind_an_average_sees_no_map(checkpoint: Checkpoint) -> None:
+    x = keras.Input((8, 8, 3))
+    logits = keras.layers.Dense(5, name="logits")
+    y = keras.layers.Activation("softmax", name="predictions")(logits(keras.layers.GlobalAveragePooling2D()(x)))
+    of_another_width = np.zeros((7, 5), np.float32)  # so says the error that names its shape
+    assert adapter(keras.Model(x, y), checkpoint)(logits, "kernel", of_another_width) is of_another_width
 
 
 @pytest.fixture(scope="module")

@@ -56,8 +56,8 @@ def save(network: torch.nn.Module, reference: str, path: Path) -> None:
         from safetensors.torch import save_file
 
         save_file(state, path)
-    else:
-        torch.save(state, path)
+    else:  # Cadene's files are older than PyTorch's zip
+        torch.save(state, path, _use_new_zipfile_serialization=not reference.startswith("pretrainedmodels:"))
 
 
 def answer(request: Mapping[str, Any], pictures: np.ndarray) -> tuple[dict[str, np.ndarray], str]:

@@ -11,6 +11,7 @@ import difflib
 
 from ...errors import InputError
 from ..record import Checkpoint
+from .cadene import CADENE
 from .facenet import FACENET
 from .keras_team import KERAS_TEAM
 from .osmr import PYTORCHCV, TF2CV
@@ -18,7 +19,7 @@ from .timm import LEGACY, TIMM
 from .torchvision import TORCHVISION
 
 # A model's first is its "imagenet": the publishers are in the order of preference.
-ALL: tuple[Checkpoint, ...] = (*KERAS_TEAM, *TIMM, *TORCHVISION, *LEGACY, *TF2CV, *PYTORCHCV, *FACENET)
+ALL: tuple[Checkpoint, ...] = (*KERAS_TEAM, *TIMM, *TORCHVISION, *LEGACY, *TF2CV, *PYTORCHCV, *CADENE, *FACENET)
 
 
 def checkpoints(model: str | None = None) -> tuple[Checkpoint, ...]:

@@ -10,15 +10,14 @@ from typing import Any
 
 from ...preprocessing import Preprocessing
 from ..record import Checkpoint
+from .norms import HALF, IMAGENET
 
 URL = "https://storage.googleapis.com/tensorflow/keras-applications/"
 KERNELS = "weights_tf_dim_ordering_tf_kernels"
 APACHE = "Apache-2.0 (Keras; it states none for the weights)"
 CC_BY_NC = "CC-BY-NC-4.0 (of the authors' Caffe weights; Keras states none)"
 
-# keras.applications.imagenet_utils' modes: what a channel's mean and deviation are, and the channels' order
-HALF: dict[str, Any] = {}  # "tf"
-TORCH: dict[str, Any] = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
+# keras.applications.imagenet_utils' modes: HALF is its "tf", IMAGENET its "torch", and this its "caffe".
 CAFFE: dict[str, Any] = {"channels": "BGR", "mean": (103.939, 116.779, 123.68), "std": (1.0, 1.0, 1.0)}
 
 
@@ -61,11 +60,11 @@ KERAS_TEAM = (
     row("resnet50", "resnet/resnet50_*.h5", "2cb95161c43110f7111970584f804107", 74.928, 92.06, CAFFE),
     row("resnet101", "resnet/resnet101_*.h5", "f1aeb4b969a6efcfb50fad2f0c20cfc5", 76.42, 92.786, CAFFE),
     row("resnet152", "resnet/resnet152_*.h5", "100835be76be38e30d865e96f2aaae62", 76.604, 93.118, CAFFE),
-    row("densenet121", "densenet/densenet121_*.h5", "9d60b8095a5708f2dcce2bca79d332c7", 74.972, 92.258, TORCH),
-    row("densenet169", "densenet/densenet169_*.h5", "d699b8f76981ab1b30698df4c175e90b", 76.176, 93.176, TORCH),
-    row("densenet201", "densenet/densenet201_*.h5", "1ceb130c1ea1b78c3bf6114dbdfd8807", 77.32, 93.62, TORCH),
-    row("resnext50_32x4d", "resnet/resnext50_*.h5", "67a5b30d522ed92f75a1f16eef299d1a", 77.74, 93.81, TORCH),
-    row("resnext101_32x4d", "resnet/resnext101_*.h5", "34fb605428fcc7aa4d62f44404c11509", 78.73, 94.294, TORCH),
+    row("densenet121", "densenet/densenet121_*.h5", "9d60b8095a5708f2dcce2bca79d332c7", 74.972, 92.258, IMAGENET),
+    row("densenet169", "densenet/densenet169_*.h5", "d699b8f76981ab1b30698df4c175e90b", 76.176, 93.176, IMAGENET),
+    row("densenet201", "densenet/densenet201_*.h5", "1ceb130c1ea1b78c3bf6114dbdfd8807", 77.32, 93.62, IMAGENET),
+    row("resnext50_32x4d", "resnet/resnext50_*.h5", "67a5b30d522ed92f75a1f16eef299d1a", 77.74, 93.81, IMAGENET),
+    row("resnext101_32x4d", "resnet/resnext101_*.h5", "34fb605428fcc7aa4d62f44404c11509", 78.73, 94.294, IMAGENET),
     row("xception", "xception/xception_*.h5", "0a58e3b7378bc2990ea3b43d5981f1f6", 79.006, 94.452, HALF, 299),
     row("nasnet_mobile", "nasnet/NASNet-mobile.h5", "020fb642bf7360b370c678b08e0adf61", 74.366, 91.854, HALF),
     row("nasnet_large", "nasnet/NASNet-large.h5", "11577c9a518f0070763c2b964a382f17", 82.498, 96.004, HALF, 331),

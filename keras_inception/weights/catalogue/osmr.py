@@ -14,12 +14,12 @@ from typing import Any
 
 from ...preprocessing import Preprocessing
 from ..record import Checkpoint
+from .norms import IMAGENET
 
 URL = "https://github.com/osmr/imgclsmob/releases/download/v0.0."
 LICENSE = "MIT (osmr/imgclsmob; it states none for the weights)"
 SIZES = {"inception_v3": 299, "inception_v4": 299, "inception_resnet_v1": 299, "inception_resnet_v2": 299}
 SIZES |= {"xception": 299, "nasnet_large": 331}
-IMAGENET: dict[str, Any] = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
 CIFAR: dict[str, Any] = {"mean": (125.307, 122.961, 113.8575), "std": (51.5865, 50.847, 51.255)}
 
 # Networks whose pools tf2cv pads as no other package does, and SE-ResNet-152, which strides in its first 1x1 there.

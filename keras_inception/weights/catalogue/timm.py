@@ -10,14 +10,13 @@ from typing import Any
 
 from ...preprocessing import Preprocessing
 from ..record import Checkpoint
+from . import cadene
+from .norms import HALF, IMAGENET
 
 RELEASES = "https://github.com/rwightman/pytorch-image-models/releases/download/"
 SOURCE = "timm 1.0.31 default_cfgs; huggingface/pytorch-image-models results/results-imagenet.csv"
 APACHE, BSD, CC_BY_NC = "Apache-2.0", "BSD-3-Clause", "CC-BY-NC-4.0"
 BILINEAR, BICUBIC = "bilinear", "bicubic"
-
-HALF: dict[str, Any] = {}
-IMAGENET: dict[str, Any] = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
 
 
 def hub(
@@ -54,12 +53,15 @@ def hub(
 def legacy(
     model: str, file: str, norm: dict[str, Any], size: int, crop: float, interpolation: str, top1: float, top5: float
 ) -> Checkpoint:
-    """One file of a release, whose name ends in the first digits of its SHA-256."""
+    """One file of a release, whose name ends in the first digits of its SHA-256; Cadene's own is at his place too."""
+    urls = [RELEASES + file]
+    if file.startswith("v0.1-cadene/"):
+        urls.append(cadene.URL + file.removeprefix("v0.1-cadene/"))
     return Checkpoint(
         model=model,
         tag="legacy_tf_in1k" if model == "xception" else "legacy_in1k",
         layout="cadene",
-        urls=(RELEASES + file,),
+        urls=tuple(urls),
         hash=f"sha256-prefix:{file.removesuffix('.pth').rsplit('-', 1)[1]}",
         license=APACHE,
         source=SOURCE,

@@ -75,28 +75,31 @@ INCEPTION_RESNET_V2: Table = {
     "logits": "classif",
 }
 
-CELL = "{c:(?:reduction_)?cell_[0-9]+|cell_stem_[01]}"
-NASNET: Table = {
-    "conv0": "conv0.[conv|bn]",
-    CELL + "_h": "{c}.conv_1x1.[conv|bn]",
-    CELL + "_p_0": "{c}.path_1.conv",
-    CELL + "_p_1": "{c}.path_2.conv",
-    **{
-        f"{CELL}_{{i:[0-4]}}_{{side:left|right}}{word}{part}": f"{{c}}.comb_iter_{{i}}_{{side}}.{module}"
-        for word, n in (("_0", 1), ("", 2))
-        for part, module in (
-            ("_depthwise", f"separable_{n}.depthwise_conv2d"),
-            ("_pointwise", f"separable_{n}.pointwise_conv2d"),
-            ("", f"bn_sep_{n}"),
-        )
-    },
-    "logits": "last_linear",
-}
+
+def nasnet_cells(ours: str, theirs: str) -> Table:
+    """The rows of cells of these names."""
+    return {
+        f"{ours}_h": f"{theirs}.conv_1x1.[conv|bn]",
+        f"{ours}_p_{{i:[01]}}": f"{theirs}.path_{{i+1}}.conv",
+        f"{ours}_p": f"{theirs}.conv_prev_1x1.[conv|bn]",
+        **{
+            f"{ours}_{{i:[0-4]}}_{{side:left|right}}{word}{part}": f"{theirs}.comb_iter_{{i}}_{{side}}.{module}"
+            for word, n in (("_0", 1), ("", 2))
+            for part, module in (
+                ("_depthwise", f"separable_{n}.depthwise_conv2d"),
+                ("_pointwise", f"separable_{n}.pointwise_conv2d"),
+                ("", f"bn_sep_{n}"),
+            )
+        },
+    }
+
+
+NASNET_ENDS: Table = {"conv0": "conv0.[conv|bn]", "logits": "last_linear"}
 # The first cell behind each reduction halves what it gets from before it; the others have a 1x1 convolution.
 NASNET_LARGE: Table = {
     "{c:cell_stem_1|cell_0|cell_6|cell_12}_p": "{c}.final_path_bn",
-    CELL + "_p": "{c}.conv_prev_1x1.[conv|bn]",
-    **NASNET,
+    **nasnet_cells("{c:(?:reduction_)?cell_[0-9]+|cell_stem_[01]}", "{c}"),
+    **NASNET_ENDS,
 }
 
 MOBILENET_V1: Table = {
