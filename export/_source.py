@@ -68,7 +68,7 @@ class Source:
             )
         return cls(
             model=model,
-            given=model_or_run,
+            given=model if isinstance(model_or_run, keras.Sequential) else model_or_run,  # Keras 3: it has no `output`
             labels=tuple(labels) if labels else None,
             preprocessing=preprocessing,
             run=run,

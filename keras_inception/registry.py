@@ -294,6 +294,8 @@ def _signature(entry: Architecture) -> inspect.Signature:
 def _docstring(entry: Architecture) -> str:
     height, width, channels = entry.input_shape
     about = inspect.getdoc(entry.body) or ""
+    numerics = " or ".join(map(repr, entry.numerics))
+    own = f"\n    {', '.join(entry.own)}: see above." if entry.own else ""
     return f"""{entry.builder}. {entry.paper.authors}, {entry.paper.year}, "{entry.paper.title}". {entry.paper.url}
 
 {about}
@@ -310,8 +312,7 @@ Args:
     classes: how many classes the top tells apart.
     classifier_activation: "softmax", or None for logits.
     name: the model's name, "{entry.name}" by default.
-    numerics: {" or ".join(map(repr, entry.numerics))}, or a `layers.Numerics`: whose padding and batch norm to follow.
-    {", ".join(entry.own)}: see above.
+    numerics: {numerics}, or a `layers.Numerics`: whose padding and batch norm to follow.{own}
 
 Returns:
     A flat functional `keras.Model`: pictures, N x {height} x {width} x {channels} float32 as the weights' preprocessing
@@ -353,15 +354,34 @@ def _key(name: str) -> str:
 
 
 def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
-    """Names matching a shell pattern ("inception*"), sorted; with `pretrained`, those that have published weights."""
+    """Names matching a shell pattern, sorted; with `pretrained`, those that have published weights.
+
+    >>> list_models("inception_v?")
+    ['inception_v1', 'inception_v2', 'inception_v3', 'inception_v4']
+    """
     return sorted(fnmatch.filter((a.name for a in architectures() if a.weights or not pretrained), pattern))
 
 
 def create_model(name: str, **kwargs: Any) -> keras.Model:
-    """Build a network by its name: `create_model("inception_v3", classes=10)`."""
+    """Build a network by its name; `kwargs` are its builder's arguments.
+
+    >>> create_model("lenet5").output_shape
+    (None, 10)
+
+    Raises:
+        InputError: there is no such network, or an argument is not allowed; the message says what is.
+    """
     return get(name).build(**kwargs)
 
 
 def model_info(name: str) -> Architecture:
-    """What is known of a network: paper, input, parameters, multiply-adds, its own arguments, published `weights`."""
+    """What is known of a network by its name: paper, input, parameters, multiply-adds, own arguments, `weights`.
+
+    >>> known = model_info("InceptionV3")
+    >>> known.name, known.input_shape, known.parameters, known.paper.year
+    ('inception_v3', (299, 299, 3), 23817352, 2015)
+
+    Raises:
+        InputError: there is none; the message suggests the nearest names.
+    """
     return get(name)

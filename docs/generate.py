@@ -1,0 +1,406 @@
+"""The pages and diagrams that are made from the registry: `python -m docs.generate [--diagrams]` writes them.
+
+A test compares the pages with the registry; `pytest --accept tests/test_docs.py tests/test_readme.py` writes them too.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from keras_inception.registry import Architecture, Paper, architectures
+from keras_inception.weights.download import addresses
+
+from .families import FAMILIES, Family
+
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+GOLDENS = ROOT / "tests" / "goldens" / "parity"
+CONFORMANCE = ROOT / "tests" / "conformance"
+LIBRARIES = {"facenet_pytorch": "facenet-pytorch", "keras": "keras.applications", "pretrainedmodels": "Cadene's models"}
+PUBLISHERS = {"keras": "Keras team", "cadene": "Cadene", "facenet": "facenet-pytorch"}
+
+
+def papers() -> dict[Paper, list[Architecture]]:
+    """The networks of each paper, the oldest paper first."""
+    found: dict[str, list[Architecture]] = {}
+    for a in architectures():
+        found.setdefault(a.paper.url, []).append(a)
+    pairs = [(networks[0].paper, networks) for networks in found.values()]
+    return dict(sorted(pairs, key=lambda pair: (pair[0].year, pair[0].title)))
+
+
+def pages() -> dict[Path, str]:
+    """Every generated page and its text."""
+    made = {
+        DOCS / "families" / f"{FAMILIES[paper.url].slug}.md": _family(paper, all_) for paper, all_ in papers().items()
+    }
+    made[DOCS / "families" / "index.md"] = _index()
+    made[DOCS / "departures.md"] = _departures()
+    made[DOCS / "benchmarks.md"] = _benchmarks()
+    made[DOCS / "api" / "networks.md"] = _api()
+    return made
+
+
+def table() -> str:
+    """The README's: a row a paper, and what is there for it."""
+    qat = {row["network"] for row in conformance("qat") if row["ok"] == "yes"}
+    int8 = {row["network"] for row in conformance("tflite") if row["ok"] == "yes"}
+    rows = []
+    for paper, networks in papers().items():
+        family = FAMILIES[paper.url]
+        with_parity = sum(bool(parity(a)) for a in networks)
+        rows.append(
+            (
+                f"[{family.heading}](docs/families/{family.slug}.md)",
+                str(paper.year),
+                str(len(networks)),
+                _span([a.parameters for a in networks]),
+                _span([a.macs for a in networks]),
+                _published(networks),
+                _share(with_parity, networks),
+                _share(sum(a.name in int8 for a in networks), networks),
+                _share(sum(a.name in qat for a in networks), networks),
+            )
+        )
+    titles = (
+        "paper",
+        "year",
+        "networks",
+        "parameters",
+        "multiply-adds",
+        "weights (best)",
+        "same logits",
+        "int8",
+        "QAT",
+    )
+    return _table(titles, "lrrrrllll", rows)
+
+
+def parity(architecture: Architecture) -> list[dict]:
+    """What the network's logits were compared with: the goldens' `reference`, `version` and `parameters`."""
+    return [json.loads(path.read_text()) for path in sorted(GOLDENS.glob(f"{architecture.name}-*.json"))]
+
+
+def conformance(table: str) -> list[dict[str, str]]:
+    """The rows of tests/conformance/`table`.md, by column; none where it is not measured yet."""
+    path = CONFORMANCE / f"{table}.md"
+    lines = (
+        [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+        if path.exists()
+        else []
+    )
+    if not lines:
+        return []
+    titles, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+    return [dict(zip(titles, row, strict=True)) for row in rows]
+
+
+# --------------------------------------------------------------------------------------------------------- family pages
+
+
+def _family(paper: Paper, networks: list[Architecture]) -> str:
+    family = FAMILIES[paper.url]
+    parts = [
+        f"# {family.heading}",
+        f"{paper.authors}, {paper.year}, [{paper.title}]({paper.url}).",
+        family.brought,
+        f"[![The layers of {family.drawn}](../diagrams/{family.slug}.svg)](../diagrams/{family.slug}.svg)",
+        f"Drawn from the network itself: `keras-inception info {family.drawn} --diagram {family.drawn}.svg`.",
+        "## Networks",
+        _networks(networks),
+        "Sizes are pixels; parameters and multiply-adds are of the default arguments, and the tests recompute them. "
+        f"`help(keras_inception.{networks[0].builder})` lists the arguments, "
+        "as does the [API reference](../api/networks.md).",
+        "## What they follow",
+        *_followed(networks, family),
+        "## Checkpoints",
+        *_checkpoints(networks),
+        "## What the tests hold them to",
+        *_evidence(networks),
+    ]
+    return GENERATED + "\n\n".join(parts) + "\n"
+
+
+GENERATED = "<!-- generated by `python -m docs.generate` -->\n\n"
+
+
+def _networks(networks: list[Architecture]) -> str:
+    rows = [
+        (
+            f"`{a.builder}`" + (f", `{a.alias}`" if a.alias else ""),
+            f"`{a.name}`",
+            _by(a.input_shape),
+            _by((a.smallest, a.smallest)),
+            f"{a.parameters:,}" if a.parameters else "-",
+            f"{a.macs:,}" if a.macs else "-",
+            _published([a]),
+        )
+        for a in networks
+    ]
+    titles = ("builder", "name", "input", "smallest", "parameters", "multiply-adds", "checkpoints (top-1)")
+    return _table(titles, "llllrrl", rows)
+
+
+def _followed(networks: list[Architecture], family: Family) -> Iterable[str]:
+    """The docstring of each body; where another page has it already, a link there."""
+    for body in dict.fromkeys(a.body for a in networks):
+        own = [a for a in networks if a.body is body]
+        names = ", ".join(f"`{a.builder}`" for a in own)
+        home = FAMILIES[_first(body).paper.url]
+        text = _safe(inspect.getdoc(body) or "")
+        yield f"{names}:" + (f" see [{home.heading}]({home.slug}.md)." if home is not family else "")
+        if home is family:
+            yield text
+
+
+def _first(body) -> Architecture:
+    """The first network of a body is the one whose page describes it."""
+    return next(a for a in architectures() if a.body is body)
+
+
+def _checkpoints(networks: list[Architecture]) -> Iterable[str]:
+    rows = []
+    for a in networks:
+        for c in a.weights:
+            sets = {**c.kwargs, "numerics": c.numerics}
+            rows.append(
+                (
+                    f'`{a.builder}(weights="{c.tag}")`',
+                    ", ".join(f"`{k}={v!r}`" for k, v in sets.items()).replace("'", '"'),
+                    f"[{PUBLISHERS.get(c.layout, c.layout)}]({addresses(c)[0]})",
+                    re.sub(r" \(.*states none for the weights\)", " (code)", c.license),
+                    "-" if c.top1 is None else f"{c.top1:.2f}",
+                    "-" if c.top5 is None else f"{c.top5:.2f}",
+                    c.dataset,
+                    _by(c.preprocessing.size),
+                    f"{c.preprocessing.crop:.3g}",
+                )
+            )
+    if not rows:
+        yield "None is published in a format that is read here."
+        return
+    titles = ("network", "which sets", "file of", "licence", "top-1, %", "top-5, %", "of", "pixels", "crop")
+    yield _table(titles, "llllrrllr", rows)
+    yield (
+        "A licence marked (code) is that of the publisher's code, which states none for the weights. "
+        "Accuracies are the publishers', from one crop: the central part, that share of the picture's side, resized "
+        'to the pixels. The first tag of a network is `weights="imagenet"`: [published weights](../howto/weights.md).'
+    )
+
+
+def _evidence(networks: list[Architecture]) -> Iterable[str]:
+    compared = [
+        (f"`{a.name}`", LIBRARIES.get(library, library), name, golden["version"], f"{golden['parameters']:,}")
+        for a in networks
+        for golden in parity(a)
+        for library, _, name in [golden["reference"].partition(":")]
+    ]
+    compared = list(dict.fromkeys(compared))
+    if compared:
+        yield "The same weights give the same logits, to 1e-4, in (`make parity`):"
+        yield _table(("network", "implementation", "its name", "version", "trained parameters"), "llllr", compared)
+    else:
+        yield "No independent implementation is compared: the tests hold shapes, parameters and cost to the paper."
+    names = [a.name for a in networks]
+    if rows := [row for row in conformance("tflite") if row["network"] in names]:
+        yield "As .tflite files in float32 and full int8, with random weights (`make conformance-tflite`):"
+        columns = {
+            "network": "network",
+            "input": "input",
+            "operators": "int8 operators",
+            "left in float": "int8 float",
+            "float32, dB": "none dB",
+            "int8, dB": "int8 dB",
+            "rounding alone, dB": "rounded dB",
+            "ok": "ok",
+        }
+        yield _measured(columns, rows)
+        yield "dB: signal to noise of the logits beside the Keras network; random weights lose more than trained ones."
+    else:
+        yield (
+            "Every network is exported to TFLite in float32 and in int8, with no operator left in float, by "
+            "`make test-all` (tests/conformance/test_tflite.py)."
+        )
+    if rows := [row for row in conformance("qat") if row["network"] in names]:
+        yield "Quantisation-aware training, with random weights, for one step (`make conformance-qat`):"
+        columns = {
+            "network": "network",
+            "input": "input",
+            "operators": "operators",
+            "left in float": "float",
+            "file/fake": "file/fake",
+            "fake/float": "fake/float",
+            "ok": "ok",
+        }
+        yield _measured(columns, rows)
+        yield (
+            "file/fake: correlation of the file's logits with the fake-quantised network's; fake/float: of those with "
+            "the float network's."
+        )
+
+
+def _measured(columns: dict[str, str], rows: list[dict[str, str]]) -> str:
+    """Some columns of a conformance table, title -> its name there."""
+    cells = [[f"`{row[c]}`" if c == "network" else row[c] for c in columns.values()] for row in rows]
+    return _table(tuple(columns), "ll" + "r" * (len(columns) - 3) + "l", cells)
+
+
+# --------------------------------------------------------------------------------------------------------- other pages
+
+
+def _index() -> str:
+    rows = [
+        (
+            str(paper.year),
+            f"[{FAMILIES[paper.url].heading}]({FAMILIES[paper.url].slug}.md)",
+            ", ".join(f"`{a.builder}`" for a in networks),
+            _span([a.parameters for a in networks]),
+            _published(networks),
+        )
+        for paper, networks in papers().items()
+    ]
+    toc = "\n".join(FAMILIES[paper.url].slug for paper in papers())
+    return (
+        GENERATED
+        + "# The networks\n\n"
+        + f"{len(architectures())} networks of {len(rows)} papers. Each page has the paper, the diagram, every "
+        + "variant, its checkpoints, and what the tests hold it to.\n\n"
+        + _table(("year", "family", "builders", "parameters", "checkpoints (top-1)"), "lllrl", rows)
+        + f"\n\n```{{toctree}}\n:hidden:\n{toc}\n```\n"
+    )
+
+
+def _departures() -> str:
+    """What each body's docstring says beyond its first sentence and its arguments."""
+    parts = [
+        "# Papers and networks: what differs",
+        "The papers leave things out, contradict themselves, or differ from the weights that were released. Where they "
+        "do, the default follows what has weights and parity, and the docstring says so. All of them together:",
+    ]
+    for body in dict.fromkeys(a.body for a in architectures()):
+        _, *rest = (inspect.getdoc(body) or "").split("\n\n")
+        said = [_safe(paragraph) for paragraph in rest if not re.match(r"`\w+`( is| adds| says|,)", paragraph)]
+        if said:
+            family = FAMILIES[_first(body).paper.url]
+            names = [a.builder for a in architectures() if a.body is body]
+            many = f"{names[0]} to {names[-1]}" if len(names) > 3 else ", ".join(names)
+            parts += [f"## {many}", f"[{family.heading}](families/{family.slug}.md)", *said]
+    return GENERATED + "\n\n".join(parts) + "\n"
+
+
+def _benchmarks() -> str:
+    """All of benchmarks/: each is a script and what it printed."""
+    results = sorted((ROOT / "benchmarks").glob("*.md"))
+    parts = [
+        "# Benchmarks",
+        "Measured, with the command that measures it again. Files of the same name in `benchmarks/` are the scripts.",
+        *(f"```{{include}} ../benchmarks/{path.name}\n:heading-offset: 1\n:relative-images:\n```" for path in results),
+    ]
+    return GENERATED + "\n\n".join(parts) + "\n"
+
+
+def _api() -> str:
+    parts = [
+        "# Networks",
+        _rst(
+            ".. automodule:: keras_inception",
+            *(
+                f".. autofunction:: keras_inception.{name}"
+                for name in ("create_model", "list_models", "model_info", "preprocess_input", "decode_predictions")
+            ),
+        ),
+    ]
+    for paper, networks in papers().items():
+        names = [name for a in networks for name in (a.builder, a.alias) if name]
+        parts += [f"## {FAMILIES[paper.url].heading}", _rst(*(f".. autofunction:: keras_inception.{n}" for n in names))]
+    return GENERATED + "\n\n".join(parts) + "\n"
+
+
+def _rst(*directives: str) -> str:
+    return "```{eval-rst}\n" + "\n\n".join(directives) + "\n```"
+
+
+# --------------------------------------------------------------------------------------------------------------- pieces
+
+
+def _table(titles: Sequence[str], sides: str, rows: Iterable[Sequence[str]]) -> str:
+    line = "|".join({"l": "---", "r": "---:"}[side] for side in sides)
+    return "\n".join([f"| {' | '.join(titles)} |", f"|{line}|", *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def _published(networks: list[Architecture]) -> str:
+    """How many checkpoints there are, and the best top-1 that a publisher states on ImageNet."""
+    checkpoints = [c for a in networks for c in a.weights]
+    best = max((c.top1 for c in checkpoints if c.top1 and c.dataset == "imagenet"), default=None)
+    return f"{len(checkpoints) or 'none'}" + (f" ({best:.1f} %)" if best else "")
+
+
+def _share(count: int, networks: list[Architecture]) -> str:
+    return "all" if count == len(networks) else f"{count} of {len(networks)}" if count else "-"
+
+
+def _span(numbers: list[int | None]) -> str:
+    known = sorted(n for n in numbers if n)
+    ends = dict.fromkeys((_short(known[0]), _short(known[-1]))) if known else ["-"]
+    return "–".join(ends)
+
+
+def _short(number: int) -> str:
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return str(number)
+
+
+def _by(sizes: Sequence[int]) -> str:
+    return "×".join(map(str, sizes))
+
+
+def _safe(text: str) -> str:
+    """A docstring's text as Markdown: outside of code nothing is markup."""
+    pieces = text.split("`")
+    return "`".join(re.sub(r"([*_<])", r"\\\1", piece) if i % 2 == 0 else piece for i, piece in enumerate(pieces))
+
+
+# ------------------------------------------------------------------------------------------------------------- diagrams
+
+
+def draw_all(folder: Path = DOCS / "diagrams") -> None:
+    """A diagram of each family's network, as a small file: half a minute."""
+    from keras_inception.cost import blueprint
+    from keras_inception.diagram import draw
+    from keras_inception.registry import get
+
+    folder.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as work:
+        for family in FAMILIES.values():
+            drawn = draw(blueprint(get(family.drawn).build), Path(work) / f"{family.slug}.svg")
+            (folder / drawn.name).write_text(slim(drawn.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def slim(svg: str) -> str:
+    """Matplotlib's SVG in a third of its bytes: a tenth of a point, styles by class, and nothing that is not seen."""
+    svg = re.sub(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<defs>\s*<clipPath.*?</defs>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' (?:clip-path|id)="[^"]*"', "", svg)
+    svg = re.sub(r"-?\d+\.\d+", lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), svg)
+    svg = re.sub(r"font-family: [^;]*;", "font-family: 'DejaVu Sans', Verdana, sans-serif;", svg)
+    classes = {style: f"s{i}" for i, style in enumerate(dict.fromkeys(re.findall(r'style="([^"]*)"', svg)))}
+    svg = re.sub(r'style="([^"]*)"', lambda style: f'class="{classes[style[1]]}"', svg)
+    rules = "".join(f".{name}{{{style}}}" for style, name in classes.items())
+    svg = svg.replace("</style>", f"{rules}</style>", 1)
+    return re.sub(r'> <|\s+(?=")', lambda m: "><" if m[0] == "> <" else "", re.sub(r"\s+", " ", svg)).strip() + "\n"
+
+
+if __name__ == "__main__":
+    for path, text in pages().items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    if "--diagrams" in sys.argv:
+        draw_all()
