@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import tempfile
@@ -17,9 +18,11 @@ def quiet() -> Iterator[None]:
     """Keep everything written to stdout and stderr within the block, by C++ too, off the terminal.
 
     TensorFlow and its converter write there whatever their log levels say. If the block raises, what they wrote is
-    added to the exception as a note.
+    added to the exception as a note. Python's loggers write to the cell in a notebook, and are kept quiet too.
     """
     with _STREAMS, tempfile.TemporaryFile("w+b") as captured:
+        logged = logging.root.manager.disable
+        logging.disable(max(logged, logging.WARNING))
         sys.stdout.flush()
         sys.stderr.flush()
         saved = [os.dup(stream) for stream in (1, 2)]
@@ -32,6 +35,7 @@ def quiet() -> Iterator[None]:
             error.add_note(captured.read().decode(errors="replace"))
             raise
         finally:
+            logging.disable(logged)
             sys.stdout.flush()
             sys.stderr.flush()
             for stream, copy in zip((1, 2), saved, strict=True):
