@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -26,6 +26,7 @@ from .saved_model import RECORD_FILE, is_saved_model
 
 Run: TypeAlias = Callable[[np.ndarray], np.ndarray]  # a batch of one in, its outputs (1, ...) float32
 
+SECOND = "openvino"  # the runtime that reads every format but its own makers' without their code
 THREADS = min(4, os.cpu_count() or 1)  # of LiteRT; phones have four fast cores at most
 
 
@@ -41,14 +42,20 @@ class File:
     exits: dict[str, Run] = field(default_factory=dict)
 
 
-def open_file(path: Path) -> File:
+def open_file(path: Path, runtime: str | None = None) -> File:
     """Open a SavedModel in TensorFlow, a .tflite file in LiteRT, or an .onnx file or OpenVINO's folder in theirs.
+
+    With `runtime` "openvino" each of them in OpenVINO, whose reading of the formats and whose kernels are its own.
 
     Raises:
         InputError: there is none of these, or its runtime refuses it or is not installed.
     """
+    if runtime not in (None, SECOND):
+        raise InputError(f"unknown runtime {runtime!r} for a second opinion; there is {SECOND}")
     if not path.exists():
         raise InputError(f"{path} does not exist: give a SavedModel or a .tflite file")
+    if runtime:
+        return _second_opinion(path)
     if is_onnx(path):
         return _open_onnx(path)
     if is_openvino(path):
@@ -128,19 +135,58 @@ def _open_openvino(path: Path) -> File:
     openvino = need("openvino", "openvino")
     try:
         model = openvino.Core().read_model(str(path / FILE))
+        text = model.get_rt_info([NAME]).astype(str) if model.has_rt_info([NAME]) else None
+    except Exception as error:
+        raise _refused_by_openvino(path, error) from error
+    return _with_record(path, "openvino", text, _in_openvino(path, model))
+
+
+def _second_opinion(path: Path) -> File:
+    openvino, own = need("openvino", "openvino"), open_file(path)
+    if own.format == SECOND:
+        return own
+    try:
+        model = openvino.convert_model(_numeric(path)) if path.is_dir() else openvino.Core().read_model(str(path))
+    except Exception as error:
+        raise _refused_by_openvino(path, error) from error
+    kind: Input = "input" if path.is_dir() else own.record.input
+    return replace(own, format=f"{own.format} in {SECOND}", entries={kind: _in_openvino(path, model)}, exits={})
+
+
+def _numeric(path: Path) -> Any:
+    """A SavedModel's network alone: no pictures in, whose resizing is TensorFlow's, and no strings out."""
+    loaded = tf.saved_model.load(str(path))
+    name = "preprocessed" if "preprocessed" in loaded.signatures else "serving_default"
+    spec, _ = _signature(path, loaded, name)
+    signature = loaded.signatures[name]
+    [numeric] = [key for key, value in signature.structured_outputs.items() if value.dtype.is_floating]
+    network = tf.function(lambda x: signature(**{spec.name: x})[numeric], [spec], autograph=False)
+    network.loaded = loaded  # whose variables would go with it
+    return network.get_concrete_function()
+
+
+def _in_openvino(path: Path, model: Any) -> Run:
+    openvino = need("openvino", "openvino")
+    try:
         # Newer processors would compute in bfloat16 unless told not to.
         compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         [given], [_] = compiled.inputs, compiled.outputs
     except Exception as error:
-        raise InputError(f"{path} is refused by OpenVINO: {str(error).splitlines()[0][:200]}") from error
+        raise _refused_by_openvino(path, error) from error
     shape = [size.get_length() if size.is_static else None for size in given.partial_shape]
+    dtype = given.element_type.to_dtype()
+    if not np.issubdtype(dtype, np.floating):
+        raise InputError(f"{path} takes {dtype}, which OpenVINO scales otherwise: export it with edge='float32'")
 
     def run(x: np.ndarray) -> np.ndarray:
         _check_shape(path, x, shape)
-        return np.array(compiled([x.astype(np.float32)])[0])
+        return np.array(compiled([x.astype(dtype)])[0], np.float32)
 
-    text = model.get_rt_info([NAME]).astype(str) if model.has_rt_info([NAME]) else None
-    return _with_record(path, "openvino", text, run)
+    return run
+
+
+def _refused_by_openvino(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path} is refused by OpenVINO: {str(error).splitlines()[0][:200]}")
 
 
 def _with_record(path: Path, format: str, text: str | None, run: Run) -> File:

@@ -71,7 +71,12 @@ class Agreement:
 
 
 def agreement(
-    path: str | Path, model_or_run: ModelOrRun, data: Data | None = None, *, limit: int | None = None
+    path: str | Path,
+    model_or_run: ModelOrRun,
+    data: Data | None = None,
+    *,
+    limit: int | None = None,
+    runtime: str | None = None,
 ) -> Agreement:
     """Run an exported file in its own runtime, TensorFlow or LiteRT, and compare it with the Keras model.
 
@@ -84,11 +89,12 @@ def agreement(
         data: labelled pictures; or the network's inputs as an array (n, *input_shape), alone or with labels (n,). By
             default the pictures that the run held out.
         limit: at most so many pictures: of a split a sample of all classes, of an array the first.
+        runtime: "openvino" runs a file of any format there, as a second opinion; the format then ends in it.
 
     Raises:
         InputError: no such file, or one that its runtime refuses; data that does not fit; or outputs that are NaN.
     """
-    source, file = Source.of(model_or_run), open_file(Path(path))
+    source, file = Source.of(model_or_run), open_file(Path(path), runtime)
     return _measured(file, None, source, source.model, data, limit)
 
 

@@ -57,18 +57,18 @@ def layer_errors(path: str | Path, model: keras.Model, inputs: Iterable[np.ndarr
         file = to_tflite(model, Path(folder) / "float32.tflite", preprocessing=preprocessing, exits=False)
         reference = file.read_bytes()
     quantised, exact = _Probe(content), _Probe(reference)
-    shared = [name for name in exact.outputs if name in quantised.outputs]
+    shared = [layer for layer in exact.layers if layer in quantised.layers]
     if not shared:
         raise InputError(f"{path} and {model.name} have no layer in common: it is another network's")
-    want: dict[str, list[np.ndarray]] = {name: [] for name in shared}
-    got: dict[str, list[np.ndarray]] = {name: [] for name in shared}
+    want: dict[str, list[np.ndarray]] = {layer: [] for layer in shared}
+    got: dict[str, list[np.ndarray]] = {layer: [] for layer in shared}
     for x in islice(inputs, PICTURES):
         for probe, values in ((exact, want), (quantised, got)):
-            for name, value in probe.run(x, shared).items():
-                values[name].append(value)
+            for layer, value in probe.run(x, shared).items():
+                values[layer].append(value)
     return [
-        LayerError(layer_of(name), exact.outputs[name], snr(np.stack(want[name]), np.stack(got[name])))
-        for name in shared
+        LayerError(layer, exact.operators[exact.layers[layer]], snr(np.stack(want[layer]), np.stack(got[layer])))
+        for layer in shared
     ]
 
 
@@ -102,7 +102,8 @@ class _Probe:
     """A file whose inner tensors can be read: with plain kernels, since XNNPACK keeps its own to itself."""
 
     def __init__(self, content: bytes):
-        self.outputs = outputs_of_operators(content)
+        self.operators = outputs_of_operators(content)
+        self.layers = {layer_of(name): name for name in self.operators}  # a layer's last tensor
         with quiet():
             self.interpreter = Interpreter(
                 model_content=content,
@@ -114,7 +115,7 @@ class _Probe:
         for tensor in self.interpreter.get_tensor_details():
             self.tensors.setdefault(tensor["name"], tensor)
 
-    def run(self, x: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+    def run(self, x: np.ndarray, layers: Sequence[str]) -> dict[str, np.ndarray]:
         [given] = self.interpreter.get_input_details()
         scale, zero = given["quantization"]
         if scale:
@@ -123,9 +124,9 @@ class _Probe:
         self.interpreter.set_tensor(given["index"], x.astype(given["dtype"]))
         self.interpreter.invoke()
         found = {}
-        for name in names:
-            tensor = self.tensors[name]
+        for layer in layers:
+            tensor = self.tensors[self.layers[layer]]
             scale, zero = tensor["quantization"]
             value = self.interpreter.get_tensor(tensor["index"]).astype(np.float32)
-            found[name] = (value - zero) * scale if scale else value
+            found[layer] = (value - zero) * scale if scale else value
         return found

@@ -6,6 +6,7 @@ import re
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -21,11 +22,12 @@ from keras_inception.quiet import quiet
 from ._files import new_output
 from ._flatbuffer import float_operators, foreign_operators, is_tflite
 from ._source import ModelOrRun, Source
+from .bias_correction import bias_corrected
 from .calibration import Calibration, CalibrationSet, calibration_set
 from .exits import exit_networks
 from .layer_errors import tensors_of
 from .metadata import About, Record, with_record
-from .optimize import optimize
+from .optimize import INTEGER_RULES, optimize, rewrite
 
 Quantization = Literal["none", "float16", "dynamic", "int8", "int16x8"]
 Edge = Literal["float32", "uint8", "int8"]
@@ -135,10 +137,16 @@ def _converted(
     float_layers: Sequence[str],
 ) -> bytes:
     """Run TensorFlow's converter, by way of a SavedModel in `work`: the one road that leaves no trace of variables."""
-    network, preprocessing = optimize(model), source.preprocessing
+    network = optimize(model)
+    if quantization == "int8":
+        network = rewrite(network, INTEGER_RULES)[0]
+    preprocessing = source.preprocessing
     normalize = _as_convolution(preprocessing) if preprocessing else None
     name, shape = ("pixels", (*preprocessing.size, 3)) if preprocessing else ("input", source.input_shape)
     spec = tf.TensorSpec((1, *shape), source.input_dtype, name=name)
+    given = list(pictures.representative(source.input_dtype)) if pictures else []
+    if pictures:
+        network = bias_corrected(network, map(normalize, given) if normalize else given, leave=float_layers)
 
     def serve(x: tf.Tensor) -> dict[str, tf.Tensor]:
         return {source.output_name: network(normalize(x) if normalize else x, training=False)}
@@ -151,7 +159,7 @@ def _converted(
         def configure(converter: Any) -> None:
             _configure(converter, quantization, edge)
             if pictures:
-                converter.representative_dataset = lambda: ([x] for x in pictures.representative(source.input_dtype))
+                converter.representative_dataset = lambda: ([x] for x in given)
 
         def convert(**options: bool) -> bytes:
             converter = tf.lite.TFLiteConverter.from_saved_model(folder)
@@ -175,9 +183,10 @@ def _converted(
             file = convert_partly() if float_layers else convert()
             if pictures and not float_layers and (left := float_operators(file)):
                 # Where a padding and a concatenation read one tensor, the converter leaves the padding in float, and
-                # the convolution behind it; its older quantiser does not.
-                older = convert(experimental_new_quantizer=False)
-                file = older if len(float_operators(older)) < len(left) else file
+                # the convolution behind it; its older quantiser does not, but knows fewer operators.
+                with suppress(Exception):
+                    older = convert(experimental_new_quantizer=False)
+                    file = older if len(float_operators(older)) < len(left) else file
         except InputError:
             raise
         except Exception as error:  # the converter raises many kinds, with pages of text

@@ -291,6 +291,9 @@ def verify(
         list[Path] | None, typer.Argument(help="Exported files.", show_default="all in RUN/exports")
     ] = None,
     photos: Annotated[Path | None, typer.Option(help="Other pictures, one folder a class.")] = None,
+    second_opinion: Annotated[
+        str | None, typer.Option(metavar="openvino", help="Run every file in this runtime too.", show_default=False)
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run exported files in their own runtimes against the Keras model; exit with 1 if one misses its bar."""
@@ -298,7 +301,7 @@ def verify(
     from .run import Run
 
     run = Run.load(run_path)
-    _report(_verified(files or exported(run), run, _pictures(run, photos)), as_json)
+    _report(_verified(files or exported(run), run, _pictures(run, photos), second_opinion), as_json)
 
 
 @app.command()
@@ -396,11 +399,16 @@ def _pictures(run: Run, photos: Path | None) -> Split:
     return held_out(run) if photos is None else load_pictures(photos, run.labels)
 
 
-def _verified(files: Iterable[Path], run: Run, pictures: Split) -> list[Agreement]:
-    from .export import agreements
+def _verified(files: Iterable[Path], run: Run, pictures: Split, second_opinion: str | None = None) -> list[Agreement]:
+    """Of every file its exits in its own runtime, and its last in the other."""
+    from .export import agreement, agreements
 
-    model = run.model()
-    return [each for file in files for each in agreements(file, model, pictures)]
+    model, found = run.model(), []
+    for file in files:
+        found += agreements(file, model, pictures)
+        if second_opinion:
+            found.append(agreement(file, model, pictures, runtime=second_opinion))
+    return found
 
 
 def _report(agreements: list[Agreement], as_json: bool) -> None:

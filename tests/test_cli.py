@@ -122,6 +122,9 @@ def test_export_and_verify(call, run):
     code, out, _ = call("verify", run)
     assert code == 0
     assert "tflite int8" in out
+    code, _, err = call("verify", run, "--second-opinion", "torch")
+    assert code == 1
+    assert "unknown runtime 'torch' for a second opinion" in err
 
 
 def test_verify_fails_below_the_bar(call, run, tmp_path, monkeypatch):

@@ -221,8 +221,9 @@ def test_tflite_file_is_clean(exported, name):
     content = exported[name].read_bytes()
     operators = flatbuffer.operators(content)
     assert operators.count("CONV_2D") == 7  # six, and the normalisation
-    # No trace of batch norm, of a free batch or of variables.
-    assert not set(operators) & {"MUL", "SUB", "SHAPE", "PACK", "STRIDED_SLICE", "VAR_HANDLE", "READ_VARIABLE"}
+    # No trace of batch norm, of a free batch or of variables; in int8 a pool at the border is a product.
+    norm = {"SUB"} if name == "tflite int8" else {"SUB", "MUL"}
+    assert not set(operators) & (norm | {"SHAPE", "PACK", "STRIDED_SLICE", "VAR_HANDLE", "READ_VARIABLE"})
     assert not flatbuffer.foreign_operators(content)
     interpreter = Interpreter(model_content=content)
     [signature] = interpreter.get_signature_list().values()

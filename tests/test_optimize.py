@@ -10,7 +10,7 @@ from keras import layers, ops
 from keras_inception import InputError, create_model
 from keras_inception.cost import total
 from keras_inception.export import optimize
-from keras_inception.export.optimize import Report, rewrite
+from keras_inception.export.optimize import INTEGER_RULES, RULES, Report, rewrite
 from keras_inception.layers import DropPath, LocalResponseNormalization
 
 from .conformance.networks import EVERY, smallest_shape
@@ -35,11 +35,11 @@ def pictures(model, count=2):
     return np.random.default_rng(1).normal(size=(count, *model.input_shape[1:])).astype("float32")
 
 
-def check(model, *, tolerance=1e-4):
+def check(model, *, rules=RULES, tolerance=1e-4):
     """Optimise, and compare the outputs and whatever kept its name; the given network must not have changed."""
     scrambled(model)
     before, config = model.get_weights(), model.get_config()
-    optimized, report = rewrite(model)
+    optimized, report = rewrite(model, rules)
     assert model.get_config() == config
     assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))
     once = {layer.name for layer in model.layers if len(layer._inbound_nodes) == 1}
@@ -108,9 +108,10 @@ def test_scales_fold_like_norms(scale):
     assert count(optimized, type(scale)) == 0
 
 
-def test_without_a_shift_there_is_no_bias():
-    optimized, _ = check(chain(layers.Conv2D(4, 1, use_bias=False), layers.Rescaling(0.1)))
-    assert not optimized.layers[-1].use_bias
+def test_without_a_shift_there_is_a_bias_all_the_same():
+    """TensorFlow fuses an activation into a convolution with a bias, and into no other."""
+    optimized, _ = check(chain(layers.Conv2D(4, 1, use_bias=False), layers.Rescaling(0.1), layers.ReLU()))
+    assert optimized.layers[1].use_bias
 
 
 @pytest.mark.parametrize("kind", [kind for kind in CONVOLUTIONS if kind != "transposed"])
@@ -259,6 +260,35 @@ def test_zeros_before_a_max_pool_count(rectified):
     before = layers.ReLU() if rectified else layers.Conv2D(6, 1)
     model = chain(before, layers.ZeroPadding2D(((0, 1), (0, 1))), layers.MaxPooling2D(3, 2), shape=(8, 8, 6))
     assert count(check(model)[0], layers.ZeroPadding2D) == (not rectified)
+
+
+# ------------------------------------------------------------------------------------------------------ for int8 files
+
+
+@pytest.mark.parametrize("size", [8, 9])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize(("window", "stride"), [(2, 2), (3, 1), (3, 2), (5, 3)])
+def test_average_pool_as_convolution(window, stride, padding, size):
+    model = chain(layers.AveragePooling2D(window, stride, padding, name="pool"), shape=(size, size, 6))
+    optimized, report = check(model, rules=INTEGER_RULES, tolerance=1e-6)
+    assert report.applied == {"average pool as convolution": ("pool",)}
+    assert count(optimized, layers.AveragePooling2D) == 0
+    free = chain(layers.AveragePooling2D(window, stride, padding), shape=(None, None, 6))
+    assert not rewrite(free, INTEGER_RULES)[1].applied  # how much a window has of the map depends on its size
+
+
+@pytest.mark.parametrize("layer", [
+    lambda: layers.BatchNormalization(name="norm"),
+    lambda: layers.Rescaling(0.1, 2.0, name="norm"),
+    lambda: layers.Normalization(mean=[1.0] * 6, variance=[4.0] * 6, name="norm"),
+])  # fmt: skip
+def test_lone_norm_as_convolution(layer):
+    optimized, report = check(chain(layers.ReLU(), layer(), layers.ReLU()), rules=INTEGER_RULES, tolerance=1e-6)
+    assert report.applied == {"norm or scale as convolution": ("norm",)}
+    kinds = [layers.InputLayer, layers.ReLU, layers.DepthwiseConv2D, layers.ReLU]
+    assert [type(layer) for layer in optimized.layers] == kinds
+    flat = chain(layers.Flatten(), layers.BatchNormalization())
+    assert not rewrite(flat, INTEGER_RULES)[1].applied
 
 
 # ------------------------------------------------------------------------------------------------- what training needs

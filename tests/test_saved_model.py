@@ -137,3 +137,35 @@ def test_without_the_extra(name, package, model, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=rf"pip install 'keras-inception\[{name}\]'"):
         write(model, tmp_path / file)
     assert not list(tmp_path.iterdir())
+
+
+# --------------------------------------------------------------------------------------------------- a second opinion
+
+
+@pytest.mark.parametrize(
+    ("name", "differs"), [("saved_model", 1e-5), ("none", 1e-5), ("int8", 0.02), ("openvino", 1e-5)]
+)
+def test_openvino_reads_it_too(name, differs, model, inputs, tmp_path):
+    """The same file by a reader and by kernels that share no code with its makers'."""
+    pytest.importorskip("openvino")
+    known = {"labels": LABELS, "preprocessing": PREPROCESSING}
+    if name == "saved_model":
+        path = export.to_saved_model(model, tmp_path / "folder", **known)
+    elif name == "openvino":
+        path = export.to_openvino(model, tmp_path / "folder", **known)
+    else:
+        calibration = inputs if name == "int8" else None
+        path = export.to_tflite(model, tmp_path / "file.tflite", quantization=name, calibration=calibration, **known)
+    first, second = (export.agreement(path, model, inputs, runtime=runtime) for runtime in (None, "openvino"))
+    assert second.format == (first.format if name == "openvino" else f"{first.format} in openvino")
+    assert second.max_difference < differs
+    assert not export.misses(second)
+
+
+def test_second_opinions_that_are_not_to_be_had(model, inputs, tmp_path, monkeypatch):
+    path = export.to_tflite(model, tmp_path / "file.tflite")
+    with pytest.raises(InputError, match="unknown runtime 'torch' for a second opinion; there is openvino"):
+        export.agreement(path, model, inputs, runtime="torch")
+    monkeypatch.setitem(sys.modules, "openvino", None)  # an import fails
+    with pytest.raises(InputError, match=r"pip install 'keras-inception\[openvino\]'"):
+        export.agreement(path, model, inputs, runtime="openvino")

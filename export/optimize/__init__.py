@@ -13,11 +13,12 @@ from keras_inception.errors import InputError
 
 from .fold import into_layer_before, into_layer_behind
 from .graph import Graph, Node, Rule
+from .integer import norm_as_convolution, pool_as_convolution
 from .lrn import lrn_as_convolution
 from .move import pool_before_projection, pool_behind_projection
 from .simplify import pad_in_layer, without_identity, without_training_layer
 
-__all__ = ["RULES", "Graph", "Node", "Report", "Rule", "optimize", "rewrite"]
+__all__ = ["INTEGER_RULES", "RULES", "Graph", "Node", "Report", "Rule", "optimize", "rewrite"]
 
 RULES: dict[str, Rule] = {
     "training layer dropped": without_training_layer,
@@ -28,6 +29,10 @@ RULES: dict[str, Rule] = {
     "average pool moved before a projection": pool_before_projection,
     "zero padding taken into the layer": pad_in_layer,
     "local response norm as convolution": lrn_as_convolution,
+}
+INTEGER_RULES: dict[str, Rule] = {  # for int8 files, behind the others
+    "average pool as convolution": pool_as_convolution,
+    "norm or scale as convolution": norm_as_convolution,
 }
 HEADS = "auxiliary head dropped"
 

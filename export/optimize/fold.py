@@ -20,18 +20,18 @@ LINEAR = layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D, layers.C
 
 def into_layer_before(node: Node) -> Node | None:
     """`(x * kernel + bias) * scale + shift`, as one layer called as the scale was."""
-    if (affine := _affine(node)) is None:
+    if (affine := affine_of(node)) is None:
         return None
     [before] = node.sources
     if len(before.readers) > 1 or not is_linear_map(before) or before.layer.activation is not keras.activations.linear:
         return None
     scale, shift = affine
-    *kernels, bias = _kernels_and_bias(before)
+    *kernels, bias = kernels_and_bias(before)
     if isinstance(before.layer, layers.Conv2DTranspose):
         kernels[-1] = kernels[-1] * scale[:, np.newaxis]
     else:  # a depthwise kernel ends in (channels, multiplier), which is the order of its outputs
         kernels[-1] = kernels[-1] * scale.reshape(kernels[-1].shape[-2:] if _is_depthwise(before.layer) else -1)
-    return _with(before, kernels, bias * scale + shift, before.sources, node.name)
+    return with_weights(before, kernels, bias * scale + shift, before.sources, node.name)
 
 
 def into_layer_behind(node: Node) -> Node | None:
@@ -39,10 +39,10 @@ def into_layer_behind(node: Node) -> Node | None:
     if not is_linear_map(node) or isinstance(node.layer, layers.Conv2DTranspose):
         return None
     [before] = node.sources
-    if len(before.readers) > 1 or (affine := _affine(before)) is None:
+    if len(before.readers) > 1 or (affine := affine_of(before)) is None:
         return None
     scale, shift = affine
-    kernel, *pointwise, bias = _kernels_and_bias(node)
+    kernel, *pointwise, bias = kernels_and_bias(node)
     padded = getattr(node.layer, "padding", "valid") != "valid" and max(node.layer.kernel_size) > 1
     if padded and shift.any():
         return None
@@ -56,10 +56,10 @@ def into_layer_behind(node: Node) -> Node | None:
         scale, shift = scale[:, np.newaxis], (kernel * shift[:, np.newaxis]).sum((0, 1)).ravel()
     for matrix in pointwise:
         shift = shift @ matrix[0, 0]
-    return _with(node, [kernel * scale, *pointwise], bias + shift, before.sources, node.name)
+    return with_weights(node, [kernel * scale, *pointwise], bias + shift, before.sources, node.name)
 
 
-def _affine(node: Node) -> Affine | None:
+def affine_of(node: Node) -> Affine | None:
     """What a layer multiplies and adds by channel, in inference; None if it does anything else."""
     if not node.is_a(layers.BatchNormalization, layers.Rescaling, layers.Normalization):
         return None
@@ -96,17 +96,16 @@ def _is_depthwise(layer: Any) -> bool:
     return isinstance(layer, layers.DepthwiseConv2D)
 
 
-def _kernels_and_bias(node: Node) -> list[np.ndarray]:
+def kernels_and_bias(node: Node) -> list[np.ndarray]:
+    """The weights of a linear map, float64; 0 for a bias that it has not."""
     values = [_float64(value) for value in node.values()]
     return values if node.layer.use_bias else [*values, np.zeros(1)]
 
 
-def _with(node: Node, kernels: list[np.ndarray], bias: np.ndarray, sources: list[Node], name: str) -> Node:
-    """The layer of a node with other weights; with a bias, if there is one to add."""
-    use_bias = node.layer.use_bias or bool(bias.any())
-    layer = type(node.layer).from_config(node.layer.get_config() | {"use_bias": use_bias})
-    bias = np.broadcast_to(bias, node.channels)
-    weights = [values.astype(np.float32) for values in ([*kernels, bias] if use_bias else kernels)]
+def with_weights(node: Node, kernels: list[np.ndarray], bias: np.ndarray, sources: list[Node], name: str) -> Node:
+    """The layer of a node with other weights, and always a bias: TensorFlow fuses an activation only behind one."""
+    layer = type(node.layer).from_config(node.layer.get_config() | {"use_bias": True})
+    weights = [values.astype(np.float32) for values in (*kernels, np.broadcast_to(bias, node.channels))]
     return Node(layer, sources, node.shape, name, weights)
 
 

@@ -24,7 +24,7 @@ def lrn_as_convolution(node: Node) -> Node | None:
     band = layer.alpha * ((offsets >= 0) & (offsets < layer.size))
     weights = [band.astype(np.float32)[np.newaxis, np.newaxis], np.full(channels, layer.bias, np.float32)]
     [x] = node.sources
-    squares = Node(ops.square, [x], shape, f"{name}_square")
+    squares = Node(layers.Multiply(), [x, x], shape, f"{name}_square")  # an operator SQUARE has no int8 kernel
     total = Node(layers.Conv2D(channels, 1), [squares], shape, f"{name}_sum", weights)
     log = Node(ops.log, [total], shape, f"{name}_log")
     power = Node(layers.Rescaling(-layer.beta), [log], shape, f"{name}_power")

@@ -1,0 +1,119 @@
+"""A table that takes hours: a row a network, each measured in a process of its own and written at once.
+
+It stands beside its module as Markdown. A row that is ok and was measured by the same versions is not measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from keras_inception.registry import Architecture, architectures, get
+
+from .networks import SLOW_TO_BUILD
+
+Row: TypeAlias = dict[str, Any]
+
+LIMIT = 3600  # seconds a network
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """`columns` are the figures of a row, between the network's name and the seconds that it took; `notes` say what
+    they are. The row of a network that could not be measured has the reason in its last column.
+    """
+
+    module: str
+    path: Path
+    title: str
+    notes: tuple[str, ...]
+    columns: tuple[str, ...]
+    packages: tuple[str, ...]
+    measure: Callable[[Architecture], Row]
+
+    def main(self) -> None:
+        parser = argparse.ArgumentParser(prog=f"python -m {self.module}", description=self.title)
+        parser.add_argument("names", nargs="*", help="networks; by default all that are missing, the cheapest first")
+        parser.add_argument("--row", action="store_true", help="measure one network here, and print its row")
+        arguments = parser.parse_args()
+        if arguments.row:
+            started, architecture = time.monotonic(), get(arguments.names[0])
+            row = {"network": architecture.name} | self.measure(architecture)
+            print(json.dumps(row | {"s": round(time.monotonic() - started)}))
+            return
+        for name in arguments.names or names():
+            rows = {row["network"]: row for row in self.read()}
+            if rows.get(name, {}).get("ok") == "yes" and not arguments.names:
+                continue
+            rows[name] = self.run(name)
+            self.write(rows.values())
+            print(json.dumps(rows[name]), flush=True)
+        if bad := [row["network"] for row in self.read() if row["ok"] != "yes"]:
+            sys.exit(f"not ok: {', '.join(bad)}")
+
+    @property
+    def all_columns(self) -> tuple[str, ...]:
+        return ("network", *self.columns, "s", "ok")
+
+    @property
+    def versions(self) -> str:
+        return ", ".join(f"{package} {version(package)}" for package in self.packages)
+
+    def run(self, name: str) -> Row:
+        """A row, of another process."""
+        try:
+            command = [sys.executable, "-m", self.module, "--row", name]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
+        except subprocess.TimeoutExpired:
+            reason = f"not done after {LIMIT} s"
+        else:
+            if not done.returncode:
+                return json.loads(done.stdout.splitlines()[-1])
+            errors = re.findall(r"^[\w.]+(?:Error|Exception): .+", done.stderr, re.MULTILINE)
+            reason = errors[-1][:200].replace("|", "/") if errors else f"ended with {done.returncode}"
+        return dict.fromkeys(self.all_columns, "") | {"network": name, "ok": reason}
+
+    def read(self) -> list[Row]:
+        """The rows, if these versions measured them."""
+        if not self.path.exists() or self.versions not in (text := self.path.read_text(encoding="utf-8")):
+            return []
+        cells = [[c.strip() for c in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+        return [dict(zip(self.all_columns, row, strict=True)) for row in cells[2:]]
+
+    def write(self, rows: Iterable[Row]) -> None:
+        rows = sorted(rows, key=lambda row: row["network"])
+        good = sum(row["ok"] == "yes" for row in rows)
+        lines = [
+            f"# {self.title}",
+            "",
+            f"{good} of {len(rows)} ok, {len(architectures())} networks in the registry. {date.today()}; "
+            f"{self.versions}.",
+            "",
+            *self.notes,
+            "",
+            "| " + " | ".join(self.all_columns) + " |",
+            "|" + "|".join("---" if column in ("network", "ok") else "---:" for column in self.all_columns) + "|",
+            *("| " + " | ".join(_cell(row[column]) for column in self.all_columns) + " |" for row in rows),
+        ]
+        self.path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def names() -> list[str]:
+    """All networks, the cheapest first."""
+    return [a.name for a in sorted(architectures(), key=lambda a: (a.name in SLOW_TO_BUILD, a.parameters or 0))]
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}" if abs(value) > 1e-3 else f"{value:.1e}"
+    return str(value)
