@@ -4,6 +4,8 @@
     python benchmarks/export.py time FOLDER TABLE    # "servers", "int8" or "hosted": 3 minutes, nothing else runs
     python benchmarks/export.py judge FOLDER         # the hosted MobileNets on photographs
 
+Each prints its table and puts it into its place in export.md.
+
 In "servers" and "int8" both sides are the very same network of keras.applications with random weights. "hosted" and
 "judge" read Google's hosted files and photographs of ImageNet's classes in $KERAS_INCEPTION_DATA, and ours have the
 hosted files' weights. OpenVINO has columns where it is installed.
@@ -12,10 +14,12 @@ hosted files' weights. OpenVINO has columns where it is installed.
 import importlib.metadata
 import importlib.util
 import os
+import re
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Sequence
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -27,7 +31,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 import keras_inception
 from keras_inception import export
-from keras_inception.export.benchmark import benchmark
+from keras_inception.export.benchmark import Timing, benchmark
 from keras_inception.quiet import quiet
 from keras_inception.weights import from_tflite
 
@@ -38,6 +42,7 @@ HOSTED = {
     "mobilenet_v2": ("mobilenet_v2_1.0_224_quant.tflite", {}),
 }
 QUANTIZATIONS = "none", "float16", "dynamic", "int8"
+PAGE = Path(__file__).with_suffix(".md")
 SECONDS = 12  # for each file of a table
 
 
@@ -98,7 +103,7 @@ def photographs() -> list[tuple[int, np.ndarray]]:
 
 
 def measure(folder: Path, table: str) -> None:
-    """Print a table of medians, with the quartiles, as Markdown."""
+    """A table of medians, with the quartiles."""
     files = {
         "servers": [folder / f"{name}.{side}" for name in SERVERS for side in ("keras", "ours")],
         "int8": [folder / f"InceptionV3.{side}.{ending}" for ending in ("int8.tflite", "tflite")
@@ -110,20 +115,46 @@ def measure(folder: Path, table: str) -> None:
     result = benchmark(files, runtimes=["tensorflow", "litert", *extra], seconds=SECONDS)
     packages = ["tensorflow", "keras", "ai-edge-litert", *extra]
     versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in packages)
-    print(f"{date.today()}: {result.machine}, {result.threads} threads; {versions}; ", end="")
-    print(f"peaks {result.float32_peak / 1e9:.0f} (float32) and {result.int8_peak / 1e9:.0f} (int8) GMAC/s\n")
-    print("| file | runtime | ms | quartiles | of the peak | MB | memory, MB |\n|---|---|---:|---:|---:|---:|---:|")
+    peaks = f"peaks {result.float32_peak / 1e9:.0f} (float32) and {result.int8_peak / 1e9:.0f} (int8) GMAC/s"
+    lines = [
+        f"{date.today()}: {result.machine}, {result.threads} threads; {peaks};",
+        f"{versions}.",
+        "",
+        "| file | runtime | ms | quartiles | of the peak | MB | memory, MB |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
     for t in result.timings:
         share = "" if t.of_peak is None else f"{t.of_peak:.0%}"
         quartiles = " to ".join(f"{q:.2f}" for q in t.quartiles)
         sizes = f"{t.bytes / 1e6:.1f} | {t.memory / 1e6:.0f}"
-        print(f"| {Path(t.path).name} | {t.runtime} | {t.milliseconds:.2f} | {quartiles} | {share} | {sizes} |")
+        lines.append(f"| {Path(t.path).name} | {t.runtime} | {t.milliseconds:.2f} | {quartiles} | {share} | {sizes} |")
+    publish(table, [*lines, "", ratios(result.timings)])
+
+
+def ratios(timings: Sequence[Timing]) -> str:
+    """Our files' times as shares of those that they stand beside, in the same runtime."""
+    found = {(Path(t.path).name, t.runtime): t.milliseconds for t in timings}
+    hosted_files = {file: f"{name}.int8.tflite" for name, (file, _) in HOSTED.items()}
+    shares = []
+    for (name, runtime), milliseconds in found.items():
+        ours = hosted_files.get(name, name.replace(".keras", ".ours"))
+        if ours != name:
+            shares.append(f"{ours} in {runtime} {found[ours, runtime] / milliseconds:.2f}")
+    return textwrap.fill("**Of the time beside it**: " + ", ".join(shares) + ".", 120, break_on_hyphens=False)
+
+
+def publish(block: str, lines: Sequence[str]) -> None:
+    """Print a table, and put it in its place in the page."""
+    text = "\n".join(lines)
+    print(text)
+    place = re.compile(rf"(?<=<!-- {block} -->\n).*?(?=\n<!-- end -->)", re.DOTALL)
+    PAGE.write_text(place.sub(lambda _: text, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def judge(folder: Path) -> None:
-    """Print how many of the photographs each file names rightly, as Markdown; int8 is calibrated on every second."""
+    """How many of the photographs each file names rightly; int8 is calibrated on every second of them."""
     columns = ["network", "Keras", "hosted file", *QUANTIZATIONS, "other half: Keras", "int8"]
-    print("| " + " | ".join(columns) + " |\n|---|" + "---:|" * (len(columns) - 1))
+    lines = ["| " + " | ".join(columns) + " |", "|---|" + "---:|" * (len(columns) - 1)]
     for name, (file, _) in HOSTED.items():
         model, prepare = hosted(name)
         x = np.stack([prepare(picture) for _, picture in photographs()])
@@ -133,7 +164,8 @@ def judge(folder: Path) -> None:
         right = [round(r.top1 * r.n) for r in results]
         row = [round(results[0].keras_top1 * len(x)), int(np.sum(answers(DATA / file, x) == labels)), *right]
         row += [round(half.keras_top1 * half.n), round(half.top1 * half.n)]
-        print("|", " | ".join(map(str, [name, *row])), "|", flush=True)
+        lines.append(f"| {' | '.join(map(str, [name, *row]))} |")
+    publish("judge", lines)
 
 
 def answers(path: Path, x: np.ndarray) -> np.ndarray:

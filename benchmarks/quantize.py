@@ -1,135 +1,244 @@
-"""Quantisation after training beside quantisation-aware training: top-1 of the float network and of both files.
+"""What int8, pruning and clustering cost in accuracy, and what they save: five networks on CIFAR-10, two on ImageNet.
 
-    python benchmarks/quantize.py hosted              # MobileNetV2 with Google's hosted weights, 200 photographs
-    python benchmarks/quantize.py resnet20 --minutes 10   # any CIFAR-10 network, trained for so long before
+    python benchmarks/quantize.py OUT                        # every file and its top-1; again: goes on where it was
+    python benchmarks/quantize.py OUT --only shufflenet_v1   # one network
+    python benchmarks/quantize.py OUT --time                 # the files' latencies, where nothing else runs
 
-The data come from the folder that KERAS_INCEPTION_DATA names, ../shared/data by default. Half of the photographs
-calibrate the one and train the other, the other half is measured on; of CIFAR-10 the first 1,000 of each class of
-train/, and the first 200 of test/.
-A row is added to quantize.md.
+Each network is trained on CIFAR-10 at a small input, briefly and along a cosine, and is then the float network of its
+rows: they compare with each other, not with the literature. Top-1 is of the files in LiteRT, on the first 5,000 of the
+test pictures, which nothing was trained, chosen or calibrated on. The hosted MobileNets have Google's weights, and are
+measured on 200 photographs of ImageNet's classes in two halves, each half being what the other's file was calibrated
+on or trained with. OUT/<network> holds the training, the files and their figures; benchmarks/quantize.md, written anew
+after each file, holds what is finished.
+
+CIFAR-10 comes as `cifar10_jpg.tar.gz`, photographs and weights by their hosted names, from the folder that
+KERAS_INCEPTION_DATA names, ../shared/data by default.
 """
 
 import argparse
+import json
 import os
 import platform
-import tarfile
-import tempfile
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from datetime import date
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+from cifar import cifar, dataset
 
-import keras_inception
-from keras_inception import export
-from keras_inception.weights import from_tflite
+from export import HOSTED, hosted, photographs
+from keras_inception import Run, export
+from keras_inception.data import Dataset, Split
+from keras_inception.export.benchmark import benchmark
+from keras_inception.export.quantize import zipped
+from keras_inception.recipes import Recipe
+from keras_inception.run import publish
+from keras_inception.training import train
 
-HERE = Path(__file__).parent
-DATA = Path(os.environ.get("KERAS_INCEPTION_DATA", HERE.parents[1] / "shared" / "data"))
-TABLE = HERE / "quantize.md"
-TRAIN, TEST = 1000, 200  # pictures of each class of CIFAR-10
-HEAD = """# Float, quantised after training, trained quantised
-
-Top-1 on pictures that none of them was trained or calibrated on. "after" is `to_tflite(quantization="int8")`, "aware"
-`quantize_aware`; both are full int8, one scale a filter. `python benchmarks/quantize.py` adds a row.
-
-| network | pictures | float | after | aware | agreement of aware | bytes | epochs | date, versions, machine |
-|---|---:|---:|---:|---:|---:|---:|---:|---|
-"""
+TABLE = Path(__file__).with_suffix(".md")
+TUNING = 6_000  # pictures to prune, cluster and train quantised with
+TEST = 5_000
 
 
-class Case(NamedTuple):
-    """A trained network, and its inputs with labels to train on and to measure on."""
+@dataclass(frozen=True)
+class Network:
+    """How a network is trained in float: its input in pixels, epochs, and how many pictures."""
 
-    model: keras.Model
-    train: tuple[np.ndarray, np.ndarray]
-    test: tuple[np.ndarray, np.ndarray]
+    name: str
+    size: int
     epochs: int
-    learning_rate: float
+    pictures: int
+    options: dict[str, Any] = field(default_factory=dict)
 
 
-def hosted() -> Case:
-    """MobileNetV2 with 1,001 classes, the first one being the background."""
-    info = keras_inception.model_info("mobilenet_v2")
-    model = info.build(classes=1001)
-    from_tflite(model, DATA / "mobilenet_v2_1.0_224_quant.tflite")
-    prepare = tf.function(info.preprocessing_for(), reduce_retracing=True)
-    with tarfile.open(DATA / "imagenet_sample_200.tar") as archive:
-        files = [(int(Path(m.name).name.split("_")[0]), archive.extractfile(m).read()) for m in archive if m.isfile()]
-    x = np.stack([prepare(tf.io.decode_jpeg(content, channels=3)) for _, content in files])
-    y = np.array([label + 1 for label, _ in files], np.int32)
+NETWORKS = [
+    Network("mobilenet_v1", 64, 8, 20_000, {"alpha": 0.5}),
+    Network("mobilenet_v2", 64, 8, 20_000, {"alpha": 0.5}),
+    Network("shufflenet_v1", 64, 8, 20_000, {"scale": 0.5}),
+    Network("shufflenet_v2", 64, 8, 20_000, {"scale": 0.5}),
+    Network("inception_v3", 75, 4, 8_000),
+]
+VARIANTS = {
+    "float32": "float",
+    "dynamic": "int8 weights",
+    "int8": "int8 after training",
+    "aware": "int8, trained quantised",
+    "pruned": "half of the weights 0",
+    "clustered": "16 values a kernel",
+    "all": "pruned, clustered, then trained quantised in int8",
+}
+
+
+class Files:
+    """A network's files and their figures, in a folder."""
+
+    def __init__(self, folder: Path):
+        self.folder, self._file = folder, folder / "figures.json"
+        self.figures: dict[str, dict[str, Any]] = json.loads(self._file.read_text()) if self._file.exists() else {}
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def path(self, variant: str) -> Path:
+        return self.folder / f"{variant}.tflite"
+
+    def add(self, variant: str, **figures: Any) -> None:
+        self.figures[variant] = self.figures.get(variant, {}) | figures
+        publish(self._file, lambda part: part.write_text(json.dumps(self.figures, indent=1)))
+        print(f"{time.strftime('%H:%M:%S')} {self.folder.parent.name} {variant} {figures}", flush=True)
+
+
+# ------------------------------------------------------------------------------------------------------------ CIFAR-10
+
+
+def measure(network: Network, out: Path, sides: dict[str, Split]) -> Iterator[None]:
+    """Train it, make its files one after the other, and measure each."""
+    folder, files = out / network.name, Files(out / network.name / "files")
+    if not (folder / "float" / "run.json").exists():
+        print(f"{time.strftime('%H:%M:%S')} {network.name} is trained", flush=True)
+        train(
+            dataset(sides["train"], network.pictures),
+            out=folder / "float",
+            recipe=Recipe(batch_size=64, epochs=network.epochs, learning_rate=2e-3),
+            model=network.name,
+            size=network.size,
+            options=network.options,
+        )
+    run = Run.load(folder / "float")
+    makers = variants(run, dataset(sides["train"], TUNING))
+    for variant, make in makers.items():
+        if variant in files.figures:
+            continue
+        started = time.monotonic()
+        make(files.path(variant))
+        took = time.monotonic() - started
+        compared = export.agreement(files.path(variant), run, sides["test"], limit=TEST)
+        content = files.path(variant).read_bytes()
+        figures = {"top1": compared.top1, "float": compared.keras_top1, "agreement": compared.agreement}
+        files.add(variant, **figures, bytes=len(content), zipped=zipped(content), seconds=round(took))
+        yield
+
+
+def variants(run: Run, data: Dataset) -> dict[str, Callable[[Path], object]]:
+    """What makes each file; the trainings start from the float network."""
+    known = {"preprocessing": run.preprocessing, "labels": run.labels}
+
+    @cache
+    def pruned() -> export.Compressed:
+        return export.prune(run, data, sparsity=0.5, epochs=2, learning_rate=3e-4)
+
+    def float32(made: export.Compressed, path: Path) -> object:
+        return export.to_tflite(made.model, path, overwrite=True, **known)
+
+    return {
+        "float32": lambda path: export.to_tflite(run, path, overwrite=True),
+        "dynamic": lambda path: export.to_tflite(run, path, quantization="dynamic", overwrite=True),
+        "int8": lambda path: export.to_tflite(
+            run, path, quantization="int8", calibration=export.CalibrationSet.of(data.train, run.preprocessing),
+            overwrite=True,
+        ),
+        "aware": lambda path: export.quantize_aware(run, data, path, epochs=2, overwrite=True),
+        "pruned": lambda path: float32(pruned(), path),
+        "clustered": lambda path: float32(export.cluster(run, data, clusters=16, epochs=1), path),
+        "all": lambda path: export.quantize_aware(
+            export.cluster(pruned(), data, clusters=16, epochs=1), data, path, epochs=1, overwrite=True
+        ),
+    }  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------------- hosted MobileNets
+
+
+def measure_hosted(name: str, out: Path) -> Iterator[None]:
+    """The same network float, quantised after training and trained quantised, each half by the other one."""
+    files = Files(out / f"{name}, hosted weights" / "files")
+    if "aware" in files.figures:
+        return
+    model, prepare = hosted(name)
+    x = np.stack([prepare(picture) for _, picture in photographs()])
+    y = np.array([label + 1 for label, _ in photographs()], np.int32)  # class 0 is the background
     half = np.random.default_rng(0).permutation(len(y)) % 2 == 0
-    return Case(model, (x[half], y[half]), (x[~half], y[~half]), epochs=2, learning_rate=1e-6)
+    makers: dict[str, Callable[..., object]] = {
+        "float32": lambda path, x, y: export.to_tflite(model, path, overwrite=True),
+        "int8": lambda path, x, y: export.to_tflite(model, path, quantization="int8", calibration=x, overwrite=True),
+        "aware": lambda path, x, y: export.quantize_aware(
+            model, (x, y), path, epochs=3, batch_size=10, learning_rate=1e-5, overwrite=True
+        ),
+    }
+    for variant, make in makers.items():
+        path, results = files.path(variant), []
+        for part in (half, ~half):
+            make(path, x[part], y[part])
+            results.append(export.agreement(path, model, (x[~part], y[~part])))
+        content = path.read_bytes()
+        named = {"top1": "top1", "float": "keras_top1", "agreement": "agreement"}
+        figures = {key: float(np.mean([getattr(r, field) for r in results])) for key, field in named.items()}
+        files.add(variant, **figures, bytes=len(content), zipped=zipped(content))
+        yield
 
 
-def cifar(name: str, minutes: float) -> Case:
-    """A network for CIFAR-10, trained from scratch by Adam for so many minutes."""
-    info = keras_inception.model_info(name)
-    sides = {"train": ([], []), "test": ([], [])}
-    classes: list[str] = []
-    with tarfile.open(DATA / "cifar10_jpg.tar.gz") as archive:
-        for member in archive:
-            parts = Path(member.name).parts
-            if not member.isfile() or len(parts) != 3 or not member.name.endswith(".jpg"):
-                continue
-            side, kind, file = parts
-            if int(Path(file).stem) >= {"train": TRAIN, "test": TEST}[side]:
-                continue
-            if kind not in classes:
-                classes.append(kind)
-            picture = tf.io.decode_jpeg(archive.extractfile(member).read(), channels=3)
-            sides[side][0].append(picture.numpy())
-            sides[side][1].append(classes.index(kind))
-    prepare = info.preprocessing_for()
-    (x, y), test = ((prepare(np.stack(p)).numpy(), np.array(labels, np.int32)) for p, labels in sides.values())
-    keras.utils.set_random_seed(0)
-    model = info.build(classes=10, **({"exits": False} if info.exits else {}))
-    model.compile(keras.optimizers.Adam(2e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.9
-    start = time.monotonic()
-    while time.monotonic() - start < 60 * minutes:
-        left = 1 - (time.monotonic() - start) / (60 * minutes)
-        model.optimizer.learning_rate.assign(2e-3 * max(left, 0.02))
-        flip = np.random.default_rng().random(len(x)) < 0.5
-        model.fit(np.where(flip[:, None, None, None], x[:, :, ::-1], x), y, batch_size=64, verbose=2)
-    return Case(model, (x, y), test, epochs=2, learning_rate=1e-4)
+# ----------------------------------------------------------------------------------------------------------- the table
 
 
-def measure(name: str, case: Case) -> str:
-    """A row of the table."""
-    with tempfile.TemporaryDirectory() as folder:
-        after = export.to_tflite(
-            case.model, Path(folder) / "after.tflite", quantization="int8", calibration=case.train[0][:200]
-        )
-        aware = export.quantize_aware(
-            case.model, case.train, Path(folder) / "aware.tflite", epochs=case.epochs, learning_rate=case.learning_rate
-        )
-        compared = [export.agreement(path, case.model, case.test) for path in (after, aware.path)]
-    figures = [compared[0].keras_top1, *(c.top1 for c in compared), compared[1].agreement]
-    about = f"{date.today()}, TensorFlow {tf.__version__}, TFMOT {version('tensorflow-model-optimization')}"
-    machine = f"{platform.machine()}, {os.cpu_count()} cores"
-    shares = " | ".join(f"{figure:.1%}" for figure in figures)
-    return f"| {name} | {compared[0].n} | {shares} | {aware.bytes:,} | {case.epochs} | {about}, {machine} |\n"
+def measure_time(files: Files) -> None:
+    made = [variant for variant in VARIANTS if variant in files.figures]
+    result = benchmark([files.path(variant) for variant in made], seconds=3)
+    for variant, timing in zip(made, result.timings, strict=True):
+        files.add(variant, milliseconds=timing.milliseconds)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("network", help="hosted, or a network for CIFAR-10")
-    parser.add_argument("--minutes", type=float, default=10, help="of training before, at most")
-    arguments = parser.parse_args()
-    hosts = arguments.network == "hosted"
-    case = hosted() if hosts else cifar(arguments.network, arguments.minutes)
-    row = measure("mobilenet_v2, hosted weights" if hosts else arguments.network, case)
-    before = TABLE.read_text(encoding="utf-8") if TABLE.exists() else HEAD
-    TABLE.write_text(before + row, encoding="utf-8")
-    print(row)
+def write(out: Path) -> None:
+    lines = []
+    names = [network.name for network in NETWORKS] + [f"{name}, hosted weights" for name in HOSTED]
+    for name in names:
+        figures = Files(out / name / "files").figures
+        for variant, row in ((v, figures[v]) for v in VARIANTS if v in figures):
+            change = f"{100 * (row['top1'] - row['float']):+.1f}"
+            milliseconds = f"{row['milliseconds']:.2f}" if "milliseconds" in row else ""
+            cells = [f"{row['top1']:.1%}", change, f"{row['bytes']:,}", f"{row['zipped']:,}", milliseconds]
+            lines.append(f"| {name} | {VARIANTS[variant]} | {' | '.join(cells)} |")
+    sizes = ", ".join(f"{n.name} {n.size} x {n.size} {n.options or ''}".strip() for n in NETWORKS)
+    packages = ("tensorflow", "keras", "tf_keras", "tensorflow-model-optimization", "ai-edge-litert")
+    text = f"""# Quantised, pruned, clustered
+
+By `python benchmarks/quantize.py`, {date.today()}; {platform.machine()}, {os.cpu_count()} cores;
+{", ".join(f"{package} {version(package)}" for package in packages)}.
+
+CIFAR-10, enlarged: {sizes}.
+Each is trained for {", ".join(str(n.epochs) for n in NETWORKS)} epochs over
+{", ".join(f"{n.pictures:,}" for n in NETWORKS)} pictures; pruning, clustering and training quantised take 1 or 2 epochs
+over {TUNING:,} more. Top-1 in LiteRT on {TEST:,} test pictures. The hosted MobileNets: 200 photographs, trained
+quantised on 100 of them. "Change" is in points beside the float network; "zipped" is what an app's archive holds.
+
+| network | file | top-1 | change | bytes | zipped | ms |
+|---|---|---:|---:|---:|---:|---:|
+{chr(10).join(lines)}
+"""
+    publish(TABLE, lambda part: part.write_text(text))
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--only", default="", help="networks whose name begins so; hosted ones end with it")
+    parser.add_argument("--time", action="store_true", help="measure the latencies of the files that are there")
+    given = parser.parse_args()
+    if given.time:
+        for folder in sorted(given.out.glob("*/files")):
+            measure_time(Files(folder))
+            write(given.out)
+    else:
+        keras.utils.set_random_seed(0)
+        for host in HOSTED:
+            if f"{host}, hosted weights".startswith(given.only):
+                for _ in measure_hosted(host, given.out):
+                    write(given.out)
+        both_sides = cifar(given.out)
+        for one in NETWORKS:
+            if one.name.startswith(given.only):
+                for _ in measure(one, given.out, both_sides):
+                    write(given.out)

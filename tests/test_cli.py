@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -188,7 +189,8 @@ def _start(*arguments, **kwargs):
 
 def test_ctrl_c_can_be_resumed(call, photos, tmp_path):
     command = ("train", photos, *ARGUMENTS, "--epochs", "40", "--out", tmp_path / "x")
-    process = _start(*command)
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs do not hear Ctrl-C
+    process = _start(*command, preexec_fn=heard)
     state = tmp_path / "x" / "checkpoints" / "state.json"
     while not state.exists():
         assert process.poll() is None, process.stderr.read()

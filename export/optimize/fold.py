@@ -103,7 +103,7 @@ def kernels_and_bias(node: Node) -> list[np.ndarray]:
 
 
 def with_weights(node: Node, kernels: list[np.ndarray], bias: np.ndarray, sources: list[Node], name: str) -> Node:
-    """The layer of a node with other weights, and always a bias: TensorFlow fuses an activation only behind one."""
+    """The layer of a node with other weights, and a bias."""
     layer = type(node.layer).from_config(node.layer.get_config() | {"use_bias": True})
     weights = [values.astype(np.float32) for values in (*kernels, np.broadcast_to(bias, node.channels))]
     return Node(layer, sources, node.shape, name, weights)
