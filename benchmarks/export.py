@@ -148,7 +148,7 @@ def publish(block: str, lines: Sequence[str]) -> None:
     text = "\n".join(lines)
     print(text)
     place = re.compile(rf"(?<=<!-- {block} -->\n).*?(?=\n<!-- end -->)", re.DOTALL)
-    PAGE.write_text(place.sub(lambda _: text, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    PAGE.write_text(place.sub(lambda _: text, PAGE.read_text(encoding="utf-8"), count=1), encoding="utf-8")
 
 
 def judge(folder: Path) -> None:

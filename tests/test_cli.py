@@ -197,7 +197,7 @@ def test_ctrl_c_can_be_resumed(call, photos, tmp_path):
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert "the same command resumes" in err
     assert "Traceback" not in err
     epochs = len(json.loads(state.read_text())["history"])
