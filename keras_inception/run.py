@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -21,11 +24,28 @@ PACKAGES = ("keras-inception", "keras", "tensorflow")
 def publish(path: Path, write: Callable[[Path], Any]) -> None:
     """Let `write` make a file, and put it at `path` only when it is whole."""
     part = path.with_name(f"part.{path.name}")  # the ending stays: Keras goes by it
+    with _ctrl_c_waits():
+        try:
+            write(part)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _ctrl_c_waits() -> Iterator[None]:
+    """Hear of a Ctrl-C behind the block: within zip and HDF5 files it would come out as an error of theirs."""
+    if threading.current_thread() is not threading.main_thread() or not callable(signal.getsignal(signal.SIGINT)):
+        yield  # no handler that could raise here
+        return
+    heard: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
     try:
-        write(part)
-        part.replace(path)
+        yield
     finally:
-        part.unlink(missing_ok=True)
+        signal.signal(signal.SIGINT, before)
+    if heard:
+        signal.raise_signal(signal.SIGINT)
 
 
 def versions() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from keras_inception.data import Augmentation, Split, from_arrays
 from keras_inception.errors import InputError
 from keras_inception.evaluation import evaluate, probabilities, scores
-from keras_inception.run import Run
+from keras_inception.run import Run, publish
 from keras_inception.training import train
 
 
@@ -177,3 +178,15 @@ def test_augmentation_is_used(stripes):
         for augmentation in (None, Augmentation(area=0.3))
     )
     assert np.abs(plain - changed).mean() > 0.05
+
+
+def test_ctrl_c_waits_for_a_file_that_is_being_written(tmp_path):
+    def write(part):
+        part.write_text("first")
+        signal.raise_signal(signal.SIGINT)  # within a zip file it would end as an error of the zip file
+        part.write_text("whole")
+
+    with pytest.raises(KeyboardInterrupt):
+        publish(tmp_path / "file", write)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "whole")]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
