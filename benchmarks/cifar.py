@@ -5,7 +5,7 @@
     python benchmarks/cifar.py OUT --only resnet20                # some rows
 
 Every row is trained alike (SGD along a cosine, shifts and mirrors, the same epochs over the same pictures), so rows of
-a network compare with each other and not with its paper. The epoch that is kept is chosen on 5,000 training pictures
+a network compare with each other and not with its paper. The epoch that is kept is chosen on 2,000 training pictures
 held back; the accuracy is of the 10,000 test pictures, looked at once. OUT/<row> is each row's run directory, and
 benchmarks/cifar.md, written anew after each row, holds what is finished.
 
@@ -33,8 +33,9 @@ from keras_inception.training import train
 
 HERE = Path(__file__).parent
 DATA = Path(os.environ.get("KERAS_INCEPTION_DATA", HERE.parents[1] / "shared" / "data"))
-HELD_BACK = 5_000
+HELD_BACK = 2_000
 SEEDS = (0, 1)
+BATCH = 64  # of so few pictures, half of the recipe's, at half of its rate
 
 
 @dataclass(frozen=True)
@@ -52,16 +53,13 @@ class Row:
 
 ROWS = [
     Row("resnet20", "plain", 32),
-    Row("resnet20", "label smoothing", 32, changes={"label_smoothing": 0.1}),
     Row("resnet20", "stochastic depth", 32, {"stochastic_depth": 0.2}),
     Row("resnet20", "squeeze-excitation", 32, {"se_ratio": 16}),
     Row("inception_v1_bn", "plain", 32),
     Row("inception_v1_bn", "auxiliary heads", 32, {"aux_heads": True}, {"aux_weight": 0.3}),
     Row("inception_v1_bn", "label smoothing", 32, changes={"label_smoothing": 0.1}),
-    Row("inception_v1_bn", "squeeze-excitation", 32, {"se_ratio": 16}),
-    Row("mobilenet_v2", "plain", 64, {"alpha": 0.5}),
-    Row("mobilenet_v2", "label smoothing", 64, {"alpha": 0.5}, {"label_smoothing": 0.1}),
-    Row("mobilenet_v2", "squeeze-excitation", 64, {"alpha": 0.5, "se_ratio": 16}),
+    Row("mobilenet_v2", "plain", 32, {"alpha": 0.5}),
+    Row("mobilenet_v2", "squeeze-excitation", 32, {"alpha": 0.5, "se_ratio": 16}),
 ]
 
 
@@ -111,6 +109,8 @@ def measure(row: Row, seed: int, out: Path, sides: dict[str, Split], epochs: int
             model=row.model,
             size=row.size,
             epochs=epochs,
+            batch_size=BATCH,
+            learning_rate=0.1 * BATCH / 128,
             schedule=Cosine(warmup=0.05),
             options=row.options,
             seed=seed,
@@ -159,8 +159,8 @@ def _column(run: Run, name: str) -> list[str]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--pictures", type=int, default=10_000)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--pictures", type=int, default=6_000)
     parser.add_argument("--only", default="", help="rows whose name begins so")
     given = parser.parse_args()
     both_sides = cifar(given.out)

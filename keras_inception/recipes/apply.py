@@ -31,6 +31,7 @@ def compile_for(network: keras.Model, recipe: Recipe, steps: int) -> None:
     if any(layer.dtype_policy.name == "mixed_float16" for layer in network.layers):
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     network.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"], auto_scale_loss=False)
+    optimizer.build(network.trainable_variables)  # in the first step it would make Keras trace that step twice
 
 
 def attach(network: keras.Model, recipe: Recipe, rates: Mapping[str, float] | None = None) -> None:
