@@ -44,7 +44,7 @@ def new_output(path: Path, *, overwrite: bool, kind: str, is_kind: Callable[[Pat
         finally:
             shutil.rmtree(work, ignore_errors=True)
     except (OSError, *_TENSORFLOW_OS_ERRORS) as error:
-        raise InputError(f"{path} could not be written: {_reason(error)}; nothing was left behind") from error
+        raise InputError(f"{path} could not be written: {reason(error)}; nothing was left behind") from error
     finally:
         if not done:
             with suppress(OSError):
@@ -64,7 +64,7 @@ def _put(new: Path, path: Path, *, aside: Path) -> None:
         raise
 
 
-def _reason(error: OSError | tf.errors.OpError) -> str:
+def reason(error: OSError | tf.errors.OpError) -> str:
     """Why a file could not be written, in a few words; TensorFlow says "path; reason [Op:name]"."""
     if isinstance(error, OSError):
         return (error.strerror or str(error)).lower()

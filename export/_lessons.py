@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -19,6 +20,7 @@ from keras_inception.evaluation import scores
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.run import publish
 
+from ._files import reason
 from ._source import Source, fits
 from ._tfmot import hushed, tf_keras
 from .calibration import to_pixels
@@ -229,8 +231,15 @@ class Lessons:
         arrays: Any = {"request": np.array(self._request), "history": np.array(json.dumps(self.history))}
         for group, values in self._groups().items():
             arrays |= {f"{group}{i}": value for i, value in enumerate(values)}
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        publish(self._file, lambda part: np.savez(part, **arrays))
+        folder = self._file.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            publish(self._file, lambda part: np.savez(part, **arrays))
+        except OSError as error:
+            with suppress(OSError):
+                folder.rmdir()  # unless it has the epoch before
+            kept = "the epoch before is kept, so repeat the call when" if self.started else "repeat the call when"
+            raise InputError(f"{folder} could not be written: {reason(error)}; {kept} there is room") from error
 
     def _groups(self) -> dict[str, list[np.ndarray]]:
         last, state = self._values(self.bridge.model.variables), self._values(self._optimizer.variables)

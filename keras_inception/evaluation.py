@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,20 +65,20 @@ def answers(
     found: dict[str, list[np.ndarray]] = {}
     with input_errors():
         given = split.batches(preprocessing, max(1, batch_size // crops), augmentation=views)
-        for heads in predictions(model, (x if views is None else np.concatenate(x) for x, _ in given)):
+        for heads in predictions(model.predict_on_batch, (x if views is None else np.concatenate(x) for x, _ in given)):
             for name, said in (heads if isinstance(heads, dict) else {MAIN: heads}).items():
                 found.setdefault(name, []).append(said.reshape(len(said) // crops, crops, -1).mean(axis=1))
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
-def predictions(model: keras.Model, given: Iterable[Any]) -> Iterator[Any]:
-    """The model's output for each batch, as float32. A short last one is filled up: Keras would trace anew for it."""
+def predictions(answer: Callable[[Any], Any], given: Iterable[Any]) -> Iterator[Any]:
+    """What a network's function says of each batch, as float32. A short last one is filled up: it would trace anew."""
     size = 0
     for x in given:
         n = len(x)
         size = size or n
         filled = np.concatenate([x, np.zeros((size - n, *x.shape[1:]), np.float32)]) if n < size else x
-        said = model.predict_on_batch(filled)
+        said = answer(filled)
         yield keras.tree.map_structure(lambda output, n=n: np.asarray(output, np.float32)[:n], said)
 
 

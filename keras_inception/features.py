@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -11,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from rich.console import Console
 from rich.progress import track
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from .data import Split, input_errors
 from .evaluation import predictions
@@ -72,15 +74,22 @@ def batches(found: np.ndarray, labels: np.ndarray, batch_size: int, *, seed: int
 def _compute(part: Path, body: keras.Model, split: Split, preprocessing: Preprocessing, batch_size: int) -> None:
     shape = (len(split), *body.output.shape[1:])
     steps = -(-len(split) // batch_size)
-    with input_errors():
-        found, start = np.lib.format.open_memmap(part, "w+", np.float32, shape), 0
-        quiet = not console.is_terminal
+    quiet = not console.is_terminal
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    with input_errors(), part.open("wb") as file:  # a mapped file would end the process where the disk is full
+        np.lib.format.write_array_header_1_0(file, header)
         given = split.batches(preprocessing, batch_size)
         shown = track(given, "features", steps, console=console, transient=True, disable=quiet)
-        for made in predictions(body, (pictures for pictures, _ in shown)):
-            found[start : start + len(made)] = made
-            start += len(made)
-        found.flush()
+        for made in predictions(_frozen(body), (pictures for pictures, _ in shown)):
+            file.write(np.ascontiguousarray(made, "<f4").data)
+
+
+def _frozen(body: keras.Model) -> Callable[[np.ndarray], tf.Tensor]:
+    """A body in inference with its weights as constants, which lets TensorFlow fold its batch norms."""
+    spec = tf.TensorSpec(body.input_shape, body.inputs[0].dtype)
+    run = tf.function(lambda x: body(x, training=False), [spec], autograph=False).get_concrete_function()
+    constant = convert_variables_to_constants_v2(run)
+    return lambda x: constant(tf.cast(x, spec.dtype))[0]
 
 
 def _prune(folder: Path) -> None:

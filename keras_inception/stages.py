@@ -212,7 +212,7 @@ class OnFeatures(Whole):
         """How good the head is on what is held out."""
         labels = self.job.dataset.val.labels
         given = batches(self._val, labels, self.job.recipe.batch_size)
-        return scores(np.concatenate(list(predictions(self.model, (x for x, _ in given)))), labels)
+        return scores(np.concatenate(list(predictions(self.model.predict_on_batch, (x for x, _ in given)))), labels)
 
 
 def _balance(labels: np.ndarray) -> dict[int, float]:

@@ -77,10 +77,10 @@ def test_what_was_not_used_for_long_is_deleted(home, monkeypatch) -> None:
 
 
 def test_an_interruption_leaves_no_half_file(home, monkeypatch) -> None:
-    def cut(self, *args, **kwargs):
+    def cut(pictures):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(keras.Model, "predict_on_batch", cut)
+    monkeypatch.setattr(module, "_frozen", lambda body: cut)
     with pytest.raises(KeyboardInterrupt):
         features(body(), split(), PREPROCESSING)
     assert list(home.iterdir()) == []

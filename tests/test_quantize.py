@@ -1,5 +1,6 @@
 """Quantisation-aware training, pruning and clustering: on real digits, and block by block of the networks."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -114,6 +115,25 @@ def test_an_interrupted_training_goes_on(model, digits, known, quantized, tmp_pa
     for row, whole in zip(again.history, quantized.history, strict=True):
         assert row == pytest.approx(whole, rel=1e-3)
     assert [p.name for p in tmp_path.iterdir()] == ["cut.tflite"]
+
+
+@pytest.mark.parametrize("room", [0, 1])
+def test_a_full_disk_is_one_line_and_keeps_the_epoch_before(room, model, digits, known, tmp_path, monkeypatch):
+    from keras_inception.export import _lessons
+
+    written, publish = [], _lessons.publish
+
+    def full(path, write):
+        if len(written) >= room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(path)
+        publish(path, write)
+
+    monkeypatch.setattr(_lessons, "publish", full)
+    folder = tmp_path / "state"
+    with pytest.raises(InputError, match=r"state could not be written: no space left on device; .*repeat the call"):
+        export.prune(model, digits, epochs=1, checkpoints=folder, **known)
+    assert folder.exists() == bool(room)  # nothing is left that no epoch is in
 
 
 @pytest.fixture(scope="module")
