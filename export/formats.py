@@ -10,10 +10,11 @@ from keras_inception.data import Split
 from keras_inception.errors import InputError
 from keras_inception.run import Run
 
+from . import quantize
 from .agreement import Agreement
 from .onnx import to_onnx
 from .openvino import to_openvino
-from .quantize import quantize_aware
+from .quantize import Compressed
 from .saved_model import to_saved_model
 from .tflite import Quantization, to_tflite
 
@@ -40,12 +41,15 @@ def export_run(
     *,
     calibration: Split | None = None,
     qat: Path | None = None,
+    prune: str | None = None,
+    cluster: int | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
     """Export a run in several formats into `folder`, its own `exports/` by default.
 
     `calibration` is pictures to quantise by; by default those that the run was trained on. With `qat`, a folder of
-    pictures, tflite-int8 is fine-tuned on them by `quantize_aware`.
+    pictures, tflite-int8 is fine-tuned on them by `quantize_aware`, behind `prune` to a share of zeros ("0.5") or to
+    "2:4", and behind `cluster` to so many values a kernel, where these are asked for.
 
     Raises:
         InputError: an unknown format, or a file that exists and `overwrite` is not set; nothing is written.
@@ -54,6 +58,9 @@ def export_run(
         raise InputError(f"unknown format {unknown[0]!r}; there are {', '.join(_FILES)}")
     if qat is not None and "tflite-int8" not in formats:
         raise InputError("quantisation-aware training makes tflite-int8: ask for that format too, or leave qat out")
+    if qat is None and (prune or cluster):
+        raise InputError("pruning and clustering are in front of quantisation-aware training: say qat too")
+    pruning = _pruning(prune)
     folder = folder or run.path / "exports"
     paths = {name: folder / _FILES[name] for name in formats}
     if not overwrite and (existing := [path for path in paths.values() if path.exists()]):
@@ -72,12 +79,27 @@ def export_run(
         if quantization is None:
             to_saved_model(model, path, **about)
         elif quantization == "int8" and qat is not None:
-            quantize_aware(run, qat, path, overwrite=overwrite)
+            made: Run | Compressed = run
+            if pruning:
+                made = quantize.prune(made, qat, checkpoints=folder / "prune.training", **pruning)
+            if cluster:
+                made = quantize.cluster(made, qat, clusters=cluster, checkpoints=folder / "cluster.training")
+            quantize.quantize_aware(made, qat, path, overwrite=overwrite)
         elif quantization == "int8":
             to_tflite(model, path, quantization=quantization, calibration=calibration or run, **about)
         else:
             to_tflite(model, path, quantization=quantization, **about)
     return list(paths.values())
+
+
+def _pruning(share: str | None) -> dict[str, Any] | None:
+    """The arguments of `prune`."""
+    if share is None:
+        return None
+    try:
+        return {"pattern": share} if share == "2:4" else {"sparsity": float(share)}
+    except ValueError:
+        raise InputError(f"prune takes a share of zeros such as 0.5, or 2:4; got {share!r}") from None
 
 
 def exported(run: Run) -> list[Path]:

@@ -272,6 +272,12 @@ def export(
     qat: Annotated[
         Path | None, typer.Option(metavar="PHOTOS", help="Fine-tune tflite-int8 on these pictures, rounded to int8.")
     ] = None,
+    prune: Annotated[
+        str | None, typer.Option(metavar="SHARE", help="With --qat: first make this share of the weights 0, or 2:4.")
+    ] = None,
+    cluster: Annotated[
+        int | None, typer.Option(metavar="VALUES", help="With --qat: first let a kernel have so many values.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -279,8 +285,13 @@ def export(
     from .export import FORMATS, export_run
     from .run import Run
 
-    run = Run.load(run_path)
-    files = export_run(run, to or list(FORMATS), out_path, qat=qat, overwrite=overwrite)
+    run, formats = Run.load(run_path), to or list(FORMATS)
+    files = export_run(run, formats, out_path, qat=qat, prune=prune, cluster=cluster, overwrite=overwrite)
+    if qat:
+        from .export.quantize import zipped
+
+        [file] = (file for file, name in zip(files, formats, strict=True) if name == "tflite-int8")
+        typer.echo(f"{file} is {zipped(file.read_bytes()):,} bytes in a zip archive", err=True)
     _report(_verified(files, run, _pictures(run, None).sample(50)), as_json)
 
 

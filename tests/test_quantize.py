@@ -161,9 +161,34 @@ def test_command_line(run):
     assert float_operators((run / "exports" / "int8.tflite").read_bytes()) == []
 
 
-def test_command_line_wants_the_format_that_it_trains(run):
-    with pytest.raises(InputError, match="makes tflite-int8: ask for that format too"):
-        CliRunner().invoke(app, ["export", str(run), "--to", "tflite", "--qat", str(run)], catch_exceptions=False)
+def test_command_line_prunes_and_clusters_first(run, tmp_path):
+    folder = Run.load(run).data["folder"]
+    command = ["export", str(run), "--to", "tflite-int8", "--qat", folder, "--prune", "0.6", "--cluster", "16"]
+    told = CliRunner().invoke(app, [*command, "--out", str(tmp_path)])
+    assert told.exit_code == 0, told.output
+    assert "bytes in a zip archive" in told.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["int8.tflite"]
+    for kernel in int8_kernels(tmp_path / "int8.tflite"):
+        assert np.mean(kernel == 0) >= 0.5
+        assert all(len(np.unique(filter_)) <= 16 for filter_ in kernel)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--to", "tflite", "--qat", "photos"], "makes tflite-int8: ask for that format too"),
+        (["--to", "tflite-int8", "--prune", "0.5"], "say qat too"),
+        (
+            ["--to", "tflite", "--to", "tflite-int8", "--qat", "photos", "--prune", "half"],
+            "a share of zeros such as 0.5, or 2:4; got 'half'",
+        ),
+    ],
+)
+def test_command_line_says_what_it_wants(options, message, run, tmp_path):
+    command = ["export", str(run), "--out", str(tmp_path / "files"), *options]
+    with pytest.raises(InputError, match=message):
+        CliRunner().invoke(app, command, catch_exceptions=False)
+    assert not (tmp_path / "files").exists()
 
 
 # --------------------------------------------------------------------------------------------- pruning and clustering
