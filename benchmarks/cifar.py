@@ -7,7 +7,7 @@
 Every row is trained alike (SGD along a cosine, shifts and mirrors, the same epochs over the same pictures), so rows of
 a network compare with each other and not with its paper. The epoch that is kept is chosen on 2,000 training pictures
 held back; the accuracy is of the 10,000 test pictures, looked at once. OUT/<row> is each row's run directory, and
-benchmarks/cifar.md, written anew after each row, holds what is finished.
+benchmarks/cifar.md and cifar.png, made anew after each row, hold what is finished.
 
 CIFAR-10 comes as `cifar10_jpg.tar.gz` in the folder that KERAS_INCEPTION_DATA names, ../shared/data by default.
 """
@@ -19,10 +19,13 @@ import platform
 import tarfile
 import time
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from keras_inception import recipes
 from keras_inception.data import Dataset, Split, decode
@@ -123,31 +126,63 @@ def measure(row: Row, seed: int, out: Path, sides: dict[str, Split], epochs: int
     return run
 
 
+def finished(out: Path) -> dict[tuple[str, int], Run]:
+    """The runs that are measured, by row and seed."""
+    runs = {(row.name, seed): out / f"{row.name}-{seed}" for row in ROWS for seed in SEEDS}
+    loaded = {key: Run.load(path) for key, path in runs.items() if (path / "run.json").exists()}
+    return {key: run for key, run in loaded.items() if "test_top1" in run.metrics}
+
+
 def write(out: Path, epochs: int, pictures: int) -> None:
-    """The table of what is finished."""
-    lines, missing = [], 0
+    """The table and the curves of what is finished."""
+    runs, lines = finished(out), []
+    top1 = {key: 100 * run.metrics["test_top1"] for key, run in runs.items()}
     for row in ROWS:
-        runs = [Run.load(p) for s in SEEDS if (p := out / f"{row.name}-{s}").joinpath("run.json").exists()]
-        found = [run.metrics["test_top1"] for run in runs if "test_top1" in run.metrics]
-        missing += len(SEEDS) - len(found)
-        if found:
-            seconds = [sum(map(float, _column(run, "seconds"))) for run in runs]
-            each = ", ".join(f"{value:.2%}" for value in found)
-            figures = f"{each} | {np.mean(found):.2%} | {np.mean(seconds) / 60:.1f}"
-            lines.append(f"| {row.model} | {row.variant} | {row.size} | {figures} |")
+        seeds = [seed for seed in SEEDS if (row.name, seed) in runs]
+        if not seeds:
+            continue
+        found, plain = ([top1.get((name, seed), np.nan) for seed in seeds] for name in (row.name, f"{row.model}-plain"))
+        seconds = np.mean([sum(map(float, _column(runs[row.name, seed], "seconds"))) for seed in seeds])
+        change = ", ".join(f"{a - b:+.1f}" for a, b in zip(found, plain, strict=True)) if row.variant != "plain" else ""
+        each = ", ".join(f"{value:.1f}" for value in found)
+        figures = f"{each} | {np.mean(found):.1f} | {change} | {seconds / 60:.1f}"
+        lines.append(f"| {row.model} | {row.variant} | {row.size} | {figures} |")
     text = f"""# CIFAR-10 in bounded time
 
-{epochs} epochs over {pictures:,} training pictures, by `python benchmarks/cifar.py`; top-1 on all 10,000 test pictures,
-a figure for each seed. Rows of a network compare with each other; a paper's training is ten times as long.
-{os.cpu_count()} cores ({platform.machine()}), {", ".join(f"{k} {v}" for k, v in versions().items())}.
+{epochs} epochs over {pictures:,} training pictures, by `python benchmarks/cifar.py`; top-1 in % on all 10,000 test
+pictures, a figure for each seed, and beside the plain network's of the same seed. Rows of a network compare with each
+other; a paper's training has a hundred times as many steps, and what it gains at its end, such a short one cannot
+show. Minutes are of one core, shared at times. {date.today()}; {platform.machine()},
+{", ".join(f"{k} {v}" for k, v in versions().items())}.
 
-| network | variant | input | test top-1 | mean | minutes |
-|---|---|---:|---|---:|---:|
+| network | variant | input | test top-1 | mean | beside plain | minutes |
+|---|---|---:|---|---:|---|---:|
 {chr(10).join(lines)}
+
+![held-out accuracy by epoch](cifar.png)
 """
-    if missing:
+    if missing := len(ROWS) * len(SEEDS) - len(runs):
         text += f"\n{missing} of {len(ROWS) * len(SEEDS)} trainings are not finished.\n"
     publish(HERE / "cifar.md", lambda part: part.write_text(text))
+    draw(runs)
+
+
+def draw(runs: dict[tuple[str, int], Run]) -> None:
+    """Accuracy on the pictures held back, epoch by epoch: a panel a network, a line a training."""
+    models = list(dict.fromkeys(row.model for row in ROWS))
+    figure = Figure(figsize=(4 * len(models), 3.4), layout="constrained")
+    for axes, model in zip(figure.subplots(1, len(models), sharey=True), models, strict=True):
+        for i, row in enumerate(row for row in ROWS if row.model == model):
+            for seed in (seed for seed in SEEDS if (row.name, seed) in runs):
+                accuracy = [100 * float(value) for value in _column(runs[row.name, seed], "val_accuracy")]
+                label = row.variant if seed == SEEDS[0] else None
+                axes.plot(range(1, len(accuracy) + 1), accuracy, f"C{i}.-", alpha=1 - 0.5 * seed, label=label)
+        axes.set(title=model, xlabel="epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="small")
+    figure.supylabel("held-out accuracy, %")
+    figure.savefig(HERE / "cifar.png", dpi=100)
 
 
 def _column(run: Run, name: str) -> list[str]:

@@ -23,6 +23,7 @@ import statistics
 import tarfile
 import tempfile
 import time
+from datetime import date
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -173,6 +174,7 @@ def report() -> None:
         mine = [row for row in rows if row["loop"] == name]
         medians[name] = {k: statistics.median(row[k] for row in mine) for k in ("seconds", "cpu")}
         cells = [", ".join(f"{row[k]:.1f}" for row in mine) for k in ("seconds", "cpu")]
+        cells += [", ".join(f"{1 - row['cpu'] / row['seconds'] / os.cpu_count():.0%}" for row in mine)]
         cells += [", ".join(f"{row[k]:.1%}" for row in mine) for k in ("val_accuracy", "last")]
         table.append(f"| {name} | {' | '.join(cells)} |")
     wall, cpu = (medians["guide"][k] / medians["ours"][k] for k in ("seconds", "cpu"))
@@ -180,11 +182,11 @@ def report() -> None:
         f"""# Transfer learning beside the loop of Keras' guide
 
 {TRAIN * 10} pictures to train on and {VAL * 10} held out, of CIFAR-10, enlarged to {SIZE} x {SIZE}; MobileNetV2 with
-the hosted weights, frozen; {EPOCHS} epochs; batches of {BATCH}; Adam at 0.001. {platform.machine()},
+the hosted weights, frozen; {EPOCHS} epochs; batches of {BATCH}; Adam at 0.001. {date.today()}; {platform.machine()},
 {", ".join(f"{k} {v}" for k, v in versions().items())}.
 
-| loop | seconds, each run | CPU seconds | held out, best epoch | last epoch |
-|---|---|---|---|---|
+| loop | seconds, each run | CPU seconds | {os.cpu_count()} cores idle | held out, best epoch | last epoch |
+|---|---|---|---|---|---|
 {chr(10).join(table)}
 
 **{wall:.1f} times less wall time, {cpu:.1f} times less CPU time** (medians). `benchmarks/transfer.py` says how.

@@ -136,12 +136,6 @@ def without_normalisation(preprocessing: Preprocessing) -> Preprocessing:
     return replace(preprocessing, channels="RGB", mean=(0.0,) * 3, std=(1.0,) * 3)
 
 
-def normalisation(preprocessing: Preprocessing) -> Sequence[np.ndarray]:
-    """`preprocessing.normalize` as a 1x1 convolution, kernel and bias: it is affine, so black and primaries tell it."""
-    black, *primaries = preprocessing.normalize(255 * np.eye(4, 3, -1, np.float32)).numpy()
-    return ((np.stack(primaries) - black) / np.float32(255))[None, None], black
-
-
 def _as_probabilities(bridge: Bridge, outputs: np.ndarray) -> np.ndarray:
     """A twin's outputs as probabilities of classes: of logits their softmax, of one sigmoid both classes."""
     if outputs.shape[-1] == 1:

@@ -28,7 +28,7 @@ from keras_inception.quiet import quiet
 
 from ._files import new_output
 from ._flatbuffer import float_operators, is_tflite
-from ._source import ModelOrRun, Source
+from ._source import ModelOrRun, Source, as_convolution
 from .agreement import Agreement, agreement
 from .metadata import About, Record, with_record
 
@@ -128,7 +128,7 @@ def quantize_aware(
     """
     _need_tfmot()
     from . import _fake_quantized, tfmot_bridge
-    from ._lessons import Lessons, Pictures, Settings, normalisation
+    from ._lessons import Lessons, Pictures, Settings
     from ._tfmot import hushed
 
     path = Path(path)
@@ -140,7 +140,7 @@ def quantize_aware(
         preserve = preserve or kept
         pixels = source.preprocessing is not None
         pictures = Pictures.of(data, source, pixels=pixels)
-        before = normalisation(source.preprocessing) if source.preprocessing else ()
+        before = as_convolution(source.preprocessing) if source.preprocessing else ()
         with hushed():
             plan = tfmot_bridge.plan(source.model, source.input_shape, before)
             twin = _fake_quantized.fake_quantized(plan, pixels=pixels, preserve=preserve)

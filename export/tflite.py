@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_inception.errors import InputError
@@ -21,7 +20,7 @@ from keras_inception.quiet import quiet
 
 from ._files import new_output
 from ._flatbuffer import float_operators, foreign_operators, is_tflite
-from ._source import ModelOrRun, Source
+from ._source import ModelOrRun, Source, as_convolution
 from .bias_correction import bias_corrected
 from .calibration import Calibration, CalibrationSet, calibration_set
 from .exits import exit_networks
@@ -141,7 +140,7 @@ def _converted(
     if quantization == "int8":
         network = rewrite(network, INTEGER_RULES)[0]
     preprocessing = source.preprocessing
-    normalize = _as_convolution(preprocessing) if preprocessing else None
+    normalize = _normalize(preprocessing) if preprocessing else None
     name, shape = ("pixels", (*preprocessing.size, 3)) if preprocessing else ("input", source.input_shape)
     spec = tf.TensorSpec((1, *shape), source.input_dtype, name=name)
     given = list(pictures.representative(source.input_dtype)) if pictures else []
@@ -213,20 +212,10 @@ def _configure(converter: Any, quantization: Quantization, edge: Edge) -> None:
     converter.inference_input_type = converter.inference_output_type = tf.as_dtype(edge)
 
 
-def _as_convolution(preprocessing: Preprocessing) -> Callable[[tf.Tensor], tf.Tensor]:
-    """`preprocessing.normalize` as one 1x1 convolution, (1, H, W, 3) -> (1, H, W, channels).
-
-    The normalisation is affine in a pixel's red, green and blue, so black and the three primaries tell its matrix. In
-    int8 one operator rounds once. On two x86 cores it took 0.10 ms (float32) and 0.14 ms (int8) of a 224 x 224 picture,
-    where a difference and a product took 0.38 and 0.57 ms.
-    """
-    black, *primaries = preprocessing.normalize(255 * np.eye(4, 3, -1, np.float32)).numpy()
-    kernel = (np.stack(primaries) - black) / np.float32(255)
-
-    def normalize(pixels: tf.Tensor) -> tf.Tensor:
-        return tf.nn.bias_add(tf.nn.conv2d(pixels, kernel[np.newaxis, np.newaxis], strides=1, padding="VALID"), black)
-
-    return normalize
+def _normalize(preprocessing: Preprocessing) -> Callable[[tf.Tensor], tf.Tensor]:
+    """`preprocessing.normalize` as one operator, (1, H, W, 3) -> (1, H, W, channels)."""
+    kernel, bias = as_convolution(preprocessing)
+    return lambda pixels: tf.nn.bias_add(tf.nn.conv2d(pixels, kernel, strides=1, padding="VALID"), bias)
 
 
 def _unsupported(operators: set[str]) -> InputError:

@@ -312,7 +312,7 @@ def test_constants_stay_aligned(exported):
 def test_normalisation_as_one_convolution(preprocessing):
     pixels = np.random.default_rng(0).uniform(0, 255, (1, 6, 5, 3)).astype(np.float32)
     want = preprocessing.normalize(pixels).numpy()
-    np.testing.assert_allclose(export.tflite._as_convolution(preprocessing)(pixels), want, atol=2e-6)
+    np.testing.assert_allclose(export.tflite._normalize(preprocessing)(pixels), want, atol=2e-6)
     back = export.calibration.to_pixels(want, preprocessing)
     if preprocessing.channels == "L":
         back = back[..., :1]
