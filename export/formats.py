@@ -65,6 +65,11 @@ def export_run(
     paths = {name: folder / _FILES[name] for name in formats}
     if not overwrite and (existing := [path for path in paths.values() if path.exists()]):
         raise InputError(f"{existing[0]} exists; give --overwrite to replace it, or another --out")
+    made: Run | Compressed = run
+    if pruning:
+        made = quantize.prune(made, qat, checkpoints=folder / "prune.training", **pruning)
+    if cluster:
+        made = quantize.cluster(made, qat, clusters=cluster, checkpoints=folder / "cluster.training")
     about: dict[str, Any] = {
         "labels": run.labels,
         "preprocessing": run.preprocessing,
@@ -79,11 +84,6 @@ def export_run(
         if quantization is None:
             to_saved_model(model, path, **about)
         elif quantization == "int8" and qat is not None:
-            made: Run | Compressed = run
-            if pruning:
-                made = quantize.prune(made, qat, checkpoints=folder / "prune.training", **pruning)
-            if cluster:
-                made = quantize.cluster(made, qat, clusters=cluster, checkpoints=folder / "cluster.training")
             quantize.quantize_aware(made, qat, path, overwrite=overwrite)
         elif quantization == "int8":
             to_tflite(model, path, quantization=quantization, calibration=calibration or run, **about)

@@ -285,12 +285,12 @@ def export(
     from .export import FORMATS, export_run
     from .run import Run
 
-    run, formats = Run.load(run_path), to or list(FORMATS)
-    files = export_run(run, formats, out_path, qat=qat, prune=prune, cluster=cluster, overwrite=overwrite)
+    run = Run.load(run_path)
+    files = export_run(run, to or list(FORMATS), out_path, qat=qat, prune=prune, cluster=cluster, overwrite=overwrite)
     if qat:
         from .export.quantize import zipped
 
-        [file] = (file for file, name in zip(files, formats, strict=True) if name == "tflite-int8")
+        file = next(file for file in files if file.name == FORMATS["tflite-int8"][0])
         typer.echo(f"{file} is {zipped(file.read_bytes()):,} bytes in a zip archive", err=True)
     _report(_verified(files, run, _pictures(run, None).sample(50)), as_json)
 

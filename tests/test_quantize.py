@@ -177,6 +177,7 @@ def test_command_line_prunes_and_clusters_first(run, tmp_path):
     [
         (["--to", "tflite", "--qat", "photos"], "makes tflite-int8: ask for that format too"),
         (["--to", "tflite-int8", "--prune", "0.5"], "say qat too"),
+        (["--to", "tflite", "--to", "tflite-int8", "--qat", "photos", "--prune", "1.5"], "between 0 and 1"),
         (
             ["--to", "tflite", "--to", "tflite-int8", "--qat", "photos", "--prune", "half"],
             "a share of zeros such as 0.5, or 2:4; got 'half'",
