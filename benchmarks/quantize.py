@@ -42,27 +42,30 @@ from keras_inception.run import publish
 from keras_inception.training import train
 
 TABLE = Path(__file__).with_suffix(".md")
-TUNING = 6_000  # pictures to prune, cluster and train quantised with
 TEST = 5_000
 
 
 @dataclass(frozen=True)
 class Network:
-    """How a network is trained in float: its input in pixels, epochs, and how many pictures."""
+    """How a network is trained in float: its input in pixels, epochs, how many pictures; and how many it is tuned on.
+
+    Tuned: pruned, clustered, trained quantised.
+    """
 
     name: str
     size: int
     epochs: int
     pictures: int
+    tuning: int
     options: dict[str, Any] = field(default_factory=dict)
 
 
 NETWORKS = [
-    Network("mobilenet_v1", 64, 8, 20_000, {"alpha": 0.5}),
-    Network("mobilenet_v2", 64, 8, 20_000, {"alpha": 0.5}),
-    Network("shufflenet_v1", 64, 8, 20_000, {"scale": 0.5}),
-    Network("shufflenet_v2", 64, 8, 20_000, {"scale": 0.5}),
-    Network("inception_v3", 75, 4, 8_000),
+    Network("mobilenet_v1", 48, 6, 20_000, 10_000, {"alpha": 0.5}),
+    Network("mobilenet_v2", 48, 6, 20_000, 10_000, {"alpha": 0.5}),
+    Network("shufflenet_v1", 48, 6, 20_000, 10_000, {"scale": 0.5}),
+    Network("shufflenet_v2", 48, 6, 20_000, 10_000, {"scale": 0.5}),
+    Network("inception_v3", 75, 4, 8_000, 4_000),
 ]
 VARIANTS = {
     "float32": "float",
@@ -109,7 +112,7 @@ def measure(network: Network, out: Path, sides: dict[str, Split]) -> Iterator[No
             options=network.options,
         )
     run = Run.load(folder / "float")
-    makers = variants(run, dataset(sides["train"], TUNING))
+    makers = variants(run, dataset(sides["train"], network.tuning))
     for variant, make in makers.items():
         if variant in files.figures:
             continue
@@ -129,7 +132,7 @@ def variants(run: Run, data: Dataset) -> dict[str, Callable[[Path], object]]:
 
     @cache
     def pruned() -> export.Compressed:
-        return export.prune(run, data, sparsity=0.5, epochs=2, learning_rate=3e-4)
+        return export.prune(run, data, sparsity=0.5, epochs=1, learning_rate=3e-4)
 
     def float32(made: export.Compressed, path: Path) -> object:
         return export.to_tflite(made.model, path, overwrite=True, **known)
@@ -141,7 +144,7 @@ def variants(run: Run, data: Dataset) -> dict[str, Callable[[Path], object]]:
             run, path, quantization="int8", calibration=export.CalibrationSet.of(data.train, run.preprocessing),
             overwrite=True,
         ),
-        "aware": lambda path: export.quantize_aware(run, data, path, epochs=2, overwrite=True),
+        "aware": lambda path: export.quantize_aware(run, data, path, epochs=1, overwrite=True),
         "pruned": lambda path: float32(pruned(), path),
         "clustered": lambda path: float32(export.cluster(run, data, clusters=16, epochs=1), path),
         "all": lambda path: export.quantize_aware(
@@ -211,7 +214,7 @@ By `python benchmarks/quantize.py`, {date.today()}; {platform.machine()}, {os.cp
 CIFAR-10, enlarged: {sizes}.
 Each is trained for {", ".join(str(n.epochs) for n in NETWORKS)} epochs over
 {", ".join(f"{n.pictures:,}" for n in NETWORKS)} pictures; pruning, clustering and training quantised take 1 or 2 epochs
-over {TUNING:,} more. Top-1 in LiteRT on {TEST:,} test pictures. The hosted MobileNets: 200 photographs, trained
+over {", ".join(f"{n.tuning:,}" for n in NETWORKS)} of them. Top-1 in LiteRT on {TEST:,} test pictures. The hosted MobileNets: 200 photographs, trained
 quantised on 100 of them. "Change" is in points beside the float network; "zipped" is what an app's archive holds.
 
 | network | file | top-1 | change | bytes | zipped | ms |

@@ -7,7 +7,8 @@ network, and clones it under names that may collide. So each node is dressed her
 - A tensor is rounded where its kernel ends: behind the batch norm and the ReLU that fold into a convolution, a sum or a
   dense layer; and behind a concatenation rather than in each of its branches, since int8 tensors are concatenated in
   one scale.
-- What only moves or chooses values (padding, pools, reshapes) keeps the scale of what it is given.
+- What only moves or chooses values (padding, pools, reshapes) keeps the scale of what it is given; where it is
+  concatenated and read by others too, it is rounded behind, and what it is given is not.
 - Softmax, sigmoid and tanh have the scales that TFLite prescribes.
 
 Each range starts at what `observe` has seen, and not at TFMOT's -6 to 6, which a thousand steps would not forget.
@@ -146,7 +147,7 @@ def _output(plan: Plan, readers: list[list[int]], i: int) -> Any:
     """The quantiser of a node's output, or None."""
     layer, nodes = plan.nodes[i].layer, plan.nodes
     if isinstance(layer, KEEPS_SCALE):
-        return None
+        return Observed() if _forks(plan, readers, i) else None
     if isinstance(layer, K2.Activation):
         low, high = _FIXED[layer.activation.__name__]
         return _quantization.quantizers.FixedQuantizer(8, low, high, narrow_range=False)
@@ -159,9 +160,16 @@ def _output(plan: Plan, readers: list[list[int]], i: int) -> Any:
             return None
         while isinstance(nodes[reader].layer, KEEPS_SCALE) and len(readers[reader]) == 1 and readers[reader] != [-1]:
             [reader] = readers[reader]
-        if isinstance(nodes[reader].layer, K2.Concatenate):
+        if isinstance(nodes[reader].layer, K2.Concatenate) or _forks(plan, readers, reader):
             return None
     return Observed()
+
+
+def _forks(plan: Plan, readers: list[list[int]], i: int) -> bool:
+    """Whether it keeps the scale, for a concatenation and others: TensorFlow's converter would leave the others in
+    float if the tensor were rounded before it."""
+    concatenated = any(isinstance(plan.nodes[reader].layer, K2.Concatenate) for reader in readers[i])
+    return isinstance(plan.nodes[i].layer, KEEPS_SCALE) and concatenated and len(readers[i]) > 1
 
 
 def _folds(layer: Any) -> bool:

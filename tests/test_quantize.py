@@ -85,6 +85,21 @@ def test_the_file_is_int8_and_as_good_as_the_network(quantized, model, digits):
     assert agreement.top1 == pytest.approx(best, abs=0.01)  # the file does what the best fake-quantised network did
 
 
+@pytest.mark.parametrize("between", [layers.MaxPooling2D(), layers.ZeroPadding2D()])
+def test_maps_that_are_concatenated_and_read_by_others_leave_no_float(between, tmp_path):
+    keras.utils.set_random_seed(0)
+    image = keras.Input((16, 16, 3))
+    x = between(layers.Conv2D(8, 3, activation="relu")(image))
+    small = layers.Conv2D(8, 1, activation="relu", kernel_initializer=keras.initializers.RandomNormal(stddev=0.01))(x)
+    maps = [layers.Concatenate()([x, small]), layers.Conv2D(8, 1, activation="relu")(x)]
+    x = layers.Concatenate()([layers.GlobalAveragePooling2D()(m) for m in maps])
+    model = keras.Model(image, layers.Dense(3, activation="softmax")(x))
+    inputs = np.random.default_rng(0).normal(size=(8, 16, 16, 3)).astype(np.float32)
+    result = export.quantize_aware(model, (inputs, np.arange(8) % 3), tmp_path / "small.tflite", epochs=1)
+    assert float_operators(result.path.read_bytes()) == []
+    assert result.agreement.max_difference < 0.02
+
+
 def test_the_file_carries_its_record(quantized, digits):
     record = read_record(quantized.path.read_bytes())
     assert (record.input, record.preprocessing, record.labels) == ("pixels", PREPROCESSING, digits.classes)

@@ -52,12 +52,12 @@ class Table:
             print(json.dumps(row | {"s": round(time.monotonic() - started)}))
             return
         for name in arguments.names or names():
-            rows = {row["network"]: row for row in self.read()}
-            if rows.get(name, {}).get("ok") == "yes" and not arguments.names:
+            if not arguments.names and name in {row["network"] for row in self.read() if row["ok"] == "yes"}:
                 continue
-            rows[name] = self.run(name)
-            self.write(rows.values())
-            print(json.dumps(rows[name]), flush=True)
+            row = self.run(name)
+            others = [other for other in self.read() if other["network"] != name]  # read anew: another may have written
+            self.write([*others, row])
+            print(json.dumps(row), flush=True)
         if bad := [row["network"] for row in self.read() if row["ok"] != "yes"]:
             sys.exit(f"not ok: {', '.join(bad)}")
 
