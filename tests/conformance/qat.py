@@ -29,6 +29,8 @@ def input_side(architecture: Architecture) -> int:
 
 def measure(model: Any) -> Row:
     """Build the twins, train a step, convert, run, compare: the figures of a row."""
+    import gc
+
     import numpy as np
     import tensorflow as tf
     from ai_edge_litert.interpreter import Interpreter
@@ -53,8 +55,10 @@ def measure(model: Any) -> Row:
     for variable, gradient in zip(variables, tape.gradient(loss, variables), strict=True):
         variable.assign_sub(1e-4 * gradient)
     _fake_quantized.measure_kernels(bridge)
-    fake = bridge.model(x).numpy()
-    content = quantize.to_int8(bridge.model)
+    fake, twin = bridge.model(x).numpy(), bridge.model
+    del model, bridge, tape, logits, variables, variable, gradient
+    gc.collect()  # networks have cycles, and to convert FractalNet-34 takes most of 24 GB
+    content = quantize.to_int8(twin)
     interpreter = Interpreter(model_content=content)
     interpreter.allocate_tensors()
     [given], [answer] = interpreter.get_input_details(), interpreter.get_output_details()
@@ -83,10 +87,13 @@ def network(architecture: Architecture, side: int, endpoint: str | None = None) 
     rounding decides. So batch norm gets statistics that fit its maps, a scale of either sign, and where a ReLU follows
     a shift with which most of a map passes it. Of what is then the same all over a map, but for the zeros around it, a
     kernel makes a frame that is in every picture, and in small maps soon larger than what is not; so in front of batch
-    norm its weights sum to 0 over the input channels.
+    norm its weights sum to 0 over the input channels. And of N residual branches each is 1/sqrt(N) of that, or their
+    sum forgets what it began with.
     """
     import keras
     import numpy as np
+
+    from keras_inception.layers import DropPath
 
     keras.utils.set_random_seed(0)
     one_exit = {"exits": False} if architecture.exits else {}
@@ -105,6 +112,14 @@ def network(architecture: Architecture, side: int, endpoint: str | None = None) 
             layer.gamma.assign(0.5 * rng.choice([-1, 1, 1, 1], layer.gamma.shape))
         if any(isinstance(node.operation, keras.layers.ReLU) for node in layer._outbound_nodes):
             layer.beta.assign(np.ones(layer.beta.shape))
+    sums = [layer for layer in model.layers if isinstance(layer, keras.layers.Add)]
+    for layer in sums:
+        gated = (keras.layers.Multiply, DropPath)
+        nodes = layer._inbound_nodes[0].parent_nodes
+        ends = {(n.parent_nodes[0] if isinstance(n.operation, gated) else n).operation for n in nodes} & set(norms)
+        if len(ends) == 1:
+            [branch] = ends
+            branch.gamma.assign(branch.gamma / len(sums) ** 0.5)
 
     def call(operation: Any, *arguments: Any, **named: Any) -> Any:
         training = {"training": True} if operation in norms else {}  # no path is dropped, as in inference
