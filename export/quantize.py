@@ -10,6 +10,7 @@ combine, in this order, and each keeps what the ones before it did:
 
 from __future__ import annotations
 
+import gc
 import tempfile
 import zlib
 from dataclasses import asdict, dataclass, replace
@@ -348,16 +349,9 @@ def to_int8(model: Any, *, input_name: str = "input", output_name: str = "output
     Raises:
         InputError: it cannot be converted, or an operator inside it is left in float.
     """
-    spec = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name=input_name)
-    traced = tf.function(lambda x: model(x, training=False), [spec], autograph=False).get_concrete_function()
-    # A SavedModel of variables takes three times as long to write and to read.
-    constant = convert_variables_to_constants_v2(traced)
-
-    def serve(x: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {output_name: constant(x)[0]}
-
     with quiet(), tempfile.TemporaryDirectory() as folder:
-        tf.saved_model.save(tf.Module(), folder, tf.function(serve, [spec], autograph=False))
+        _save_constants(model, folder, input_name, output_name)
+        gc.collect()  # the graphs that it made have cycles, and hold the weights several times
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         try:
@@ -370,3 +364,15 @@ def to_int8(model: Any, *, input_name: str = "input", output_name: str = "output
             f"{model.name} keeps {', '.join(sorted(set(left)))} in float: TFLite has no int8 kernel for it"
         )
     return content
+
+
+def _save_constants(model: Any, folder: str, input_name: str, output_name: str) -> None:
+    """As a SavedModel of one picture; one of variables takes three times as long to write and to read."""
+    spec = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name=input_name)
+    traced = tf.function(lambda x: model(x, training=False), [spec], autograph=False).get_concrete_function()
+    constant = convert_variables_to_constants_v2(traced)
+
+    def serve(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {output_name: constant(x)[0]}
+
+    tf.saved_model.save(tf.Module(), folder, tf.function(serve, [spec], autograph=False))
