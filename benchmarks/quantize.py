@@ -60,6 +60,7 @@ class Network:
     pictures: int
     tuning: int
     options: dict[str, Any] = field(default_factory=dict)
+    quantised: int = 1  # epochs of training quantised
 
 
 NETWORKS = [
@@ -67,7 +68,7 @@ NETWORKS = [
     Network("mobilenet_v2", 48, 6, 20_000, 10_000, {"alpha": 0.5}),
     Network("shufflenet_v1", 48, 4, 20_000, 10_000, {"scale": 0.5}),
     Network("shufflenet_v2", 48, 3, 12_000, 4_000, {"scale": 0.5}),
-    Network("inception_v3", 75, 3, 5_000, 2_000),
+    Network("inception_v3", 75, 3, 5_000, 2_000, quantised=2),
 ]
 VARIANTS = {
     "float32": "float",
@@ -114,7 +115,7 @@ def measure(network: Network, out: Path, sides: dict[str, Split]) -> Iterator[No
             options=network.options,
         )
     run = Run.load(folder / "float")
-    makers = variants(run, dataset(sides["train"], network.tuning))
+    makers = variants(run, dataset(sides["train"], network.tuning), network.quantised)
     for variant, make in makers.items():
         if variant in files.figures:
             continue
@@ -128,8 +129,8 @@ def measure(network: Network, out: Path, sides: dict[str, Split]) -> Iterator[No
         yield
 
 
-def variants(run: Run, data: Dataset) -> dict[str, Callable[[Path], object]]:
-    """What makes each file; the trainings start from the float network."""
+def variants(run: Run, data: Dataset, epochs: int) -> dict[str, Callable[[Path], object]]:
+    """What makes each file, quantised ones in `epochs` of training; the trainings start from the float network."""
     known = {"preprocessing": run.preprocessing, "labels": run.labels}
 
     @cache
@@ -146,11 +147,11 @@ def variants(run: Run, data: Dataset) -> dict[str, Callable[[Path], object]]:
             run, path, quantization="int8", calibration=export.CalibrationSet.of(data.train, run.preprocessing),
             overwrite=True,
         ),
-        "aware": lambda path: export.quantize_aware(run, data, path, epochs=1, overwrite=True),
+        "aware": lambda path: export.quantize_aware(run, data, path, epochs=epochs, overwrite=True),
         "pruned": lambda path: float32(pruned(), path),
         "clustered": lambda path: float32(export.cluster(run, data, clusters=16, epochs=1), path),
         "all": lambda path: export.quantize_aware(
-            export.cluster(pruned(), data, clusters=16, epochs=1), data, path, epochs=1, overwrite=True
+            export.cluster(pruned(), data, clusters=16, epochs=1), data, path, epochs=epochs, overwrite=True
         ),
     }  # fmt: skip
 
@@ -227,6 +228,7 @@ def write(out: Path) -> None:
     trained = "\n".join(
         f"- {n.name} ({', '.join([f'{n.size} x {n.size}', *(f'{k} {v}' for k, v in n.options.items())])}): {n.epochs} "
         f"epochs of {n.pictures:,} pictures, {n.tuning:,} once more to prune, cluster or train quantised"
+        + (f" ({n.quantised} epochs)" if n.quantised > 1 else "")
         for n in NETWORKS
     )
     packages = ("tensorflow", "keras", "tf_keras", "tensorflow-model-optimization", "ai-edge-litert")
