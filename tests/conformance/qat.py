@@ -179,6 +179,11 @@ TABLE = Table(
         "**bridge**: the largest difference of the Keras 2 twin from the Keras 3 network, as a share of the largest "
         f"logit (at most {BRIDGE:.0e}). Behind it, the logits of a dense layer are shifted to a mean of 0 over the "
         "pictures.",
+        "Kernels whose weights sum to 0 and residual branches of a share each (`network`) came after 36 of these rows: "
+        "those of DenseNet, FractalNet-20, Inception-ResNet v1, Inception v1 with batch norm, v2 and its variants, "
+        "MSDNet and NASNet-Mobile for small pictures, NiN and ResNets for CIFAR-10, ResNet-18, 34 and 50, ResNeXt-50, "
+        "SE-ResNet-50, SE-ResNeXt-50, Wide ResNets for CIFAR-10; the branches also after SENet-154, ResNeXt-101 64x4d, "
+        "NASNet-Large and Xception. They passed without.",
         "**float**: operators of the file that compute in float, after a step of training and full int8 conversion.",
         "**file/fake**, **fake/float**: how far what a picture changes in the logits correlates between the file in "
         f"LiteRT and the fake-quantised model (at least {CORRELATION}), and between that and the float network, whose "
