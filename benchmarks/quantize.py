@@ -198,7 +198,7 @@ def measure_time(files: Files) -> None:
 
 
 def draw(networks: dict[str, dict[str, dict[str, Any]]]) -> None:
-    """Each file's size in an archive and its change of top-1, as shares of the float network's: a panel a network."""
+    """Each file's size in an archive, as a share of the float one's, and its change of top-1: a panel a network."""
     figure = Figure(figsize=(3 * len(networks), 3.6), layout="constrained")
     [panels] = figure.subplots(1, len(networks), sharey=True, squeeze=False)
     for axes, (name, figures) in zip(panels, networks.items(), strict=True):
@@ -256,6 +256,8 @@ MobileNet v1 71.0 float and 71.1 trained quantised, v2 70.8 and 70.0 (TensorFlow
 |---|---|---:|---:|---:|---:|---:|---:|
 {chr(10).join(lines)}
 """
+    if missing := [f"{n.name} {VARIANTS[v]}" for n in NETWORKS for v in VARIANTS if v not in known[n.name]]:
+        text += f"\nNot made yet: {'; '.join(missing)}.\n"
     publish(TABLE, lambda part: part.write_text(text))
 
 

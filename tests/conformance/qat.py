@@ -57,7 +57,7 @@ def measure(model: Any) -> Row:
     _fake_quantized.measure_kernels(bridge)
     fake, twin = bridge.model(x).numpy(), bridge.model
     del model, bridge, tape, logits, variables, variable, gradient
-    gc.collect()  # networks have cycles, and to convert FractalNet-34 takes most of 24 GB
+    gc.collect()  # networks have cycles, and to convert FractalNet-34 takes 11 GB
     content = quantize.to_int8(twin)
     interpreter = Interpreter(model_content=content)
     interpreter.allocate_tensors()
@@ -113,8 +113,8 @@ def network(architecture: Architecture, side: int, endpoint: str | None = None) 
         if any(isinstance(node.operation, keras.layers.ReLU) for node in layer._outbound_nodes):
             layer.beta.assign(np.ones(layer.beta.shape))
     sums = [layer for layer in model.layers if isinstance(layer, keras.layers.Add)]
+    gated = (keras.layers.Multiply, DropPath)
     for layer in sums:
-        gated = (keras.layers.Multiply, DropPath)
         nodes = layer._inbound_nodes[0].parent_nodes
         ends = {(n.parent_nodes[0] if isinstance(n.operation, gated) else n).operation for n in nodes} & set(norms)
         if len(ends) == 1:
