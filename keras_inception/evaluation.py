@@ -104,12 +104,17 @@ def summary(by_head: dict[str, np.ndarray], labels: np.ndarray) -> dict[str, flo
 
 
 def scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Top-1, top-5, loss and n, of answers (n, classes) and labels (n,). A tie counts against the network."""
+    """Top-1, top-5, loss and n, of answers (n, classes) and labels (n,).
+
+    Of classes that are equally probable, as rounded answers often are, any may come first: a tie counts as the chance
+    that the right one does.
+    """
     own = probabilities[np.arange(len(labels)), labels]
-    rank = (probabilities >= own[:, None]).sum(axis=1)  # 1: no other class is as probable
+    ahead = (~(probabilities <= own[:, None])).sum(axis=1)  # so that nothing is behind NaN
+    equal = np.maximum((probabilities == own[:, None]).sum(axis=1), 1)  # with itself
     return {
-        "top1": float((rank <= 1).mean()),
-        "top5": float((rank <= 5).mean()),
+        "top1": float(np.clip((1 - ahead) / equal, 0, 1).mean()),
+        "top5": float(np.clip((5 - ahead) / equal, 0, 1).mean()),
         "loss": float(-np.log(np.clip(own, 1e-7, 1)).mean()),
         "n": len(labels),
     }

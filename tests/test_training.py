@@ -151,9 +151,14 @@ def test_newer_and_damaged_runs_are_refused(run, tmp_path):
 def test_scores_by_hand():
     answers = np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8], [0.4, 0.3, 0.3], [1 / 3, 1 / 3, 1 / 3]])
     measured = scores(answers, np.array([0, 0, 0, 0]))
-    assert measured["top1"] == 0.5  # a tie is no answer
+    assert measured["top1"] == pytest.approx((1 + 0 + 1 + 1 / 3) / 4)  # three ways: the right one in a third of them
+    assert measured["top5"] == 1
     assert measured["n"] == 4
     assert measured["loss"] == pytest.approx(-np.log([0.7, 0.1, 0.4, 1 / 3]).mean())
+
+
+def test_answers_that_are_nan_are_wrong():
+    assert scores(np.full((2, 10), np.nan), np.array([0, 9]))["top1"] == 0
 
 
 def test_probabilities_keep_the_order(run, stripes):
