@@ -61,7 +61,8 @@ class Network:
     tuning: int
     options: dict[str, Any] = field(default_factory=dict)
     quantised: int = 1  # epochs of training quantised
-    batch_size: int = 64  # of training in float
+    batch_size: int = 64  # this and the next: in float
+    learning_rate: float = 2e-3
 
 
 NETWORKS = [
@@ -69,7 +70,7 @@ NETWORKS = [
     Network("mobilenet_v2", 48, 6, 20_000, 10_000, {"alpha": 0.5}),
     Network("shufflenet_v1", 48, 4, 20_000, 10_000, {"scale": 0.5}),
     Network("shufflenet_v2", 48, 3, 12_000, 4_000, {"scale": 0.5}),
-    Network("inception_v3", 75, 4, 15_000, 4_000, quantised=2, batch_size=32),
+    Network("inception_v3", 75, 4, 12_000, 3_000, quantised=2, batch_size=32, learning_rate=5e-4),
 ]
 VARIANTS = {
     "float32": "float",
@@ -110,7 +111,7 @@ def measure(network: Network, out: Path, sides: dict[str, Split]) -> Iterator[No
         train(
             dataset(sides["train"], network.pictures),
             out=folder / "float",
-            recipe=Recipe(batch_size=network.batch_size, epochs=network.epochs, learning_rate=2e-3),
+            recipe=Recipe(batch_size=network.batch_size, epochs=network.epochs, learning_rate=network.learning_rate),
             model=network.name,
             size=network.size,
             options=network.options,
