@@ -270,7 +270,7 @@ if __name__ == "__main__":
     parser.add_argument("--time", action="store_true", help="measure the latencies of the files that are there")
     given = parser.parse_args()
     if given.time:
-        for folder in sorted(given.out.glob("*/files")):
+        for folder in sorted(given.out.glob(f"{given.only}*/files")):
             measure_time(Files(folder))
             write(given.out)
     else:
