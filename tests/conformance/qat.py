@@ -87,8 +87,8 @@ def network(architecture: Architecture, side: int, endpoint: str | None = None) 
     rounding decides. So batch norm gets statistics that fit its maps, a scale of either sign, and where a ReLU follows
     a shift with which most of a map passes it. Of what is then the same all over a map, but for the zeros around it, a
     kernel makes a frame that is in every picture, and in small maps soon larger than what is not; so it is cancelled
-    in front of batch norm (`without_constant`). And of N residual branches each is 1/sqrt(N) of that, or their
-    sum forgets what it began with.
+    in front of batch norm (`without_constant`). And of N residual branches each is 1/sqrt(N) of that, or their sum
+    forgets what it began with.
     """
     import keras
     import numpy as np
@@ -147,7 +147,7 @@ def without_constant(layer: Any) -> Any:
     if isinstance(before, keras.layers.DepthwiseConv2D) and channels > 4 * np.prod(before.kernel_size):
         made = before.kernel.numpy().reshape(-1, channels).T
     filters = kernel.reshape(channels, -1)
-    filters = filters - made @ np.linalg.pinv(made) @ filters
+    filters = filters - made @ (np.linalg.pinv(made) @ filters)
     return np.swapaxes(filters.reshape(kernel.shape), 0, 2)
 
 
