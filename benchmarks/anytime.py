@@ -1,11 +1,11 @@
 """What early exits buy: MSDNet trained on CIFAR-10 within a few dozen minutes, then stopped early.
 
-    python benchmarks/anytime.py train OUT --minutes 45     # OUT/msdnet.weights.h5, history.json
-    python benchmarks/anytime.py measure OUT                # benchmarks/anytime.png; OUT/measured.json, policy_*.json
-    python benchmarks/anytime.py report OUT                 # times those policies; benchmarks/anytime.md
+    python benchmarks/policy.py train OUT --minutes 45     # OUT/msdnet.weights.h5, history.json
+    python benchmarks/policy.py measure OUT                # benchmarks/policy.png; OUT/measured.json, policy_*.json
+    python benchmarks/policy.py report OUT                 # times those policies; benchmarks/policy.md
 
 CIFAR-10 comes as `cifar10_jpg.tar.gz` in the folder that KERAS_INCEPTION_DATA names, ../shared/data by default:
-`train/<class>/*.jpg` and `test/<class>/*.jpg`. 5,000 training pictures are kept back for the calibration.
+`train/<class>/*.jpg` and `test/<class>/*.jpg`. 5,000 training images are kept back for the calibration.
 """
 
 import argparse
@@ -22,22 +22,22 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from keras_inception import MSDNetCIFARBudget, anytime
-from keras_inception.anytime import Cascade, Policy
-from keras_inception.cost import total
+from keras_inception import MSDNetCIFARBudget, early_exit
+from keras_inception.analysis.cost import total
 from keras_inception.data import decode
+from keras_inception.early_exit.policy import Cascade, Policy
 from keras_inception.run import publish, versions
 
 HERE = Path(__file__).parent
 DATA = Path(os.environ.get("KERAS_INCEPTION_DATA", HERE.parents[1] / "shared" / "data"))
 HELD_OUT = 5_000
 BUDGETS = 22  # from the first exit's cost to the last one's
-TIMED = 500  # pictures
-MEAN, STD = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)  # of CIFAR-10's training pictures, red, green, blue
-BATCH, PEAK, WARM_UP = 64, 0.1, 0.15  # pictures and learning rate as in the paper; the fraction of the time that warms
+TIMED = 500  # images
+MEAN, STD = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)  # of CIFAR-10's training images, red, green, blue
+BATCH, PEAK, WARM_UP = 64, 0.1, 0.15  # images and learning rate as in the paper; the fraction of the time that warms
 
 
-class Pictures(NamedTuple):
+class Images(NamedTuple):
     """(n, 32, 32, 3) uint8 and (n,) int."""
 
     pixels: np.ndarray
@@ -52,8 +52,8 @@ def normalize(pixels: np.ndarray) -> np.ndarray:
     return ((pixels - np.float32(MEAN)) / np.float32(STD)).astype("float32")
 
 
-def cifar(out: Path) -> dict[str, Pictures]:
-    """Pictures to "train", "calibrate" and "test" on; decoded once, into OUT/cifar10.npz."""
+def cifar(out: Path) -> dict[str, Images]:
+    """Images to "train", "calibrate" and "test" on; decoded once, into OUT/cifar10.npz."""
     cache = out / "cifar10.npz"
     if not cache.exists():
         read: dict[str, list[tuple[str, np.ndarray]]] = {"train": [], "test": []}
@@ -64,16 +64,16 @@ def cifar(out: Path) -> dict[str, Pictures]:
                     read[split].append((label, decode(archive.extractfile(member).read())))  # type: ignore[union-attr]
         arrays = {}
         for split, pairs in read.items():
-            arrays[f"{split}_pixels"] = np.stack([picture for _, picture in pairs])
+            arrays[f"{split}_pixels"] = np.stack([image for _, image in pairs])
             arrays[f"{split}_labels"] = np.unique([label for label, _ in pairs], return_inverse=True)[1]
         publish(cache, lambda part: np.savez(part, **arrays))
     with np.load(cache) as arrays:
-        train, test = (Pictures(arrays[f"{s}_pixels"], arrays[f"{s}_labels"]) for s in ("train", "test"))
+        train, test = (Images(arrays[f"{s}_pixels"], arrays[f"{s}_labels"]) for s in ("train", "test"))
     order = np.random.default_rng(0).permutation(len(train.labels))
     kept, held_out = order[HELD_OUT:], order[:HELD_OUT]
     return {
-        "train": Pictures(train.pixels[kept], train.labels[kept]),
-        "calibrate": Pictures(train.pixels[held_out], train.labels[held_out]),
+        "train": Images(train.pixels[kept], train.labels[kept]),
+        "calibrate": Images(train.pixels[held_out], train.labels[held_out]),
         "test": test,
     }
 
@@ -81,10 +81,10 @@ def cifar(out: Path) -> dict[str, Pictures]:
 # ----------------------------------------------------------------------------------------------------------- training
 
 
-def batches(pictures: Pictures, seed: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For ever: random crops of the pictures with 4 pixels of zeros around them, half of them mirrored."""
+def batches(images: Images, seed: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """For ever: random crops of the images with 4 pixels of zeros around them, half of them mirrored."""
     random = np.random.default_rng(seed)
-    padded = np.pad(pictures.normalized(), ((0, 0), (4, 4), (4, 4), (0, 0)))
+    padded = np.pad(images.normalized(), ((0, 0), (4, 4), (4, 4), (0, 0)))
     crops = np.lib.stride_tricks.sliding_window_view(padded, (32, 32), axis=(1, 2))  # n x 9 x 9 x 3 x 32 x 32
     while True:
         order = random.permutation(len(padded))
@@ -92,7 +92,7 @@ def batches(pictures: Pictures, seed: int = 0) -> Iterator[tuple[np.ndarray, np.
             chosen = order[at : at + BATCH]
             x = crops[chosen, *random.integers(0, 9, (2, BATCH))].transpose(0, 2, 3, 1)
             mirrored = random.random(BATCH) < 0.5
-            yield np.where(mirrored[:, None, None, None], x[:, :, ::-1], x), pictures.labels[chosen]
+            yield np.where(mirrored[:, None, None, None], x[:, :, ::-1], x), images.labels[chosen]
 
 
 def rate(progress: float) -> float:
@@ -140,7 +140,7 @@ def train(out: Path, minutes: float) -> None:
         if steps % 300 == 0:
             publish(out / "msdnet.weights.h5", model.save_weights)
     publish(out / "msdnet.weights.h5", model.save_weights)
-    record = {"minutes": minutes, "steps": steps, "pictures": steps * BATCH, "history": history}
+    record = {"minutes": minutes, "steps": steps, "images": steps * BATCH, "history": history}
     publish(out / "history.json", lambda part: part.write_text(json.dumps(record, indent=1)))
 
 
@@ -155,14 +155,14 @@ def trained(out: Path) -> keras.Model:
 
 
 def measure(out: Path) -> None:
-    """Calibrate on the pictures held out, measure on the test pictures; keep the policies."""
-    pictures = cifar(out)
+    """Calibrate on the images held out, measure on the test images; keep the policies."""
+    images = cifar(out)
     cascade = Cascade(trained(out))
-    test = pictures["test"]
-    curve = anytime.curve(
-        cascade, pictures["calibrate"].normalized(), test.normalized(), test.labels, budgets=BUDGETS, batch_size=250
+    test = images["test"]
+    curve = early_exit.curve(
+        cascade, images["calibrate"].normalized(), test.normalized(), test.labels, budgets=BUDGETS, batch_size=250
     )
-    anytime.plot(curve, HERE / "anytime.png", title="MSDNetCIFARBudget on CIFAR-10, 10,000 test pictures")
+    early_exit.plot(curve, HERE / "policy.png", title="MSDNetCIFARBudget on CIFAR-10, 10,000 test images")
     for i, point in enumerate(curve.budgets):
         point.policy.save(out / f"policy_{i}.json")
     record = {
@@ -173,19 +173,19 @@ def measure(out: Path) -> None:
     print(json.dumps(record, indent=1))
 
 
-def milliseconds(run: Callable[[], Any], pictures: int) -> float:
-    """Of one picture, the better of two runs after one that does not count."""
+def milliseconds(run: Callable[[], Any], images: int) -> float:
+    """Of one image, the better of two runs after one that does not count."""
     run()
     times = []
     for _ in range(2):
         begun = time.perf_counter()
         run()
         times.append(time.perf_counter() - begun)
-    return 1000 * min(times) / pictures
+    return 1000 * min(times) / images
 
 
 def report(out: Path) -> None:
-    """Time every third policy on some of the test pictures, and write all figures down."""
+    """Time every third policy on some of the test images, and write all figures down."""
     measured = json.loads((out / "measured.json").read_text())
     history = json.loads((out / "history.json").read_text())
     model = trained(out)
@@ -204,7 +204,7 @@ def report(out: Path) -> None:
         )
     plain = keras.Model(model.input, model.output["predictions"])
     alone = milliseconds(lambda: plain.predict(some, batch_size=64, verbose=0), TIMED)
-    epochs = history["pictures"] / (50_000 - HELD_OUT)
+    epochs = history["images"] / (50_000 - HELD_OUT)
     exits = [
         [name, millions(total(keras.Model(model.input, output)).macs), millions(row["macs"]), percent(row["accuracy"])]
         for (name, output), row in zip(cascade.outputs.items(), measured["exits"], strict=True)
@@ -215,34 +215,34 @@ def report(out: Path) -> None:
 {time.strftime("%Y-%m-%d")}, {packages}, Python {platform.python_version()}, {len(os.sched_getaffinity(0))} cores of
 {processor()}. Repeat it with
 
-    python benchmarks/anytime.py train OUT --minutes {history["minutes"]:g}
-    python benchmarks/anytime.py measure OUT
-    python benchmarks/anytime.py report OUT
+    python benchmarks/policy.py train OUT --minutes {history["minutes"]:g}
+    python benchmarks/policy.py measure OUT
+    python benchmarks/policy.py report OUT
 
 MSDNetCIFARBudget, trained for {history["minutes"]:g} minutes on a shared processor: {history["steps"]:,} steps of
-{BATCH} pictures, {epochs:.1f} epochs of 45,000 CIFAR-10 pictures, where the paper trains 300. So the accuracies are
-far below the paper's; what is measured is how they change with the budget. Thresholds are calibrated on 5,000 pictures
-held out, accuracies and multiply-adds measured on the 10,000 test pictures.
+{BATCH} images, {epochs:.1f} epochs of 45,000 CIFAR-10 images, where the paper trains 300. So the accuracies are
+far below the paper's; what is measured is how they change with the budget. Thresholds are calibrated on 5,000 images
+held out, accuracies and multiply-adds measured on the 10,000 test images.
 
-![accuracy against multiply-adds](anytime.png)
+![accuracy against multiply-adds](policy.png)
 
-## Each exit for all pictures
+## Each exit for all images
 
-Multiply-adds a picture, in millions: of that exit alone, and with the classifiers of the exits before it.
+Multiply-adds an image, in millions: of that exit alone, and with the classifiers of the exits before it.
 
 {table(["exit", "alone", "with those before", "accuracy"], exits)}
 
-## A budget for all pictures together
+## A budget for all images together
 
-Budget and multiply-adds really spent, in millions a picture on average; milliseconds a picture of `Policy.predict` on
-{TIMED:,} of the test pictures, 64 at a time; the percentage of those that left at each exit.
+Budget and multiply-adds really spent, in millions an image on average; milliseconds an image of `Policy.predict` on
+{TIMED:,} of the test images, 64 at a time; the percentage of those that left at each exit.
 
 {table(["budget", "spent", "accuracy", "ms", "left at exit 1 ... 7, %"], rows)}
 
 The last exit as a plain network (`exits=False`), by Keras' own `predict`: {exits[-1][1]} million multiply-adds,
 accuracy {exits[-1][3]}, {alone:.2f} ms.
 """
-    publish(HERE / "anytime.md", lambda part: part.write_text(text, encoding="utf-8"))
+    publish(HERE / "policy.md", lambda part: part.write_text(text, encoding="utf-8"))
     print(text)
 
 

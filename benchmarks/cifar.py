@@ -1,12 +1,12 @@
 """CIFAR-10 in bounded time: what auxiliary heads, label smoothing, stochastic depth and squeeze-and-excitation change.
 
     python benchmarks/cifar.py OUT                                # every row; again: goes on where it was stopped
-    python benchmarks/cifar.py OUT --epochs 30 --pictures 45000   # nearer the papers: hours on a CPU
+    python benchmarks/cifar.py OUT --epochs 30 --images 45000   # nearer the papers: hours on a CPU
     python benchmarks/cifar.py OUT --only resnet20                # some rows
 
-Every row is trained alike (SGD along a cosine, shifts and mirrors, the same epochs over the same pictures), so rows of
-a network compare with each other and not with its paper. The epoch that is kept is chosen on 2,000 training pictures
-held back; the accuracy is of the 10,000 test pictures, looked at once. OUT/<row> is each row's run directory, and
+Every row is trained alike (SGD along a cosine, shifts and mirrors, the same epochs over the same images), so rows of
+a network compare with each other and not with its paper. The epoch that is kept is chosen on 2,000 training images
+held back; the accuracy is of the 10,000 test images, looked at once. OUT/<row> is each row's run directory, and
 benchmarks/cifar.md and cifar.png, made anew after each row, hold what is finished.
 
 CIFAR-10 comes as `cifar10_jpg.tar.gz` in the folder that KERAS_INCEPTION_DATA names, ../shared/data by default.
@@ -27,18 +27,18 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from keras_inception import recipes
 from keras_inception.data import Dataset, Split, decode
-from keras_inception.evaluation import evaluate
-from keras_inception.recipes import Cosine
+from keras_inception.evaluation.predictor import evaluate
 from keras_inception.run import Run, publish, versions
-from keras_inception.training import train
+from keras_inception.training import recipes
+from keras_inception.training.recipes import Cosine
+from keras_inception.training.train import train
 
 HERE = Path(__file__).parent
 DATA = Path(os.environ.get("KERAS_INCEPTION_DATA", HERE.parents[1] / "shared" / "data"))
 HELD_BACK = 2_000
 SEEDS = (0, 1)
-BATCH = 64  # of so few pictures, half of the recipe's, at half of its rate
+BATCH = 64  # of so few images, half of the recipe's, at half of its rate
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def cifar(out: Path) -> dict[str, Split]:
 
 
 def dataset(train_side: Split, count: int) -> Dataset:
-    """`count` pictures to learn from and others to choose the epoch on, each class in proportion."""
+    """`count` images to learn from and others to choose the epoch on, each class in proportion."""
     marked = Split(np.arange(len(train_side)), train_side.labels, train_side.classes)
     held_back = marked.sample(HELD_BACK).sources
     rest = np.setdiff1d(np.arange(len(train_side)), held_back)
@@ -101,12 +101,12 @@ def dataset(train_side: Split, count: int) -> Dataset:
     return Dataset(train_side.select(kept), train_side.select(held_back))
 
 
-def measure(row: Row, seed: int, out: Path, sides: dict[str, Split], epochs: int, pictures: int) -> Run:
+def measure(row: Row, seed: int, out: Path, sides: dict[str, Split], epochs: int, images: int) -> Run:
     path = out / f"{row.name}-{seed}"
     if not (path / "run.json").exists():
         print(f"{time.strftime('%H:%M:%S')} {path.name}", flush=True)
         train(
-            dataset(sides["train"], pictures),
+            dataset(sides["train"], images),
             out=path,
             recipe=recipes.get("resnet_cifar"),
             model=row.model,
@@ -133,7 +133,7 @@ def finished(out: Path) -> dict[tuple[str, int], Run]:
     return {key: run for key, run in loaded.items() if "test_top1" in run.metrics}
 
 
-def write(out: Path, epochs: int, pictures: int) -> None:
+def write(out: Path, epochs: int, images: int) -> None:
     """The table and the curves of what is finished."""
     runs, lines = finished(out), []
     top1 = {key: 100 * run.metrics["test_top1"] for key, run in runs.items()}
@@ -149,8 +149,8 @@ def write(out: Path, epochs: int, pictures: int) -> None:
         lines.append(f"| {row.model} | {row.variant} | {row.size} | {figures} |")
     text = f"""# CIFAR-10 in bounded time
 
-{epochs} epochs over {pictures:,} training pictures, by `python benchmarks/cifar.py`; top-1 in % on all 10,000 test
-pictures, a figure for each seed, and beside the plain network's of the same seed. Rows of a network compare with each
+{epochs} epochs over {images:,} training images, by `python benchmarks/cifar.py`; top-1 in % on all 10,000 test
+images, a figure for each seed, and beside the plain network's of the same seed. Rows of a network compare with each
 other; a paper's training has a hundred times as many steps, and what it gains at its end, such a short one cannot
 show. MobileNetV2's five halvings leave one pixel of 32. Minutes are of the faster seed, on one core.
 {date.today()}; {platform.machine()}, {", ".join(f"{k} {v}" for k, v in versions().items())}.
@@ -168,7 +168,7 @@ show. MobileNetV2's five halvings leave one pixel of 32. Minutes are of the fast
 
 
 def draw(runs: dict[tuple[str, int], Run]) -> None:
-    """Accuracy on the pictures held back, epoch by epoch: a panel a network, a line a training."""
+    """Accuracy on the images held back, epoch by epoch: a panel a network, a line a training."""
     models = list(dict.fromkeys(row.model for row in ROWS))
     figure = Figure(figsize=(4 * len(models), 3.4), layout="constrained")
     for axes, model in zip(figure.subplots(1, len(models), sharey=True), models, strict=True):
@@ -195,12 +195,12 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--pictures", type=int, default=6_000)
+    parser.add_argument("--images", type=int, default=6_000)
     parser.add_argument("--only", default="", help="rows whose name begins so")
     given = parser.parse_args()
     both_sides = cifar(given.out)
     for one_seed in SEEDS:  # a first look at every row before the second seeds
         for one_row in ROWS:
             if one_row.name.startswith(given.only):
-                measure(one_row, one_seed, given.out, both_sides, given.epochs, given.pictures)
-                write(given.out, given.epochs, given.pictures)
+                measure(one_row, one_seed, given.out, both_sides, given.epochs, given.images)
+                write(given.out, given.epochs, given.images)

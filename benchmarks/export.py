@@ -31,8 +31,8 @@ from ai_edge_litert.interpreter import Interpreter
 
 import keras_inception
 from keras_inception import export
-from keras_inception.export.benchmark import Timing, benchmark
-from keras_inception.quiet import quiet
+from keras_inception.export.runtimes.benchmark import Timing, benchmark
+from keras_inception.terminal import quiet
 from keras_inception.weights import from_tflite
 
 DATA = Path(os.environ.get("KERAS_INCEPTION_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -65,7 +65,7 @@ def make(folder: Path) -> None:
         print(name, flush=True)
     for name in HOSTED:
         model, prepare = hosted(name)
-        x = np.stack([prepare(picture) for _, picture in photographs()[::2]])
+        x = np.stack([prepare(image) for _, image in photographs()[::2]])
         for quantization in QUANTIZATIONS:
             path = folder / f"{name}.{quantization}.tflite"
             calibration = x if quantization == "int8" else None
@@ -101,12 +101,12 @@ def hosted(name: str) -> tuple[keras.Model, Callable]:
     model = info.build(classes=1001, weights=None, **arguments)
     from_tflite(model, DATA / file)
     prepare = tf.function(info.preprocessing_for(arguments.get("input_shape")), reduce_retracing=True)
-    return model, lambda picture: prepare(picture).numpy()
+    return model, lambda image: prepare(image).numpy()
 
 
 @cache
 def photographs() -> list[tuple[int, np.ndarray]]:
-    """(ImageNet class 0..999, RGB picture) each."""
+    """(ImageNet class 0..999, RGB image) each."""
     with tarfile.open(DATA / "imagenet_sample_200.tar") as archive:
         members = [(int(Path(m.name).name.split("_")[0]), archive.extractfile(m)) for m in archive if m.isfile()]
         return [(label, tf.io.decode_jpeg(file.read(), channels=3).numpy()) for label, file in members if file]
@@ -167,7 +167,7 @@ def judge(folder: Path) -> None:
     lines = ["| " + " | ".join(columns) + " |", "|---|" + "---:|" * (len(columns) - 1)]
     for name, (file, _) in HOSTED.items():
         model, prepare = hosted(name)
-        x = np.stack([prepare(picture) for _, picture in photographs()])
+        x = np.stack([prepare(image) for _, image in photographs()])
         labels = np.array([label for label, _ in photographs()]) + 1  # class 0 is the background
         results = [export.agreement(folder / f"{name}.{q}.tflite", model, (x, labels)) for q in QUANTIZATIONS]
         half = export.agreement(folder / f"{name}.int8.tflite", model, (x[1::2], labels[1::2]))

@@ -6,7 +6,7 @@
 
 Each network is trained on CIFAR-10 at a small input, briefly and along a cosine, and is then the float network of its
 rows: they compare with each other, not with the literature. Top-1 is of the files in LiteRT, on the first 5,000 of the
-test pictures, which nothing was trained, chosen or calibrated on. The hosted MobileNets have Google's weights, and are
+test images, which nothing was trained, chosen or calibrated on. The hosted MobileNets have Google's weights, and are
 measured on 200 photographs of ImageNet's classes in two halves, each half being what the other's file was calibrated
 on or trained with. OUT/<network> holds the training, the files and their figures; benchmarks/quantize.md, written anew
 after each file, holds what is finished.
@@ -36,20 +36,20 @@ from matplotlib.figure import Figure
 from export import HOSTED, hosted, photographs
 from keras_inception import Run, export
 from keras_inception.data import Dataset, Split
-from keras_inception.export.benchmark import benchmark
-from keras_inception.export.quantize import zipped
-from keras_inception.recipes import Recipe
+from keras_inception.export.quantization.qat.fine_tune import zipped
+from keras_inception.export.runtimes.benchmark import benchmark
 from keras_inception.run import publish
-from keras_inception.training import train
+from keras_inception.training.recipes import Recipe
+from keras_inception.training.train import train
 
 TABLE = Path(__file__).with_suffix(".md")
-PICTURE = TABLE.with_suffix(".png")
+IMAGE = TABLE.with_suffix(".png")
 TEST = 5_000
 
 
 @dataclass(frozen=True)
 class Network:
-    """How a network is trained in float: its input in pixels, epochs, how many pictures; and how many it is tuned on.
+    """How a network is trained in float: its input in pixels, epochs, how many images; and how many it is tuned on.
 
     Tuned: pruned, clustered, trained quantised.
     """
@@ -57,7 +57,7 @@ class Network:
     name: str
     size: int
     epochs: int
-    pictures: int
+    images: int
     tuning: int
     options: dict[str, Any] = field(default_factory=dict)
     quantised: int = 1  # epochs of training quantised
@@ -109,7 +109,7 @@ def measure(network: Network, out: Path, sides: dict[str, Split]) -> Iterator[No
     if not (folder / "float" / "run.json").exists():
         print(f"{time.strftime('%H:%M:%S')} {network.name} is trained", flush=True)
         train(
-            dataset(sides["train"], network.pictures),
+            dataset(sides["train"], network.images),
             out=folder / "float",
             recipe=Recipe(batch_size=network.batch_size, epochs=network.epochs, learning_rate=network.learning_rate),
             model=network.name,
@@ -167,7 +167,7 @@ def measure_hosted(name: str, out: Path) -> Iterator[None]:
     if "aware" in files.figures:
         return
     model, prepare = hosted(name)
-    x = np.stack([prepare(picture) for _, picture in photographs()])
+    x = np.stack([prepare(image) for _, image in photographs()])
     y = np.array([label + 1 for label, _ in photographs()], np.int32)  # class 0 is the background
     half = np.random.default_rng(0).permutation(len(y)) % 2 == 0
     makers: dict[str, Callable[..., object]] = {
@@ -212,7 +212,7 @@ def draw(networks: dict[str, dict[str, dict[str, Any]]]) -> None:
         axes.set(title=name, xlabel="size in an archive, beside float", xlim=(0, 1.2))
     panels[0].set_ylabel("top-1 beside float, points")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small")
-    figure.savefig(PICTURE, dpi=100)
+    figure.savefig(IMAGE, dpi=100)
 
 
 def write(out: Path) -> None:
@@ -229,7 +229,7 @@ def write(out: Path) -> None:
             lines.append(f"| {name} | {VARIANTS[variant]} | {' | '.join(cells)} |")
     trained = "\n".join(
         f"- {n.name} ({', '.join([f'{n.size} x {n.size}', *(f'{k} {v}' for k, v in n.options.items())])}): {n.epochs} "
-        f"epochs of {n.pictures:,} pictures, {n.tuning:,} once more to prune, cluster or train quantised"
+        f"epochs of {n.images:,} images, {n.tuning:,} once more to prune, cluster or train quantised"
         + (f" ({n.quantised} epochs)" if n.quantised > 1 else "")
         for n in NETWORKS
     )
@@ -239,12 +239,12 @@ def write(out: Path) -> None:
 By `python benchmarks/quantize.py`, {date.today()}; {platform.machine()}, {os.cpu_count()} cores;
 {", ".join(f"{package} {version(package)}" for package in packages)}.
 
-Top-1 in LiteRT, on {TEST:,} of CIFAR-10's test pictures, of networks trained on enlarged CIFAR-10:
+Top-1 in LiteRT, on {TEST:,} of CIFAR-10's test images, of networks trained on enlarged CIFAR-10:
 
 {trained}
 
 The hosted MobileNets: 200 photographs of ImageNet's classes, trained quantised on 100 of them at a time.
-"Change" is in points beside the float network, with a standard error of at most the root of the share of pictures that
+"Change" is in points beside the float network, with a standard error of at most the root of the share of images that
 get another answer over their number: 0.6 points where 5,000 get the same answer in 82 %, 2 where 200 do in 92 %.
 "Zipped" is what an app's archive holds.
 
@@ -252,7 +252,7 @@ Published, of whole networks on ImageNet, float, int8 after training and trained
 70.7, v2 71.9, 69.8 and 71.1, Inception v3 78, 78 and 78 (Krishnamoorthi, arXiv 1806.08342, table 4, a scale a filter);
 MobileNet v1 71.0 float and 71.1 trained quantised, v2 70.8 and 70.0 (TensorFlow Model Optimization's documentation).
 
-![Top-1 against size]({PICTURE.name})
+![Top-1 against size]({IMAGE.name})
 
 | network | file | top-1 | change | same answer | bytes | zipped | ms |
 |---|---|---:|---:|---:|---:|---:|---:|

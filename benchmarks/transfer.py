@@ -1,14 +1,14 @@
-"""Transfer learning beside the loop of Keras' own guide: same pictures, body, classifier, optimizer and epochs.
+"""Transfer learning beside the loop of Keras' own guide: same images, backbone, classifier, optimizer and epochs.
 
-    python benchmarks/transfer.py guide    # the body is called in every epoch; twice, for half of the epochs each
+    python benchmarks/transfer.py guide    # the backbone is called in every epoch; twice, for half of the epochs each
     python benchmarks/transfer.py ours     # `keras_inception.training.train`: appends a row
-    python benchmarks/transfer.py photos   # photographs, from random and from hosted weights: appends three rows
+    python benchmarks/transfer.py images   # photographs, from random and from hosted weights: appends three rows
     python benchmarks/transfer.py report   # benchmarks/transfer.md, of all rows
 
-MobileNetV2 with Google's hosted weights, on CIFAR-10 pictures enlarged to 224 x 224. Both come from the folder that
+MobileNetV2 with Google's hosted weights, on CIFAR-10 images enlarged to 224 x 224. Both come from the folder that
 KERAS_INCEPTION_DATA names, ../shared/data by default. The guide's loop ("Transfer learning & fine-tuning", keras.io,
 section "Freezing layers: understanding the trainable attribute" and its end-to-end example) is written as it stands
-there, less its augmentation: decoded pictures are cached in memory, the body is called with training=False, and a
+there, less its augmentation: decoded images are cached in memory, the backbone is called with training=False, and a
 dropout of 0.2 and a dense layer learn with Adam. It takes two calls of `guide`, so that a machine that others use too
 is not held for long: the second goes on from the first one's model, and its first epoch, which traces the network
 again, counts as the median of its others. A row is appended to transfer.jsonl when it is through. Our time is all of
@@ -31,13 +31,13 @@ from pathlib import Path
 HERE = Path(__file__).parent
 DATA = Path(os.environ.get("KERAS_INCEPTION_DATA", HERE.parents[1] / "shared" / "data"))
 ROWS = HERE / "transfer.jsonl"
-TRAIN, VAL, SIZE, EPOCHS, BATCH = 50, 20, 224, 30, 32  # pictures a class, pixels
+TRAIN, VAL, SIZE, EPOCHS, BATCH = 50, 20, 224, 30, 32  # images a class, pixels
 ANIMALS = 398  # ImageNet's first classes
 HALF = Path(tempfile.gettempdir()) / "keras_inception_transfer.keras"  # the guide's model after half of the epochs
 
 
-def pictures(folder: Path) -> Path:
-    """The first pictures of each class of CIFAR-10, as train/ and val/."""
+def cifar_images(folder: Path) -> Path:
+    """The first images of each class of CIFAR-10, as train/ and val/."""
     with tarfile.open(DATA / "cifar10_jpg.tar.gz") as archive:
         for member in archive:
             parts = Path(member.name).parts
@@ -56,7 +56,7 @@ def weights(folder: Path, classes: int = 10) -> Path:
     import keras
 
     import keras_inception
-    from keras_inception.finetune import graft
+    from keras_inception.training.fine_tuning import graft
     from keras_inception.weights import from_tflite
 
     published = keras_inception.MobileNetV2(classes=1000)
@@ -89,10 +89,10 @@ def guide(folder: Path, weights: Path) -> dict[str, float] | None:
     def build() -> keras.Model:
         keras.utils.set_random_seed(0)
         trained = keras_inception.MobileNetV2(classes=10, input_shape=(SIZE, SIZE, 3), weights=weights)
-        body = keras.Model(trained.input, trained.get_layer("avg_pool").output, name="body")
-        body.trainable = False
+        backbone = keras.Model(trained.input, trained.get_layer("avg_pool").output, name="backbone")
+        backbone.trainable = False
         inputs = keras.Input((SIZE, SIZE, 3))
-        x = body(inputs, training=False)
+        x = backbone(inputs, training=False)
         x = keras.layers.Dropout(0.2)(x)
         model = keras.Model(inputs, keras.layers.Dense(10)(x))
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -133,8 +133,8 @@ def guide(folder: Path, weights: Path) -> dict[str, float] | None:
 
 def ours(folder: Path, weights: Path) -> dict[str, float]:
     """The same by `train`."""
-    from keras_inception.recipes import Steps
-    from keras_inception.training import train
+    from keras_inception.training.recipes import Steps
+    from keras_inception.training.train import train
 
     run = train(
         folder,
@@ -153,9 +153,9 @@ def ours(folder: Path, weights: Path) -> dict[str, float]:
     return {"val_accuracy": run.metrics["top1"], "last": float(row["val_accuracy"])}
 
 
-def photos() -> None:
+def images() -> None:
     """200 photographs, each of another class of ImageNet, as animals and objects; half of them held out."""
-    from keras_inception.training import train
+    from keras_inception.training.train import train
 
     with tempfile.TemporaryDirectory() as place:
         os.environ["KERAS_INCEPTION_HOME"], folder = place, Path(place) / "photographs"
@@ -166,7 +166,11 @@ def photos() -> None:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(archive.extractfile(member).read())
         hosted = weights(Path(place), classes=2)
-        starts = {"random": {}, "body frozen": {"freeze_epochs": 8}, "body frozen, then not": {"freeze_epochs": 4}}
+        starts = {
+            "random": {},
+            "backbone frozen": {"freeze_epochs": 8},
+            "backbone frozen, then not": {"freeze_epochs": 4},
+        }
         for i, (name, how) in enumerate(starts.items()):
             start = {"weights": hosted, **how} if how else {}
             settings = {"model": "mobilenet_v2", "size": SIZE, "validation": 0.5, "epochs": 8, **start}
@@ -185,7 +189,7 @@ def append(row: dict[str, float | str]) -> None:
 def measure(name: str) -> None:
     with tempfile.TemporaryDirectory() as place:
         os.environ["KERAS_INCEPTION_HOME"] = place  # nothing is there from a training before
-        folder, start = pictures(Path(place) / "pictures"), weights(Path(place))
+        folder, start = cifar_images(Path(place) / "images"), weights(Path(place))
         began, cpu = time.perf_counter(), time.process_time()
         if (found := {"guide": guide, "ours": ours}[name](folder, start)) is None:
             print("half of the epochs are done; call it again")
@@ -215,7 +219,7 @@ def report() -> None:
     (HERE / "transfer.md").write_text(
         f"""# Transfer learning beside the loop of Keras' guide
 
-{TRAIN * 10} pictures to train on and {VAL * 10} held out, of CIFAR-10, enlarged to {SIZE} x {SIZE}; MobileNetV2 with
+{TRAIN * 10} images to train on and {VAL * 10} held out, of CIFAR-10, enlarged to {SIZE} x {SIZE}; MobileNetV2 with
 the hosted weights, frozen; {EPOCHS} epochs; batches of {BATCH}; Adam at 0.001. {date.today()}; {platform.machine()},
 {", ".join(f"{k} {v}" for k, v in versions().items())}.
 
@@ -224,13 +228,13 @@ the hosted weights, frozen; {EPOCHS} epochs; batches of {BATCH}; Adam at 0.001. 
 {chr(10).join(table)}
 
 **{wall:.1f} times less wall time, {cpu:.1f} times less CPU time** (medians). `benchmarks/transfer.py` says how.
-The body runs over each picture once, and once more over the held-out ones when the kept network is measured, instead
+The backbone runs over each image once, and once more over the held-out ones when the kept network is measured, instead
 of {EPOCHS} times: the more epochs, the larger the ratio.
 
 ## Photographs
 
 200 photographs of as many ImageNet classes, as animals and objects, half of them held out; MobileNetV2, 8 epochs; Adam
-at 0.001 along a cosine, for the body a tenth of it. Seconds on cores that others used too.
+at 0.001 along a cosine, for the backbone a tenth of it. Seconds on cores that others used too.
 
 | start | held out, right | loss | seconds |
 |---|---:|---:|---:|
@@ -241,6 +245,6 @@ at 0.001 along a cosine, for the body a tenth of it. Seconds on cores that other
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["guide", "ours", "photos", "report"])
+    parser.add_argument("what", choices=["guide", "ours", "images", "report"])
     what = parser.parse_args().what
-    {"photos": photos, "report": report}.get(what, partial(measure, what))()
+    {"images": images, "report": report}.get(what, partial(measure, what))()

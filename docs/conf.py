@@ -42,7 +42,7 @@ copybutton_only_copy_prompt_lines = True
 def once_a_family(app, what, name, obj, options, lines):
     """Builders of one family differ in a row of its table: the first one's docstring is in full, the others' short."""
     entry = next((a for a in architectures() if a.build is obj), None)
-    first = next((a for a in architectures() if entry and a.body is entry.body), None)
+    first = next((a for a in architectures() if entry and a.backbone is entry.backbone), None)
     if entry and name.endswith(f".{entry.alias}"):
         lines[:] = [f"Another name of :func:`keras_inception.{entry.builder}`.", ""]
     elif entry and first is not entry:
@@ -50,7 +50,7 @@ def once_a_family(app, what, name, obj, options, lines):
         lines[:] = [
             f'{entry.paper.authors}, {entry.paper.year}, "{entry.paper.title}". {entry.paper.url}',
             "",
-            f"Pictures of {height} x {width} x {channels}, {entry.parameters:,} parameters; otherwise as "
+            f"Images of {height} x {width} x {channels}, {entry.parameters:,} parameters; otherwise as "
             f":func:`keras_inception.{first.builder}`.",
             "",
         ]

@@ -148,20 +148,20 @@ def _networks(networks: list[Architecture]) -> str:
 
 
 def _followed(networks: list[Architecture], family: Family) -> Iterable[str]:
-    """The docstring of each body; where another page has it already, a link there."""
-    for body in dict.fromkeys(a.body for a in networks):
-        own = [a for a in networks if a.body is body]
+    """The docstring of each backbone; where another page has it already, a link there."""
+    for backbone in dict.fromkeys(a.backbone for a in networks):
+        own = [a for a in networks if a.backbone is backbone]
         names = ", ".join(f"`{a.builder}`" for a in own)
-        home = FAMILIES[_first(body).paper.url]
-        text = _safe(inspect.getdoc(body) or "")
+        home = FAMILIES[_first(backbone).paper.url]
+        text = _safe(inspect.getdoc(backbone) or "")
         yield f"{names}:" + (f" see [{home.heading}]({home.slug}.md)." if home is not family else "")
         if home is family:
             yield text
 
 
-def _first(body) -> Architecture:
-    """The first network of a body is the one whose page describes it."""
-    return next(a for a in architectures() if a.body is body)
+def _first(backbone) -> Architecture:
+    """The first network of a backbone is the one whose page describes it."""
+    return next(a for a in architectures() if a.backbone is backbone)
 
 
 def _checkpoints(networks: list[Architecture]) -> Iterable[str]:
@@ -189,7 +189,7 @@ def _checkpoints(networks: list[Architecture]) -> Iterable[str]:
     yield _table(titles, "llllrrllr", rows)
     yield (
         "A licence marked (code) is that of the publisher's code, which states none for the weights. "
-        "Accuracies are the publishers', from one crop: the central part, that share of the picture's side, resized "
+        "Accuracies are the publishers', from one crop: the central part, that share of the image's side, resized "
         'to the pixels. The first tag of a network is `weights="imagenet"`: [published weights](../howto/weights.md).'
     )
 
@@ -277,18 +277,18 @@ def _index() -> str:
 
 
 def _departures() -> str:
-    """What each body's docstring says beyond its first sentence and its arguments."""
+    """What each backbone's docstring says beyond its first sentence and its arguments."""
     parts = [
         "# Papers and networks: what differs",
         "The papers leave things out, contradict themselves, or differ from the weights that were released. Where they "
         "do, the default follows what has weights and parity, and the docstring says so. All of them together:",
     ]
-    for body in dict.fromkeys(a.body for a in architectures()):
-        _, *rest = (inspect.getdoc(body) or "").split("\n\n")
+    for backbone in dict.fromkeys(a.backbone for a in architectures()):
+        _, *rest = (inspect.getdoc(backbone) or "").split("\n\n")
         said = [_safe(paragraph) for paragraph in rest if not re.match(r"`\w+`( is| adds| says|,)", paragraph)]
         if said:
-            family = FAMILIES[_first(body).paper.url]
-            names = [a.builder for a in architectures() if a.body is body]
+            family = FAMILIES[_first(backbone).paper.url]
+            names = [a.builder for a in architectures() if a.backbone is backbone]
             many = f"{names[0]} to {names[-1]}" if len(names) > 3 else ", ".join(names)
             parts += [f"## {many}", f"[{family.heading}](families/{family.slug}.md)", *said]
     return GENERATED + "\n\n".join(parts) + "\n"
@@ -373,8 +373,8 @@ def _safe(text: str) -> str:
 
 def draw_all(folder: Path = DOCS / "diagrams") -> None:
     """A diagram of each family's network, as a small file: half a minute."""
-    from keras_inception.cost import blueprint
-    from keras_inception.diagram import draw
+    from keras_inception.analysis.cost import blueprint
+    from keras_inception.diagram.draw import draw
     from keras_inception.registry import get
 
     folder.mkdir(exist_ok=True)

@@ -1,18 +1,18 @@
 """Trained networks as files that servers and phones run, and the proof that they still give the same answers."""
 
 from .agreement import Agreement, agreement, agreements
-from .benchmark import Benchmark, Timing, benchmark
-from .calibration import CalibrationSet
 from .doctor import Diagnosis, Finding, doctor
 from .formats import FORMATS, export_run, exported, misses
-from .layer_errors import LayerError, layer_errors
-from .metadata import About, Record
 from .onnx import to_onnx
 from .openvino import to_openvino
 from .optimize import optimize
-from .quantize import Compressed, Quantized, cluster, prune, quantize_aware
+from .quantization.calibration import CalibrationSet
+from .quantization.qat.fine_tune import Compressed, Quantized, cluster, prune, quantize_aware
+from .runtimes.benchmark import Benchmark, Timing, benchmark
 from .saved_model import to_saved_model
-from .tflite import to_tflite
+from .tflite.convert import to_tflite
+from .tflite.layer_errors import LayerError, layer_errors
+from .tflite.metadata import About, Record
 
 __all__ = [
     "FORMATS",

@@ -17,37 +17,37 @@ import tensorflow as tf
 
 from keras_inception.data import Split
 from keras_inception.errors import InputError
-from keras_inception.evaluation import held_out
+from keras_inception.evaluation.predictor import held_out
 from keras_inception.preprocessing import Preprocessing
 
-from ._decibels import snr
-from ._runtime import File, open_file
-from ._source import ModelOrRun, Source, fits
-from .calibration import compiled, to_pixels
 from .exits import exit_networks
-from .layer_errors import PICTURES, layer_errors, worst
-from .metadata import Input, Record
+from .inputs import ModelOrRun, Source, fits
+from .quantization.calibration import compiled, to_pixels
+from .runtimes.opening import File, open_file
+from .signal_to_noise import snr
+from .tflite.layer_errors import IMAGES, layer_errors, worst
+from .tflite.metadata import Input, Record
 
-# Labelled pictures; or inputs of the network, (n, *input_shape), without or with their labels, (n,).
+# Labelled images; or inputs of the network, (n, *input_shape), without or with their labels, (n,).
 Data: TypeAlias = Split | np.ndarray | tuple[np.ndarray, np.ndarray]
 
 _Pair: TypeAlias = tuple[np.ndarray, np.ndarray]  # what the Keras model and what the file is given, batches of one
 
-CHUNK = 16  # pictures in memory at a time
+CHUNK = 16  # images in memory at a time
 WARM_UP = 3  # runs that are not timed
 BAD = 0.9  # agreement, below which one wants to know where it was lost
 
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """How an exported file compares with its Keras model over `n` pictures.
+    """How an exported file compares with its Keras model over `n` images.
 
     `format` is what the file itself shows: "saved_model", or "tflite " and "float32", "float16", "dynamic", "int8" or
     "int16x8". `exit` is which answer of a network with early exits, None where it has one or the last is meant. `top1`
-    and `keras_top1` are the shares of pictures that the file and the Keras model get right, None without labels;
+    and `keras_top1` are the shares of images that the file and the Keras model get right, None without labels;
     `agreement` is the share where both give the same answer. The differences are of single outputs, absolute; `snr` is
-    the signal-to-noise ratio of all of them in decibels. `milliseconds` is the median of one picture at a time after a
-    warm-up, on at most 4 threads for a .tflite file; a SavedModel that takes pictures spends part of them on crop and
+    the signal-to-noise ratio of all of them in decibels. `milliseconds` is the median of one image at a time after a
+    warm-up, on at most 4 threads for a .tflite file; a SavedModel that takes images spends part of them on crop and
     resize, which the others have behind them. Where an integer file agrees badly, `worst_layers` are those behind which
     most is lost, and their decibels there.
     """
@@ -80,16 +80,16 @@ def agreement(
 ) -> Agreement:
     """Run an exported file in its own runtime, TensorFlow or LiteRT, and compare it with the Keras model.
 
-    The file's record says what it takes; each side gets the same pictures in its own way. Of a file with early exits
+    The file's record says what it takes; each side gets the same images in its own way. Of a file with early exits
     it is the last that is compared; `agreements` compares them all.
 
     Args:
         path: a SavedModel or a .tflite file.
         model_or_run: where it came from: a functional model, a run or a run directory.
-        data: labelled pictures; or the network's inputs as an array (n, *input_shape), alone or with labels (n,). By
-            default the pictures that the run held out.
-        limit: at most so many pictures: of a split a sample of all classes, of an array the first.
-        runtime: "openvino" runs a file of any format there, as a second opinion; the format then ends in it.
+        data: labelled images; or the network's inputs as an array (n, *input_shape), alone or with labels (n,). By
+            default the images that the run held out.
+        limit: at most so many images: of a split a sample of all classes, of an array the first.
+        runtime: "openvino" runs a file of any format there, as a cross-check; the format then ends in it.
 
     Raises:
         InputError: no such file, or one that its runtime refuses; data that does not fit; or outputs that are NaN.
@@ -121,7 +121,7 @@ def _measured(
     """Compare one exit of the file, None its only answer or the last, with the model's."""
     if data is None:
         if source.run is None:
-            raise InputError("give data to compare on: labelled pictures, or an array of the network's inputs")
+            raise InputError("give data to compare on: labelled images, or an array of the network's inputs")
         data = held_out(source.run)
     kind, pairs, labels = _pairs(data, limit, file, source)
     run = file.exits[key] if key else file.entries[kind]
@@ -140,10 +140,10 @@ def _measured(
             got.append(run(given)[0])
             seconds.append(time.perf_counter() - start)
     if not want:
-        raise InputError("there are no pictures to compare on")
+        raise InputError("there are no images to compare on")
     result = _compared(file, key, np.stack(got), np.stack(want), labels, seconds)
     if result.agreement < BAD and result.format in ("tflite int8", "tflite int16x8") and key is None:
-        _, again, _ = _pairs(data, PICTURES, file, source)
+        _, again, _ = _pairs(data, IMAGES, file, source)
         with suppress(InputError):  # another network's file has no layer in common
             errors = layer_errors(file.path, source.given, (given for _, given in again))
             return replace(result, worst_layers=worst(errors))
@@ -164,7 +164,7 @@ def _compared(
         )
     for name, outputs in {"the Keras model": want, str(file.path): got}.items():
         if bad := sum(not np.isfinite(output).all() for output in outputs):
-            raise InputError(f"{name} gives NaN or infinite values for {bad} of {len(outputs)} pictures")
+            raise InputError(f"{name} gives NaN or infinite values for {bad} of {len(outputs)} images")
     difference = np.abs(got - want)
     return Agreement(
         format=file.format,
@@ -182,11 +182,11 @@ def _compared(
 
 
 def _answers(outputs: np.ndarray) -> np.ndarray:
-    """The class of each picture; of one sigmoid, whether it is above a half."""
+    """The class of each image; of one sigmoid, whether it is above a half."""
     return outputs.argmax(axis=-1) if outputs.shape[-1] > 1 else (outputs[..., 0] > 0.5).astype(int)
 
 
-# ------------------------------------------------------------------------------------------------------------ pictures
+# ------------------------------------------------------------------------------------------------------------ images
 
 
 def _pairs(
@@ -201,7 +201,7 @@ def _pairs(
         if own is None:
             raise InputError("neither the model nor the file knows its preprocessing: give an array of network inputs")
         kind: Input = next(kind for kind in get_args(Input) if kind in file.entries)  # the rawest that it takes
-        return kind, _from_pictures(split, own, file.record, kind), split.labels
+        return kind, _from_images(split, own, file.record, kind), split.labels
     inputs, labels = data if isinstance(data, tuple) else (data, None)
     inputs, labels = np.asarray(inputs)[:limit], None if labels is None else np.asarray(labels)[:limit]
     if not fits(inputs.shape, source.model.input_shape):
@@ -209,17 +209,17 @@ def _pairs(
     if labels is not None and labels.shape != inputs.shape[:1]:
         raise InputError(f"{len(inputs)} inputs need labels of the shape ({len(inputs)},); got {labels.shape}")
     if not {"input", "pixels"} & set(file.entries):
-        raise InputError(f"{file.path} takes pictures only: give labelled pictures to compare on, as data.load_folder")
+        raise InputError(f"{file.path} takes images only: give labelled images to compare on, as data.load_folder")
     kind = "input" if "input" in file.entries else "pixels"
     return kind, _from_inputs(inputs, file.record, kind), labels
 
 
-def _from_pictures(split: Split, own: Preprocessing, record: Record, kind: Input) -> Iterator[_Pair]:
+def _from_images(split: Split, own: Preprocessing, record: Record, kind: Input) -> Iterator[_Pair]:
     prepare, resize = compiled(own), compiled((record.preprocessing or own).resize)
     for i in range(len(split)):
-        picture = split.picture(i)
-        prepared = prepare(picture)
-        given = picture if kind == "picture" else resize(picture) if kind == "pixels" else prepared
+        image = split.image(i)
+        prepared = prepare(image)
+        given = image if kind == "image" else resize(image) if kind == "pixels" else prepared
         yield prepared[np.newaxis], given[np.newaxis]
 
 

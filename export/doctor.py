@@ -15,11 +15,11 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
 from keras_inception.errors import InputError
-from keras_inception.quiet import quiet
+from keras_inception.terminal import quiet
 
-from . import _tasks
-from ._flatbuffer import FLOATS, foreign_operators, is_tflite, names_of, operators, precision
-from .metadata import Record, read_metadata, read_record
+from .tflite import mediapipe_metadata
+from .tflite.flatbuffer import FLOATS, foreign_operators, is_tflite, names_of, operators, precision
+from .tflite.metadata import Record, read_metadata, read_record
 
 LARGE = 100_000_000  # bytes
 # Measured with LiteRT 2.3.0's GPU accelerator, and what TensorFlow's GPU delegate documents that it leaves out.
@@ -149,7 +149,7 @@ def _foreign(file: _File) -> Iterator[Finding]:
 
 
 def _runs(file: _File) -> Iterator[Finding]:
-    """One run of subgraph 0 on a grey picture."""
+    """One run of subgraph 0 on a grey image."""
     if foreign_operators(file.content):
         return
     try:
@@ -166,7 +166,7 @@ def _runs(file: _File) -> Iterator[Finding]:
         yield Finding("error", f"LiteRT refuses it: {why[0][:150]}", AGAIN)
         return
     if any(np.issubdtype(y.dtype, np.floating) and not np.isfinite(y).all() for y in answers):
-        yield Finding("error", "gives NaN or infinite values for a grey picture", "train again, or export in float32")
+        yield Finding("error", "gives NaN or infinite values for a grey image", "train again, or export in float32")
 
 
 def _half_or_double(file: _File) -> Iterator[Finding]:
@@ -179,9 +179,9 @@ def _half_or_double(file: _File) -> Iterator[Finding]:
 
 
 def _labels(file: _File) -> Iterator[Finding]:
-    labels, classes = _tasks.read_labels(file.content), int(file.ends[1].shape[-1])
+    labels, classes = mediapipe_metadata.read_labels(file.content), int(file.ends[1].shape[-1])
     if labels is not None and len(labels) != classes:
-        problem = f"{len(labels)} labels for {classes} classes: MediaPipe hangs at the first picture"
+        problem = f"{len(labels)} labels for {classes} classes: MediaPipe hangs at the first image"
         yield Finding("error", problem, "give to_tflite one label for each class, in the order of the outputs")
 
 
@@ -244,18 +244,18 @@ def _precision(file: _File) -> Iterator[Finding]:
         yield Finding("warning", "int8 at the edge, which MediaPipe and LiteRT.js refuse", cure)
     calibration = file.record.calibration or {}
     for note in calibration.get("notes", ()):
-        yield Finding("warning", note, "export again with better calibration pictures")
+        yield Finding("warning", note, "export again with better calibration images")
 
 
 def _described(file: _File) -> Iterator[Finding]:
-    described = read_metadata(file.content, _tasks.NAME)
+    described = read_metadata(file.content, mediapipe_metadata.NAME)
     if described is None:
         problem = "has no metadata: MediaPipe takes no float file without, and apps cannot know what to feed it"
         yield Finding("warning", problem, f"{AGAIN}, labels= and preprocessing=")
-    elif not _tasks.normalises(described) and _type(file.ends[0]) == "FLOAT32":
-        problem = "does not say how pictures are normalised, so MediaPipe refuses it"
+    elif not mediapipe_metadata.normalises(described) and _type(file.ends[0]) == "FLOAT32":
+        problem = "does not say how images are normalised, so MediaPipe refuses it"
         yield Finding("warning", problem, f"{AGAIN} and preprocessing=: the file then normalises by itself")
-    if described is not None and _tasks.read_labels(file.content) is None:
+    if described is not None and mediapipe_metadata.read_labels(file.content) is None:
         yield Finding("note", "has no labels: apps get class numbers only", f"{AGAIN} and labels=")
     if len(file.model.subgraphs) > 1:
         problem = f"has {len(file.model.subgraphs)} signatures; MediaPipe takes files of one only"

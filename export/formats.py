@@ -10,13 +10,13 @@ from keras_inception.data import Split
 from keras_inception.errors import InputError
 from keras_inception.run import Run
 
-from . import quantize
 from .agreement import Agreement
 from .onnx import to_onnx
 from .openvino import to_openvino
-from .quantize import Compressed
+from .quantization.qat import fine_tune
+from .quantization.qat.fine_tune import Compressed
 from .saved_model import to_saved_model
-from .tflite import Quantization, to_tflite
+from .tflite.convert import Quantization, to_tflite
 
 FORMATS: dict[
     str, tuple[str, Quantization | None]
@@ -30,7 +30,7 @@ FORMATS: dict[
 EXTRAS = {"onnx": ("model.onnx", to_onnx), "openvino": ("openvino", to_openvino)}  # when asked for by name
 _FILES = {name: file for name, (file, _) in [*FORMATS.items(), *EXTRAS.items()]}
 MAX_DROP = 0.005  # of top-1, from the Keras model to any file
-MIN_AGREEMENT = 0.9  # with the Keras model, where pictures have no labels
+MIN_AGREEMENT = 0.9  # with the Keras model, where images have no labels
 MAX_DIFFERENCE = 1e-3  # of a probability, in a file that is not quantised
 
 
@@ -47,8 +47,8 @@ def export_run(
 ) -> list[Path]:
     """Export a run in several formats into `folder`, its own `exports/` by default.
 
-    `calibration` is pictures to quantise by; by default those that the run was trained on. With `qat`, a folder of
-    pictures, tflite-int8 is fine-tuned on them by `quantize_aware`, behind `prune` to a share of zeros ("0.5") or to
+    `calibration` is images to quantise by; by default those that the run was trained on. With `qat`, a folder of
+    images, tflite-int8 is fine-tuned on them by `quantize_aware`, behind `prune` to a share of zeros ("0.5") or to
     "2:4", and behind `cluster` to so many values a kernel, where these are asked for.
 
     Raises:
@@ -67,9 +67,9 @@ def export_run(
         raise InputError(f"{existing[0]} exists; give --overwrite to replace it, or another --out")
     made: Run | Compressed = run
     if pruning:
-        made = quantize.prune(made, qat, checkpoints=folder / "prune.training", **pruning)
+        made = fine_tune.prune(made, qat, checkpoints=folder / "prune.training", **pruning)
     if cluster:
-        made = quantize.cluster(made, qat, clusters=cluster, checkpoints=folder / "cluster.training")
+        made = fine_tune.cluster(made, qat, clusters=cluster, checkpoints=folder / "cluster.training")
     about: dict[str, Any] = {
         "labels": run.labels,
         "preprocessing": run.preprocessing,
@@ -84,7 +84,7 @@ def export_run(
         if quantization is None:
             to_saved_model(model, path, **about)
         elif quantization == "int8" and qat is not None:
-            quantize.quantize_aware(made, qat, path, overwrite=overwrite)
+            fine_tune.quantize_aware(made, qat, path, overwrite=overwrite)
         elif quantization == "int8":
             to_tflite(model, path, quantization=quantization, calibration=calibration or run, **about)
         else:
@@ -121,10 +121,10 @@ def misses(agreement: Agreement) -> list[str]:
     where = ", ".join(f"{layer} ({decibels:.0f} dB)" for layer, decibels in a.worst_layers.items())
     if a.top1 is not None and a.keras_top1 is not None:
         lost = round((a.keras_top1 - a.top1) * a.n)
-        if lost > max(1, MAX_DROP * a.n):  # below 200 pictures a single one is no evidence
-            lines.append(f"{name} gets {lost} of {a.n} pictures less right (at most {100 * MAX_DROP} %)")
+        if lost > max(1, MAX_DROP * a.n):  # below 200 images a single one is no evidence
+            lines.append(f"{name} gets {lost} of {a.n} images less right (at most {100 * MAX_DROP} %)")
     elif a.agreement < MIN_AGREEMENT:
-        lines.append(f"{name} agrees on {a.agreement:.1%} of {a.n} pictures (at least {100 * MIN_AGREEMENT:.0f} %)")
+        lines.append(f"{name} agrees on {a.agreement:.1%} of {a.n} images (at least {100 * MIN_AGREEMENT:.0f} %)")
     plain = a.format.removesuffix(" in openvino") in ("saved_model", "tflite float32", "onnx", "openvino")
     if plain and a.max_difference > MAX_DIFFERENCE:
         lines.append(f"{name} differs by {a.max_difference:.1e} from the Keras model (at most {MAX_DIFFERENCE:.0e})")

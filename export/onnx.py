@@ -10,12 +10,12 @@ import tensorflow as tf
 
 from keras_inception.errors import InputError
 from keras_inception.preprocessing import Preprocessing
-from keras_inception.quiet import quiet
+from keras_inception.terminal import quiet
 
-from ._files import new_output
-from ._source import ModelOrRun, Source
-from .metadata import NAME
+from .inputs import ModelOrRun, Source
+from .output_files import new_output
 from .saved_model import pixels_to_outputs, record_of
+from .tflite.metadata import NAME
 
 OPSET = 17  # of 2022: runtimes lag behind, and no network here needs a later one
 

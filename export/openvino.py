@@ -11,12 +11,12 @@ import tensorflow as tf
 
 from keras_inception.errors import InputError
 from keras_inception.preprocessing import Preprocessing
-from keras_inception.quiet import quiet
+from keras_inception.terminal import quiet
 
-from ._files import new_output
-from ._source import ModelOrRun, Source
-from .metadata import NAME
+from .inputs import ModelOrRun, Source
+from .output_files import new_output
 from .saved_model import pixels_to_outputs, record_of
+from .tflite.metadata import NAME
 
 FILE = "model.xml"  # with the weights beside it, in model.bin
 

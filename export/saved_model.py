@@ -11,12 +11,12 @@ import tensorflow as tf
 
 from keras_inception.errors import InputError
 from keras_inception.preprocessing import Preprocessing
-from keras_inception.quiet import quiet
+from keras_inception.terminal import quiet
 
-from ._files import new_output
-from ._source import ModelOrRun, Source
-from .metadata import NAME, Input, Record
+from .inputs import ModelOrRun, Source
 from .optimize import Graph, optimize
+from .output_files import new_output
+from .tflite.metadata import NAME, Input, Record
 
 RECORD_FILE = f"assets.extra/{NAME}.json"  # TensorFlow leaves assets.extra to others
 # Bytes of weights up to which they become constants of the graph. TensorFlow copies a graph some 25 times when it saves
@@ -42,7 +42,7 @@ def to_saved_model(
 
     Signatures, the batch of each one free:
 
-    - `serving_default`: `picture`, uint8 (n, H, W, 3) RGB of any size.
+    - `serving_default`: `image`, uint8 (n, H, W, 3) RGB of any size.
     - `encoded`: `encoded`, strings (n,): the bytes of JPEG, PNG, BMP or GIF files (the first frame), each of any size.
       EXIF orientation is not applied. A file is decoded at whatever size it declares: a public server should limit it.
     - `preprocessed`: `input`, the network's own, float32 (n, *input_shape).
@@ -82,12 +82,12 @@ def to_saved_model(
             tf.saved_model.save(module, str(part), signatures)
         file = part / RECORD_FILE
         file.parent.mkdir()
-        file.write_text(record_of(source, "picture").to_json() + "\n", encoding="utf-8")
+        file.write_text(record_of(source, "image").to_json() + "\n", encoding="utf-8")
     return path
 
 
 def record_of(source: Source, takes: Input) -> Record:
-    """What a file says of itself that takes pictures or pixels where it knows the preprocessing."""
+    """What a file says of itself that takes images or pixels where it knows the preprocessing."""
     return Record(
         input=takes if source.preprocessing else "input", preprocessing=source.preprocessing, labels=source.labels
     )
@@ -156,8 +156,8 @@ def _signatures(source: Source, network: Function) -> dict[str, Function]:
         return {"serving_default": tf.function(answer, [own], autograph=False)}
     prepare, shape = source.preprocessing, source.preprocessing.input_shape
 
-    def from_picture(picture: tf.Tensor) -> dict[str, tf.Tensor]:
-        return answer(prepare(picture))
+    def from_image(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return answer(prepare(image))
 
     def from_encoded(encoded: tf.Tensor) -> dict[str, tf.Tensor]:
         return answer(tf.map_fn(from_file, encoded, fn_output_signature=tf.TensorSpec(shape, tf.float32)))
@@ -165,10 +165,10 @@ def _signatures(source: Source, network: Function) -> dict[str, Function]:
     def from_file(content: tf.Tensor) -> tf.Tensor:
         return prepare(tf.io.decode_image(content, channels=3, expand_animations=False))
 
-    picture = tf.TensorSpec((None, None, None, 3), tf.uint8, name="picture")
+    image = tf.TensorSpec((None, None, None, 3), tf.uint8, name="image")
     encoded = tf.TensorSpec((None,), tf.string, name="encoded")
     return {
-        "serving_default": tf.function(from_picture, [picture], autograph=False),
+        "serving_default": tf.function(from_image, [image], autograph=False),
         "encoded": tf.function(from_encoded, [encoded], autograph=False),
         "preprocessed": tf.function(answer, [own], autograph=False),
     }

@@ -1,5 +1,5 @@
 """`python -m keras_inception`."""
 
-from .cli import main
+from .cli.app import main
 
 main()

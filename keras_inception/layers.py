@@ -128,7 +128,7 @@ def _pad(x: Tensor, kernel: Size, strides: Size, padding: Padding, name: str) ->
             side is not None and side < k for side, k in zip(x.shape[1:3], (kh, kw), strict=True)
         ):
             raise InputError(
-                f"the picture is too small: {name!r} needs a map of {kh} x {kw}, and here it is {x.shape[1]} x "
+                f"the image is too small: {name!r} needs a map of {kh} x {kw}, and here it is {x.shape[1]} x "
                 f"{x.shape[2]}; give a larger input_shape"
             )
         return x, padding
@@ -227,7 +227,7 @@ def flatten(x: Tensor, *, name: str) -> Tensor:
     """N x H x W x C -> N x HWC, for a dense layer: so H and W must be known."""
     if None in x.shape[1:]:
         raise InputError(
-            "the dense layers of this top need a fixed picture size, and height or width is None: "
+            "the dense layers of this top need a fixed image size, and height or width is None: "
             "give both in input_shape, or include_top=False"
         )
     return Flatten(name=name)(x)

@@ -1,7 +1,7 @@
-"""From a picture to what a network was trained on.
+"""From an image to what a network was trained on.
 
 `Preprocessing` is the one source of it: the input pipeline, the SavedModel signatures, the TFLite files and the
-documentation all read this record, so that a picture is prepared once, the same way, everywhere.
+documentation all read this record, so that an image is prepared once, the same way, everywhere.
 """
 
 from __future__ import annotations
@@ -71,27 +71,27 @@ class Preprocessing:
         Grey takes the mean of the colours' means and deviations.
 
         Raises:
-            InputError: pictures have one channel or three.
+            InputError: images have one channel or three.
         """
         height, width = (new or old for new, old in zip(shape[:2], self.size, strict=True))
         prepared = replace(self, size=(height, width))
         if shape[2] == len(self.channels):
             return prepared
         if shape[2] != 1:
-            raise InputError(f"pictures have 1 channel or 3: this network's input of {shape[2]} is to be made by hand")
+            raise InputError(f"images have 1 channel or 3: this network's input of {shape[2]} is to be made by hand")
         mean, std = (sum(values) / len(values) for values in (self.mean, self.std))
         return replace(prepared, channels="L", mean=(mean,), std=(std,))
 
-    def resize(self, picture: tf.Tensor) -> tf.Tensor:
+    def resize(self, image: tf.Tensor) -> tf.Tensor:
         """Crop and resize: (H, W, 3) or (n, H, W, 3) RGB of any size, 0..255 -> (..., *size, 3) float32, 0..255."""
-        shape = tf.shape(picture)
+        shape = tf.shape(image)
         height, width = self.size
         # The largest central window of the network's aspect ratio, times `crop`.
         zoom = self.crop * tf.minimum(tf.cast(shape[-3], tf.float32) / height, tf.cast(shape[-2], tf.float32) / width)
         rows = tf.maximum(1, tf.cast(tf.round(height * zoom), tf.int32))
         columns = tf.maximum(1, tf.cast(tf.round(width * zoom), tf.int32))
         top, left = (shape[-3] - rows) // 2, (shape[-2] - columns) // 2
-        return self.stretch(picture[..., top : top + rows, left : left + columns, :])
+        return self.stretch(image[..., top : top + rows, left : left + columns, :])
 
     def stretch(self, window: tf.Tensor) -> tf.Tensor:
         """Resize a whole window, whatever its aspect ratio: (..., H, W, 3), 0..255 -> (..., *size, 3) float32."""
@@ -111,9 +111,9 @@ class Preprocessing:
         # written so, both give the same bits.
         return (pixels - tf.constant(self.mean, tf.float32)) * tf.constant([1 / std for std in self.std], tf.float32)
 
-    def __call__(self, picture: tf.Tensor) -> tf.Tensor:
-        """Prepare pictures: (..., H, W, 3) RGB, 0..255, any size -> (..., *size, channels) float32."""
-        return self.normalize(self.resize(picture))
+    def __call__(self, image: tf.Tensor) -> tf.Tensor:
+        """Prepare images: (..., H, W, 3) RGB, 0..255, any size -> (..., *size, channels) float32."""
+        return self.normalize(self.resize(image))
 
 
 def scaled(size: tuple[int, int], channels: int = 3, crop: float = 0.875) -> Preprocessing:

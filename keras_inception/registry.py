@@ -22,7 +22,7 @@ from .errors import InputError
 from .layers import TF, Numerics, Tensor, activate, drop, flatten, numerics
 from .preprocessing import Preprocessing, scaled
 
-Body: TypeAlias = Callable[..., Tensor]  # (x, **own) -> the last feature map
+Backbone: TypeAlias = Callable[..., Tensor]  # (x, **own) -> the last feature map
 Head: TypeAlias = Callable[..., Tensor]  # (x, classes, **own) -> logits
 AuxHead: TypeAlias = Callable[..., Tensor]  # (endpoint, classes, *, name) -> logits
 
@@ -50,7 +50,7 @@ class Paper:
 class Architecture:
     """A network as its family file describes it.
 
-    `parameters` (trainable) and `macs` (multiply-adds of convolutions and dense layers, one picture) are of the default
+    `parameters` (trainable) and `macs` (multiply-adds of convolutions and dense layers, one image) are of the default
     arguments; the tests recompute both. `smallest` is the smallest legal height and width.
     """
 
@@ -58,7 +58,7 @@ class Architecture:
     builder: str
     alias: str | None  # another builder name that people know it by
     paper: Paper
-    body: Body
+    backbone: Backbone
     head: Head
     aux_heads: Mapping[str, AuxHead]
     exits: Mapping[str, AuxHead]  # the early ones of a network that can stop early
@@ -87,7 +87,7 @@ class Architecture:
         return published.choose(self.name, weights, arguments, own=self.own, numerics=self.numerics)
 
     def preprocessing_for(self, input_shape: tuple[int, int, int] | None = None) -> Preprocessing:
-        """How pictures are prepared for training this network from scratch, for an (H, W, C) input."""
+        """How images are prepared for training this network from scratch, for an (H, W, C) input."""
         height, width, channels = input_shape or self.input_shape
         return self.preprocessing((height, width), channels)
 
@@ -103,7 +103,7 @@ def average_head(x: Tensor, classes: int, *, dropout: float = 0.0) -> Tensor:
 
 
 def pooled_head(x: Tensor, classes: int) -> Tensor:
-    """As `average_head`, for a body that has its dropout, and an argument of that name, itself."""
+    """As `average_head`, for a backbone that has its dropout, and an argument of that name, itself."""
     return average_head(x, classes)
 
 
@@ -119,7 +119,7 @@ def dense_head(x: Tensor, classes: int, *, dropout: float = 0.5) -> Tensor:
 def register(
     builder: str,
     name: str,
-    body: Body,
+    backbone: Backbone,
     *,
     paper: Paper,
     input_shape: tuple[int, int, int],
@@ -138,13 +138,13 @@ def register(
 ) -> Builder:
     """Make the builder of a described network and enter it under `name`.
 
-    The builder's own arguments are the keyword-only arguments of `body` and `head`, less those in `fixed`, with
+    The builder's own arguments are the keyword-only arguments of `backbone` and `head`, less those in `fixed`, with
     `defaults` in place of the functions' own; a network with `aux_heads` takes `aux_heads=False` too, and
     one with early `exits` `exits=True`. Both are given as endpoint -> head.
     """
     if name in ARCHITECTURES:
-        raise ValueError(f"{name!r} is registered already, by {ARCHITECTURES[name].body.__module__}")
-    own = {k: v for k, v in (_keyword_only(body) | _keyword_only(head)).items() if k not in fixed}
+        raise ValueError(f"{name!r} is registered already, by {ARCHITECTURES[name].backbone.__module__}")
+    own = {k: v for k, v in (_keyword_only(backbone) | _keyword_only(head)).items() if k not in fixed}
     own |= defaults or {}
     if aux_heads:
         own["aux_heads"] = False
@@ -155,13 +155,13 @@ def register(
         return _assemble(ARCHITECTURES[name], kwargs)
 
     build.__name__ = build.__qualname__ = builder
-    build.__module__ = body.__module__
+    build.__module__ = backbone.__module__
     ARCHITECTURES[name] = entry = Architecture(
         name=name,
         builder=builder,
         alias=alias,
         paper=paper,
-        body=body,
+        backbone=backbone,
         head=head,
         aux_heads=aux_heads or {},
         exits=exits or {},
@@ -220,7 +220,7 @@ def _assemble(entry: Architecture, kwargs: Mapping[str, Any]) -> keras.Model:
 
     inputs, x = _inputs(entry, arguments, source.input_shape or entry.input_shape)
     with numerics(_chosen_numerics(entry, arguments["numerics"])):
-        x = entry.body(x, **_take(entry.body, arguments, entry.fixed))
+        x = entry.backbone(x, **_take(entry.backbone, arguments, entry.fixed))
         outputs: Any = x
         if include_top:
             logits = {"predictions": entry.head(x, classes, **_take(entry.head, arguments, entry.fixed))}
@@ -271,7 +271,7 @@ def _inputs(entry: Architecture, arguments: Mapping[str, Any], default: tuple[in
     if shape is None:  # as in keras.applications: a network without its top takes any size
         shape = default if arguments["include_top"] else (None, None, default[-1])
     _check_shape(entry, tuple(shape))
-    inputs = keras.Input(shape, name="pictures")
+    inputs = keras.Input(shape, name="images")
     return inputs, inputs
 
 
@@ -280,7 +280,7 @@ def _check_shape(entry: Architecture, shape: tuple[Any, ...]) -> None:
         raise InputError(f"input_shape is (height, width, channels), as {entry.input_shape}; got {shape}")
     if any(side is not None and side < entry.smallest for side in shape[:2]):
         raise InputError(
-            f"{entry.builder} takes pictures of at least {entry.smallest} x {entry.smallest} pixels; "
+            f"{entry.builder} takes images of at least {entry.smallest} x {entry.smallest} pixels; "
             f"got {shape[0]} x {shape[1]}"
         )
 
@@ -293,7 +293,7 @@ def _signature(entry: Architecture) -> inspect.Signature:
 
 def _docstring(entry: Architecture) -> str:
     height, width, channels = entry.input_shape
-    about = inspect.getdoc(entry.body) or ""
+    about = inspect.getdoc(entry.backbone) or ""
     numerics = " or ".join(map(repr, entry.numerics))
     own = f"\n    {', '.join(entry.own)}: see above." if entry.own else ""
     return f"""{entry.builder}. {entry.paper.authors}, {entry.paper.year}, "{entry.paper.title}". {entry.paper.url}
@@ -315,7 +315,7 @@ Args:
     numerics: {numerics}, or a `layers.Numerics`: whose padding and batch norm to follow.{own}
 
 Returns:
-    A flat functional `keras.Model`: pictures, N x {height} x {width} x {channels} float32 as the weights' preprocessing
+    A flat functional `keras.Model`: images, N x {height} x {width} x {channels} float32 as the weights' preprocessing
     makes them -> N x classes float32 probabilities. With aux_heads=True a dict of "predictions", "aux_1", ...,
     with early exits, where the network has them, of "predictions", which is the last, "exit_1", ...
 

@@ -57,7 +57,7 @@ def versions() -> dict[str, str]:
 class Run:
     """What `run.json` holds: which network, trained on what, how well.
 
-    `labels` are the class names in the order of the network's outputs. `data` says where the pictures came from and how
+    `labels` are the class names in the order of the network's outputs. `data` says where the images came from and how
     they were split, so that evaluation sees the split that training held out. `metrics` are of the kept epoch.
     """
 
@@ -112,7 +112,7 @@ class Run:
         publish(self.path / "run.json", lambda part: part.write_text(text, encoding="utf-8"))
 
     def model(self) -> keras.Model:
-        """The trained network: preprocessed pictures (`self.preprocessing.input_shape`) -> class probabilities."""
+        """The trained network: preprocessed images (`self.preprocessing.input_shape`) -> class probabilities."""
         file = self.path / "model.keras"
         if not file.is_file():
             raise InputError(f"{self.path} has no model.keras: the run is incomplete; train again")

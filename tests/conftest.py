@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_inception.cost import blueprint
+from keras_inception.analysis.cost import blueprint
 from keras_inception.registry import Architecture
 
 from .conformance.networks import EVERY, ONE_A_FAMILY, smallest_shape
@@ -24,8 +24,8 @@ class Network(NamedTuple):
     architecture: Architecture
     model: keras.Model
 
-    def pictures(self, count: int = 2) -> np.ndarray:
-        """Random pictures as the network takes them, the same every time."""
+    def images(self, count: int = 2) -> np.ndarray:
+        """Random images as the network takes them, the same every time."""
         return np.random.default_rng(0).normal(size=(count, *self.model.input_shape[1:])).astype("float32")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_inception.cost import total
+from keras_inception.analysis.cost import total
 from keras_inception.errors import InputError
 
 from .fold import into_layer_before, into_layer_behind
@@ -41,7 +41,7 @@ HEADS = "auxiliary head dropped"
 class Report:
     """What `optimize` did: for each rule the layers that it took away or replaced; figures are (before, after).
 
-    `macs` are the multiply-adds of one picture, None where a size is free or a layer's are unknown.
+    `macs` are the multiply-adds of one image, None where a size is free or a layer's are unknown.
     """
 
     applied: dict[str, tuple[str, ...]]

@@ -1,9 +1,9 @@
-"""Labelled pictures, from folders or arrays, as `tf.data`."""
+"""Labelled images, from folders or arrays, as `tf.data`."""
 
 from .arrays import from_arrays
 from .augmentation import Augmentation, Changes, Crops, Shift
 from .decoding import decode
-from .folders import load_folder, load_pictures
+from .folders import load_folder, load_images
 from .split import Dataset, Rejected, Split, input_errors
 from .tfds import lasting
 
@@ -20,5 +20,5 @@ __all__ = [
     "input_errors",
     "lasting",
     "load_folder",
-    "load_pictures",
+    "load_images",
 ]

@@ -1,4 +1,4 @@
-"""Picture files as pixels.
+"""Image files as pixels.
 
 Pillow decodes every file, in training and evaluation alike: it reads the declared size before any pixel, knows EXIF
 orientation, CMYK, 16 bits, palettes, animations and WebP, and lets go of the GIL while it works. TensorFlow's decoders
@@ -27,7 +27,7 @@ def decode(source: str | Path | bytes, *, detail: int | None = None) -> np.ndarr
     1/4 or 1/8 of its size, both sides still that many pixels at least: much faster, and not the same pixels.
 
     Raises:
-        InputError: there is no such file, or no whole picture in it.
+        InputError: there is no such file, or no whole image in it.
     """
     try:
         if isinstance(source, bytes):
@@ -35,7 +35,7 @@ def decode(source: str | Path | bytes, *, detail: int | None = None) -> np.ndarr
         with open(source, "rb") as file:
             return pixels(file, detail)
     except Exception as error:  # see reason
-        name = "the picture" if isinstance(source, bytes) else source
+        name = "the image" if isinstance(source, bytes) else source
         raise InputError(f"{name} cannot be read: {reason(error)}") from error
 
 
@@ -63,10 +63,10 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def reason(error: Exception) -> str:
-    """What is wrong with a picture, in a few words. Damaged ones make Pillow raise nearly any exception."""
+    """What is wrong with an image, in a few words. Damaged ones make Pillow raise nearly any exception."""
     match error:
         case UnidentifiedImageError():
-            return "not a JPEG, PNG, BMP, GIF or WebP picture"
+            return "not a JPEG, PNG, BMP, GIF or WebP image"
         case Image.DecompressionBombError():
             return f"it declares more than {MAX_PIXELS / 1e6:.0f} million pixels"
         case OSError(strerror=str(text)):

@@ -1,4 +1,4 @@
-"""Labelled pictures from folders."""
+"""Labelled images from folders."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from rich.progress import track
 
 from ..errors import InputError
 from .decoding import pixels, reason
-from .lookalikes import look, near_pairs
+from .near_duplicates import look, near_pairs
 from .split import Dataset, Rejected, Split, fraction, hold_out
 from .tfds import folder_of
 
-# What a user means as a picture. The content decides the format; those after .webp are reported, not silently ignored.
+# What a user means as an image. The content decides the format; those after .webp are reported, not silently ignored.
 EXTENSIONS = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".heic", ".heif", ".avif")
 )
@@ -28,25 +28,25 @@ MANY_FILES = 500  # from here on checking them shows a progress bar
 
 
 def load_folder(path: str | Path, *, validation: float = 0.2) -> Dataset:
-    """Pictures in one folder a class, with or without `train/` and `val/` (or `validation/`, `test/`) above those.
+    """Images in one folder a class, with or without `train/` and `val/` (or `validation/`, `test/`) above those.
 
     Without a held-out folder about the fraction `validation` of each class is held out by a hash of the files' content:
-    a picture stays on its side when others are added, when it is renamed or the folder moves, and copies of it stay
-    together. (Only a class so small that one side would be empty lends the picture with the nearest hash to that side.)
-    Hidden files and those not named as pictures are ignored; pictures that cannot be decoded are left out and reported,
-    and so are pairs of nearly the same picture on both sides of the split, which stay.
+    an image stays on its side when others are added, when it is renamed or the folder moves, and copies of it stay
+    together. (Only a class so small that one side would be empty lends the image with the nearest hash to that side.)
+    Hidden files and those not named as images are ignored; images that cannot be decoded are left out and reported,
+    and so are pairs of nearly the same image on both sides of the split, which stay.
 
     "tfds:NAME" is a data set of TensorFlow Datasets (`pip install 'keras-inception[tfds]'`), written to such a folder
     once.
 
     Raises:
-        InputError: there is no such folder, or not two classes with pictures that can be decoded.
+        InputError: there is no such folder, or not two classes with images that can be decoded.
     """
     path = folder_of(path)
     if not path.is_dir():
-        raise InputError(f"{path} {_absence(path)}: give a folder that holds one folder of pictures for each class")
+        raise InputError(f"{path} {_absence(path)}: give a folder that holds one folder of images for each class")
     train = path / "train"
-    if not (train.is_dir() and _subfolders(train)):  # a folder train/ of pictures is a class: of vehicles, say
+    if not (train.is_dir() and _subfolders(train)):  # a folder train/ of images is a class: of vehicles, say
         return _divided(_read(path), validation, path)
     held_out = next((path / name for name in HELD_OUT if (path / name).is_dir()), None)
     if held_out is None:
@@ -59,48 +59,48 @@ def load_folder(path: str | Path, *, validation: float = 0.2) -> Dataset:
     return _dataset(_read(train), _read(held_out))
 
 
-def load_pictures(path: str | Path, classes: Sequence[str]) -> Split:
-    """All pictures in one folder a class, labelled by their place in `classes`, to measure a trained network on.
+def load_images(path: str | Path, classes: Sequence[str]) -> Split:
+    """All images in one folder a class, labelled by their place in `classes`, to measure a trained network on.
 
     Raises:
-        InputError: there is no such folder, no picture in it, or a folder that is none of the classes.
+        InputError: there is no such folder, no image in it, or a folder that is none of the classes.
     """
     path = folder_of(path)
     if not path.is_dir():
-        raise InputError(f"{path} {_absence(path)}: give a folder that holds one folder of pictures for each class")
+        raise InputError(f"{path} {_absence(path)}: give a folder that holds one folder of images for each class")
     if unknown := [name for name in _subfolders(path) if name not in classes]:
         raise InputError(f"{path / unknown[0]} is none of the classes: {', '.join(classes)}")
-    found = _read(path).pictures
+    found = _read(path).images
     places = np.array([classes.index(name) for name in found.classes], dtype=np.int32)
     return replace(found, labels=places[found.labels], classes=tuple(classes))
 
 
 @dataclass(frozen=True)
 class _Found:
-    """What is in a folder: pictures that can be decoded, the hashes of their content (0..1) and looks, other files."""
+    """What is in a folder: images that can be decoded, the hashes of their content (0..1) and looks, other files."""
 
-    pictures: Split
+    images: Split
     fractions: np.ndarray
     looks: np.ndarray
     rejected: tuple[Rejected, ...]
 
     def select(self, indices: np.ndarray) -> _Found:
-        return _Found(self.pictures.select(indices), self.fractions[indices], self.looks[indices], ())
+        return _Found(self.images.select(indices), self.fractions[indices], self.looks[indices], ())
 
 
 def _dataset(train: _Found, val: _Found) -> Dataset:
     pairs = near_pairs(train.looks, val.looks)
-    twins = tuple((train.pictures.sources[i], val.pictures.sources[j]) for i, j in pairs)
-    return Dataset(train.pictures, val.pictures, train.rejected + val.rejected, twins)
+    twins = tuple((train.images.sources[i], val.images.sources[j]) for i, j in pairs)
+    return Dataset(train.images, val.images, train.rejected + val.rejected, twins)
 
 
 def _divided(found: _Found, validation: float, path: Path) -> Dataset:
-    held_out = hold_out(found.pictures.labels, found.fractions, validation, path)
+    held_out = hold_out(found.images.labels, found.fractions, validation, path)
     return replace(_dataset(found.select(~held_out), found.select(held_out)), rejected=found.rejected)
 
 
 def _examine(path: Path) -> tuple[float, np.ndarray] | Rejected:
-    """The hash of a picture's content, 0..1, and its look, if all of it can be decoded."""
+    """The hash of an image's content, 0..1, and its look, if all of it can be decoded."""
     try:
         with open(path, "rb") as file:
             content = fraction(hashlib.file_digest(file, "sha256"))
@@ -117,9 +117,9 @@ def _examine_all(files: Sequence[Path]) -> list[tuple[float, np.ndarray] | Rejec
     quiet = len(files) < MANY_FILES or not console.is_terminal
     pool = ThreadPoolExecutor()
     try:
-        with warnings.catch_warnings(action="ignore"):  # Pillow's, on oddities of pictures that it decodes all the same
+        with warnings.catch_warnings(action="ignore"):  # Pillow's, on oddities of images that it decodes all the same
             results = pool.map(_examine, files)
-            return list(track(results, "Checking pictures", len(files), console=console, transient=True, disable=quiet))
+            return list(track(results, "Checking images", len(files), console=console, transient=True, disable=quiet))
     finally:
         pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the rest
 
@@ -132,27 +132,27 @@ def _subfolders(path: Path) -> list[str]:
     return sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _named_as_picture(path: Path) -> bool:
+def _named_as_image(path: Path) -> bool:
     return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
 
 
 def _read(path: Path) -> _Found:
-    """One folder of pictures a class."""
+    """One folder of images per class."""
     classes = _subfolders(path)
-    files = [[file for file in sorted((path / name).rglob("*")) if _named_as_picture(file)] for name in classes]
-    loose = [file for file in sorted(path.iterdir()) if _named_as_picture(file)]
+    files = [[file for file in sorted((path / name).rglob("*")) if _named_as_image(file)] for name in classes]
+    loose = [file for file in sorted(path.iterdir()) if _named_as_image(file)]
     n = sum(map(len, files))
     if not n:
-        found = f"{len(loose)} pictures, but none in a folder" if loose else "no pictures"
+        found = f"{len(loose)} images, but none in a folder" if loose else "no images"
         raise InputError(
             f"{path} holds {found}: give it one folder of JPEG, PNG, BMP, GIF or WebP files for each class"
         )
     if len(classes) < 2:
-        raise InputError(f"{path} holds one class, {classes[0]}: two folders of pictures or more are needed")
+        raise InputError(f"{path} holds one class, {classes[0]}: two folders of images or more are needed")
     results = _examine_all([file for group in files for file in group])
     rejected = [result for result in results if isinstance(result, Rejected)]
     if len(rejected) == n:
-        raise InputError(f"none of the {n} pictures in {path} can be decoded; {rejected[0].path}: {rejected[0].reason}")
+        raise InputError(f"none of the {n} images in {path} can be decoded; {rejected[0].path}: {rejected[0].reason}")
     labels = np.repeat(np.arange(len(classes), dtype=np.int32), [len(group) for group in files])
     whole = Split(np.array([file for group in files for file in group], dtype=object), labels, tuple(classes))
     good = np.array([not isinstance(result, Rejected) for result in results])
@@ -161,7 +161,7 @@ def _read(path: Path) -> _Found:
         if not count:
             broken = f": all {len(group)} are broken" if group else ""
             raise InputError(
-                f"{path / classes[label]} holds no usable picture{broken}; add pictures, or take the folder away"
+                f"{path / classes[label]} holds no usable image{broken}; add images, or take the folder away"
             )
     outside = tuple(Rejected(file, "not in the folder of a class") for file in loose)
     fractions, looks = zip(*(result for result in results if not isinstance(result, Rejected)), strict=True)

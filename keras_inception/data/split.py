@@ -1,4 +1,4 @@
-"""Labelled pictures, and batches of them."""
+"""Labelled images, and batches of them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Rejected:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Labelled pictures: files, decoded when they are read, or an array.
+    """Labelled images: files, decoded when they are read, or an array.
 
     `sources` is (n,) of `Path`, or (n, H, W, 1 or 3) of uint8; `labels` is (n,) int32, indices into `classes`.
     """
@@ -40,8 +40,8 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def picture(self, index: int | np.ndarray, *, detail: int | None = None) -> np.ndarray:
-        """One picture as uint8 (H, W, 3) RGB, or of an array several; `detail` as for `decode`.
+    def image(self, index: int | np.ndarray, *, detail: int | None = None) -> np.ndarray:
+        """One image as uint8 (H, W, 3) RGB, or of an array several; `detail` as for `decode`.
 
         Raises:
             InputError: the file went away or broke since it was checked.
@@ -52,13 +52,13 @@ class Split:
         return decode(source, detail=detail)
 
     def select(self, indices: np.ndarray) -> Split:
-        """The pictures at these indices, or where this mask is true."""
+        """The images at these indices, or where this mask is true."""
         return replace(self, sources=self.sources[indices], labels=self.labels[indices])
 
     def sample(self, n: int, seed: int = 0) -> Split:
-        """At most `n` pictures, each class in proportion, in their order here; the same ones for the same seed."""
+        """At most `n` images, each class in proportion, in their order here; the same ones for the same seed."""
         order = np.random.default_rng(seed).permutation(len(self))
-        place = np.empty(len(self))  # within the picture's class, 0..1; the n first are a stratified sample
+        place = np.empty(len(self))  # within the image's class, 0..1; the n first are a stratified sample
         for label in np.unique(self.labels):
             members = self.labels[order] == label
             place[members] = (np.arange(members.sum()) + 0.5) / members.sum()
@@ -75,27 +75,27 @@ class Split:
     ) -> tf.data.Dataset:
         """Batches of (float32 (b, *input_shape), int32 (b,)), the last one as large as is left.
 
-        Without `augmentation` every picture is exactly `preprocessing(self.picture(i))`. `training` reshuffles all of
-        them each epoch. The same seed gives the same sequence of epochs. A picture that cannot be read any more ends
+        Without `augmentation` every image is exactly `preprocessing(self.image(i))`. `training` reshuffles all of
+        them each epoch. The same seed gives the same sequence of epochs. An image that cannot be read any more ends
         the iteration with a `tf.errors.OpError`, which `input_errors` turns into the `InputError` behind it.
         """
         detail = augmentation.detail(preprocessing) if augmentation else None
         labels = tf.constant(self.labels)
 
         def example(index: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            picture = tf.numpy_function(lambda i: self.picture(i, detail=detail), [index], tf.uint8)
-            picture.set_shape((*index.shape, None, None, 3))
-            pixels = augmentation(picture, preprocessing, seed) if augmentation else preprocessing.resize(picture)
+            image = tf.numpy_function(lambda i: self.image(i, detail=detail), [index], tf.uint8)
+            image.set_shape((*index.shape, None, None, 3))
+            pixels = augmentation(image, preprocessing, seed) if augmentation else preprocessing.resize(image)
             return preprocessing.normalize(pixels), tf.gather(labels, index)
 
         indices = tf.data.Dataset.range(len(self))
         if training:
             indices = indices.shuffle(len(self), seed=seed)
-        # A seed travels with each picture, so that parallel reading does not change what it looks like.
+        # A seed travels with each image, so that parallel reading does not change what it looks like.
         seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2)
         drawn = tf.data.Dataset.zip((indices, seeds))
         if self.sources.dtype == np.uint8 and not augmentation:
-            # Pictures of one size are prepared a batch at a time: five times as fast, and the same bits.
+            # Images of one size are prepared a batch at a time: five times as fast, and the same bits.
             batches = drawn.batch(batch_size).map(example, num_parallel_calls=tf.data.AUTOTUNE)
         else:
             batches = drawn.map(example, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size)
@@ -104,12 +104,12 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Pictures to train on, pictures held out, and the files that are neither."""
+    """Images to train on, images held out, and the files that are neither."""
 
     train: Split
     val: Split
     rejected: tuple[Rejected, ...] = ()
-    lookalikes: tuple[tuple[Path, Path], ...] = ()  # of train and val, nearly the same picture
+    near_duplicates: tuple[tuple[Path, Path], ...] = ()  # of train and val, nearly the same image
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -122,7 +122,7 @@ def input_errors() -> Iterator[None]:
     """Within it an `InputError` of a pipeline leaves as itself, not as what TensorFlow wraps around it.
 
     Raises:
-        InputError: a picture could not be read in the middle of a loop over `Split.batches`.
+        InputError: an image could not be read in the middle of a loop over `Split.batches`.
     """
     try:
         yield
@@ -138,15 +138,15 @@ def fraction(digest: hashlib._Hash) -> float:
 
 
 def hold_out(labels: np.ndarray, fractions: np.ndarray, validation: float, name: str | Path) -> np.ndarray:
-    """A mask of the pictures whose hash is at most `validation`, and at least one of each class on each side."""
+    """A mask of the images whose hash is at most `validation`, and at least one of each class on each side."""
     if not 0 < validation < 1:
         raise InputError(f"validation must be a fraction between 0 and 1; got {validation}")
     held_out = np.zeros(len(labels), bool)
     for label in np.unique(labels):
         members = labels == label
-        distinct = np.unique(fractions[members])  # copies of a picture have one hash and stay on one side
+        distinct = np.unique(fractions[members])  # copies of an image have one hash and stay on one side
         if len(distinct) > 1:
             held_out[members] = fractions[members] <= np.clip(validation, distinct[0], distinct[-2])
     if not held_out.any():
-        raise InputError(f"{name}: no class has two different pictures, so none can be held out; add pictures")
+        raise InputError(f"{name}: no class has two different images, so none can be held out; add images")
     return held_out

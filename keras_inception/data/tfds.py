@@ -1,4 +1,4 @@
-"""Data sets of TensorFlow Datasets, as folders of pictures."""
+"""Data sets of TensorFlow Datasets, as folders of images."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ PNG = b"\x89PNG"
 
 
 def folder_of(path: str | Path) -> Path:
-    """The path itself; of "tfds:NAME" the folder that the data set's pictures are written to when first asked for.
+    """The path itself; of "tfds:NAME" the folder that the data set's images are written to when first asked for.
 
-    The pictures keep their bytes, and are kept beside the data set in TensorFlow Datasets' own folder.
+    The images keep their bytes, and are kept beside the data set in TensorFlow Datasets' own folder.
 
     Raises:
-        InputError: there is no such data set, it is not one of labelled pictures, or it cannot be downloaded.
+        InputError: there is no such data set, it is not one of labelled images, or it cannot be downloaded.
     """
     name = str(path)
-    return _pictures(name.removeprefix(PREFIX)) if name.startswith(PREFIX) else Path(path)
+    return _images(name.removeprefix(PREFIX)) if name.startswith(PREFIX) else Path(path)
 
 
 def lasting(path: str | Path) -> str:
@@ -35,7 +35,7 @@ def lasting(path: str | Path) -> str:
     return str(path) if str(path).startswith(PREFIX) else str(Path(path).resolve())
 
 
-def _pictures(name: str) -> Path:
+def _images(name: str) -> Path:
     try:
         with warnings.catch_warnings(action="ignore"):
             import tensorflow_datasets as tfds
@@ -48,14 +48,14 @@ def _pictures(name: str) -> Path:
     except Exception as error:  # each kind of wrong name raises its own
         raise InputError(f"{PREFIX}{name} is none of TensorFlow Datasets: {_first_line(error)}") from error
     image, label = _keys(name, builder.info.features, tfds)
-    folder = Path(builder.data_dir) / "pictures"
+    folder = Path(builder.data_dir) / "images"
     if folder.is_dir():
         return folder
     try:
         builder.download_and_prepare()
     except Exception as error:  # of the network, of servers, of checksums
         raise InputError(f"{PREFIX}{name} cannot be downloaded: {_first_line(error)}") from error
-    part = folder.with_name(f"pictures.{os.getpid()}.part")
+    part = folder.with_name(f"images.{os.getpid()}.part")
     try:
         for split, side in _sides(list(builder.info.splits)).items():
             data = builder.as_dataset(split=split, decoders={image: tfds.decode.SkipDecoding()})
@@ -67,12 +67,12 @@ def _pictures(name: str) -> Path:
 
 
 def _keys(name: str, features: Any, tfds: Any) -> tuple[str, str]:
-    """What the picture and its class are called."""
+    """What the image and its class are called."""
     kinds = (tfds.features.Image, tfds.features.ClassLabel)
     found = [[key for key, feature in dict(features).items() if isinstance(feature, kind)] for kind in kinds]
     if [len(keys) for keys in found] != [1, 1]:
         raise InputError(
-            f"{PREFIX}{name} has {', '.join(features)}: give a data set with one picture and one class in each example"
+            f"{PREFIX}{name} has {', '.join(features)}: give a data set with one image and one class in each example"
         )
     return found[0][0], found[1][0]
 

@@ -41,30 +41,13 @@ from .resnet import (
     ResNet152SD,
     ResNet1202SD,
 )
-from .resnext import (
-    ResNeXt50_32x4d,
-    ResNeXt101_32x4d,
-    ResNeXt101_64x4d,
-)
-from .senet import (
-    SENet154,
-    SEResNet50,
-    SEResNet101,
-    SEResNet152,
-    SEResNeXt50_32x4d,
-    SEResNeXt101_32x4d,
-)
+from .resnext import ResNeXt50_32x4d, ResNeXt101_32x4d, ResNeXt101_64x4d
+from .senet import SENet154, SEResNet50, SEResNet101, SEResNet152, SEResNeXt50_32x4d, SEResNeXt101_32x4d
 from .shufflenet_v1 import ShuffleNetV1
 from .shufflenet_v2 import ShuffleNetV2
 from .squeezenet import SqueezeNet1_0, SqueezeNet1_1
 from .vgg import VGG11, VGG11BN, VGG13, VGG13BN, VGG16, VGG16BN, VGG19, VGG19BN
-from .wide_resnet import (
-    WideResNet16_8,
-    WideResNet28_10,
-    WideResNet40_4,
-    WideResNet50_2,
-    WideResNet101_2,
-)
+from .wide_resnet import WideResNet16_8, WideResNet28_10, WideResNet40_4, WideResNet50_2, WideResNet101_2
 from .xception import Xception
 from .zfnet import ZFNet
 

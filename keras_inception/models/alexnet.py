@@ -58,10 +58,10 @@ ONE_TOWER: Table = {
 }
 
 
-def body(x: Tensor, *, lrn: Literal["caffe", "paper"] = "caffe") -> Tensor:
+def backbone(x: Tensor, *, lrn: Literal["caffe", "paper"] = "caffe") -> Tensor:
     """AlexNet of 2012 as Caffe released it (bvlc_alexnet), 60,965,224 parameters.
 
-    Channels, kernels, groups and the dense layers are the paper's. Departures: pictures are 227 x 227, since the
+    Channels, kernels, groups and the dense layers are the paper's. Departures: images are 227 x 227, since the
     paper's 224 do not give its 55 x 55; and local response normalisation has Caffe's constants, with which the weights
     were trained: `lrn="paper"` has the paper's, k = 2 and an alpha of 1e-4 for the sum over five channels, not their
     mean. `dropout` is the rate behind each hidden dense layer in training.
@@ -71,11 +71,11 @@ def body(x: Tensor, *, lrn: Literal["caffe", "paper"] = "caffe") -> Tensor:
     return chain(x, two_towers(NORMS[lrn]))
 
 
-def owt_body(x: Tensor) -> Tensor:
+def owt_backbone(x: Tensor) -> Tensor:
     """AlexNet for one GPU, without groups and normalisation, as torchvision has it: 61,100,840 parameters.
 
     The channels are the 2014 paper's. `dropout` is the rate before each hidden dense layer in training, as torchvision
-    places it; the paper of 2012 has it behind. torchvision resamples the last map to 6 x 6 for any picture; here the
+    places it; the paper of 2012 has it behind. torchvision resamples the last map to 6 x 6 for any image; here the
     first dense layer has the size of the map, which is the same at 224 x 224.
     """
     return chain(x, ONE_TOWER)
@@ -93,7 +93,7 @@ def owt_head(x: Tensor, classes: int, *, dropout: float = 0.5) -> Tensor:
 AlexNet = register(
     "AlexNet",
     "alexnet",
-    body,
+    backbone,
     paper=PAPER,
     input_shape=(227, 227, 3),
     smallest=39,
@@ -105,7 +105,7 @@ AlexNet = register(
 AlexNetOWT = register(
     "AlexNetOWT",
     "alexnet_owt",
-    owt_body,
+    owt_backbone,
     paper=ONE_WEIRD_TRICK,
     input_shape=(224, 224, 3),
     smallest=63,

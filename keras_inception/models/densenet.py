@@ -57,7 +57,7 @@ class Transition:
         return pool(drop(x, self.dropout, name=f"{name}_drop"), "avg", 2, 2, "valid", name=name)
 
 
-def body(
+def backbone(
     x: Tensor,
     *,
     depths: tuple[int, ...],
@@ -92,7 +92,7 @@ def body(
 # Table 1: a stem that quarters the map, 224 to 56, and four dense blocks, the last of them on 7 x 7.
 imagenet = partial(
     register,
-    body=body,
+    backbone=backbone,
     head=pooled_head,
     paper=PAPER,
     input_shape=(224, 224, 3),
@@ -104,7 +104,7 @@ imagenet = partial(
 # Section 4.1: three dense blocks on 32 x 32, 16 x 16 and 8 x 8. BC: with bottlenecks and compression.
 cifar = partial(
     register,
-    body=body,
+    backbone=backbone,
     head=pooled_head,
     paper=PAPER,
     input_shape=(32, 32, 3),

@@ -102,7 +102,7 @@ def fractal(
     return at[0]
 
 
-def body(
+def backbone(
     x: Tensor,
     *,
     filters: tuple[int, ...],
@@ -175,7 +175,7 @@ def extract_column(model: keras.Model, column: int | None = None) -> keras.Model
 
 cifar = partial(
     register,
-    body=body,
+    backbone=backbone,
     head=pooled_head,
     paper=PAPER,
     input_shape=(32, 32, 3),
@@ -205,7 +205,7 @@ FractalNet40 = cifar(
 FractalNet34 = register(
     "FractalNet34",
     "fractalnet34",
-    body,
+    backbone,
     head=pooled_head,
     paper=PAPER,
     input_shape=(224, 224, 3),

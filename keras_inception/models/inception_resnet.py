@@ -73,7 +73,7 @@ REDUCE_B_V1 = Branches(  # Figure 12
 )
 
 
-def body_v1(
+def backbone_v1(
     x: Tensor,
     *,
     se_ratio: int | None = None,
@@ -140,7 +140,9 @@ REDUCE_B = Branches(  # Figure 18
 )
 
 
-def body_v2(x: Tensor, *, se_ratio: int | None = None, residual_scale: tuple[float, float, float] = SCALES) -> Tensor:
+def backbone_v2(
+    x: Tensor, *, se_ratio: int | None = None, residual_scale: tuple[float, float, float] = SCALES
+) -> Tensor:
     """Inception-ResNet v2 as released, 55,843,464 parameters where batch norm has a scale.
 
     Departures from the paper, all of them the released network's: v1's stem with a pool and a `mixed_5b` of 320
@@ -174,7 +176,7 @@ PORTED = replace(TORCH, epsilon=1e-3, pool_counts_padding=False)
 InceptionResNetV1 = register(
     "InceptionResNetV1",
     "inception_resnet_v1",
-    body_v1,
+    backbone_v1,
     paper=PAPER,
     input_shape=(299, 299, 3),
     smallest=75,
@@ -187,7 +189,7 @@ InceptionResNetV1 = register(
 InceptionResNetV2 = register(
     "InceptionResNetV2",
     "inception_resnet_v2",
-    body_v2,
+    backbone_v2,
     paper=PAPER,
     input_shape=(299, 299, 3),
     smallest=75,
@@ -200,7 +202,7 @@ InceptionResNetV2 = register(
 SEInceptionResNetV2 = register(
     "SEInceptionResNetV2",
     "se_inception_resnet_v2",
-    body_v2,
+    backbone_v2,
     paper=SE_PAPER,
     input_shape=(299, 299, 3),
     smallest=75,

@@ -80,7 +80,7 @@ def table(bias: bool) -> Table:
     # fmt: on
 
 
-def body(x: Tensor, *, bias: bool, se_ratio: int | None = None) -> Tensor:
+def backbone(x: Tensor, *, bias: bool, se_ratio: int | None = None) -> Tensor:
     """BN-Inception, 11,295,240 parameters; with squeeze-and-excitation, and without biases, 11,931,622.
 
     Figure 5 contradicts itself in (4c) and (4d): its branches add up to 608 channels, its output column says 576. This
@@ -107,7 +107,7 @@ bn_inception = partial(
 BNInception = InceptionV2 = bn_inception(
     "InceptionV2",
     "inception_v2",
-    body,
+    backbone,
     alias="BNInception",
     paper=PAPER,
     parameters=11_295_240,
@@ -117,7 +117,7 @@ BNInception = InceptionV2 = bn_inception(
 SEInceptionV2 = bn_inception(
     "SEInceptionV2",
     "se_inception_v2",
-    body,
+    backbone,
     paper=SE_PAPER,
     parameters=11_931_622,
     macs=2_033_239_424,

@@ -107,7 +107,7 @@ def rethinking(x: Tensor, *, se_ratio: int | None = None) -> Tensor:
     return chain(x, excited(PAPER_LAYERS, se_ratio))
 
 
-def body(x: Tensor, *, se_ratio: int | None = None) -> Tensor:
+def backbone(x: Tensor, *, se_ratio: int | None = None) -> Tensor:
     """Inception v3 as released, 23,834,568 parameters with torchvision's batch norm.
 
     Departures from the paper, all of them the released network's: Figure 5's modules keep one 5x5, the grids are
@@ -135,7 +135,7 @@ def auxiliary(x: Tensor, classes: int, *, name: str, largest: int = 5) -> Tensor
 InceptionV3 = register(
     "InceptionV3",
     "inception_v3",
-    body,
+    backbone,
     paper=PAPER,
     input_shape=(299, 299, 3),
     smallest=75,

@@ -65,7 +65,7 @@ MODULES: Table = {  # Figure 9
 }
 
 
-def body(x: Tensor, *, se_ratio: int | None = None) -> Tensor:
+def backbone(x: Tensor, *, se_ratio: int | None = None) -> Tensor:
     """Inception v4, 42,679,816 parameters.
 
     Batch norm has a scale, as in the ports to other frameworks; TF-slim's own has none. The orders of 1x7 and 7x1, and
@@ -81,7 +81,7 @@ def body(x: Tensor, *, se_ratio: int | None = None) -> Tensor:
 InceptionV4 = register(
     "InceptionV4",
     "inception_v4",
-    body,
+    backbone,
     paper=PAPER,
     input_shape=(299, 299, 3),
     smallest=75,

@@ -25,7 +25,7 @@ LAYERS: Table = {  # Figure 2
 }
 
 
-def body(x: Tensor) -> Tensor:
+def backbone(x: Tensor) -> Tensor:
     """LeNet-5 as it is built today, 61,706 parameters.
 
     The paper's 60,000 differ: its C3 sees only some of the maps below (Table I), its subsampling has a trained
@@ -45,7 +45,7 @@ def head(x: Tensor, classes: int) -> Tensor:
 LeNet5 = register(
     "LeNet5",
     "lenet5",
-    body,
+    backbone,
     paper=PAPER,
     input_shape=(32, 32, 1),
     smallest=16,

@@ -44,7 +44,7 @@ def table(alpha: float, activation: str) -> Table:
     return layers
 
 
-def body(
+def backbone(
     x: Tensor, *, alpha: float = 1.0, activation: Literal["relu6", "relu"] = "relu6", se_ratio: int | None = None
 ) -> Tensor:
     """MobileNet v1, 4,231,976 parameters at alpha 1.
@@ -67,7 +67,7 @@ def body(
 MobileNetV1 = register(
     "MobileNetV1",
     "mobilenet_v1",
-    body,
+    backbone,
     paper=PAPER,
     input_shape=(224, 224, 3),
     smallest=32,

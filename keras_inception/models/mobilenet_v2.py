@@ -46,7 +46,7 @@ class Bottleneck:
         return chain(x, words)
 
 
-def body(x: Tensor, *, alpha: float = 1.0, se_ratio: int | None = None) -> Tensor:
+def backbone(x: Tensor, *, alpha: float = 1.0, se_ratio: int | None = None) -> Tensor:
     """MobileNet v2, 3,504,872 parameters at alpha 1.
 
     `alpha` is the width multiplier, 0.01 to 4 (0.35 to 1.4 in the paper): every layer's channels are that many times
@@ -68,7 +68,7 @@ def body(x: Tensor, *, alpha: float = 1.0, se_ratio: int | None = None) -> Tenso
 MobileNetV2 = register(
     "MobileNetV2",
     "mobilenet_v2",
-    body,
+    backbone,
     paper=PAPER,
     input_shape=(224, 224, 3),
     smallest=32,

@@ -86,7 +86,7 @@ def cifar_exit(x: Tensor, classes: int, name: str = "last_exit") -> Tensor:
     return classify(x, 128, classes, name)
 
 
-def body(x: Tensor, *, step: int = 4, base: int | None = None) -> Tensor:
+def backbone(x: Tensor, *, step: int = 4, base: int | None = None) -> Tensor:
     """MSDNet for ImageNet, 23,958,440 parameters at step 4 with all five exits.
 
     A network that can stop early: it has five classifiers, one behind every block of layers, and returns them all, as a
@@ -105,7 +105,7 @@ def body(x: Tensor, *, step: int = 4, base: int | None = None) -> Tensor:
     return dense_blocks(x, 32, 16, 4, [base or step] + [step] * (BLOCKS - 1))
 
 
-def cifar_body(x: Tensor, *, steps: Sequence[int]) -> Tensor:
+def cifar_backbone(x: Tensor, *, steps: Sequence[int]) -> Tensor:
     """MSDNet for CIFAR, with an exit behind every block of layers.
 
     It returns all of them, as a dict of "exit_1", "exit_2" ... and "predictions", which is the last. All are trained,
@@ -120,7 +120,7 @@ def cifar_body(x: Tensor, *, steps: Sequence[int]) -> Tensor:
 MSDNet = register(
     "MSDNet",
     "msdnet",
-    body,
+    backbone,
     paper=PAPER,
     input_shape=(224, 224, 3),
     smallest=32,
@@ -133,7 +133,7 @@ MSDNet = register(
 
 cifar = partial(
     register,
-    body=cifar_body,
+    backbone=cifar_backbone,
     paper=PAPER,
     input_shape=(32, 32, 3),
     smallest=16,

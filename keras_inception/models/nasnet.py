@@ -164,7 +164,7 @@ def cells(blocks: int, filters: int) -> dict[str, tuple[Cell, int]]:
     return table
 
 
-def body(
+def backbone(
     x: Tensor,
     *,
     blocks: int,
@@ -225,7 +225,7 @@ SLIM = replace(TF, momentum=0.9997)
 
 nasnet = partial(
     register,
-    body=body,
+    backbone=backbone,
     paper=PAPER,
     smallest=32,
     defaults={"dropout": 0.5},

@@ -76,17 +76,17 @@ def cifar(dropout: float) -> Table:
     }
 
 
-def body(x: Tensor, *, dropout: float = 0.5) -> Tensor:
+def backbone(x: Tensor, *, dropout: float = 0.5) -> Tensor:
     """Network in Network for ImageNet as the authors released it for Caffe, 7,595,176 parameters.
 
     The mlpconv layers and the global average pool of class maps in place of dense layers are the paper's; the numbers
-    are the release's, as the paper's networks are for small pictures. `dropout` is the rate before the last mlpconv
+    are the release's, as the paper's networks are for small images. `dropout` is the rate before the last mlpconv
     layer in training.
     """
     return chain(x, imagenet(dropout))
 
 
-def cifar_body(x: Tensor, *, dropout: float = 0.5) -> Tensor:
+def cifar_backbone(x: Tensor, *, dropout: float = 0.5) -> Tensor:
     """Network in Network for CIFAR as the authors released it for Caffe, 966,986 parameters.
 
     Three mlpconv layers, as in the paper's Figure 2; the channels are the release's. `dropout` is the rate behind each
@@ -104,7 +104,7 @@ def head(x: Tensor, classes: int) -> Tensor:
 NiN = register(
     "NiN",
     "nin",
-    body,
+    backbone,
     paper=PAPER,
     input_shape=(224, 224, 3),
     smallest=39,
@@ -116,7 +116,7 @@ NiN = register(
 NiNCIFAR = register(
     "NiNCIFAR",
     "nin_cifar",
-    cifar_body,
+    cifar_backbone,
     paper=PAPER,
     input_shape=(32, 32, 3),
     smallest=4,

@@ -131,7 +131,7 @@ def stream(
     return chain(x, stochastic(excited(table, se_ratio, Residual), stochastic_depth, stochastic_depth_per))
 
 
-def body(
+def backbone(
     x: Tensor,
     *,
     depth: int,
@@ -170,7 +170,7 @@ def cifar(
     stochastic_depth: float = 0.0,
     stochastic_depth_per: Gate = "batch",
 ) -> Tensor:
-    """The residual network of He et al.'s section 4.2, for pictures of 32 x 32: 6n + 2 layers, 16 to 64 channels.
+    """The residual network of He et al.'s section 4.2, for images of 32 x 32: 6n + 2 layers, 16 to 64 channels.
 
     `shortcut` says what passes where the shape changes: "subsampling" (He et al.: every second pixel, and zeros as new
     channels), "averaging" (Huang et al.: the mean of 2 x 2 pixels, and zeros), or "projection" (a 1x1 convolution).
@@ -199,10 +199,10 @@ NUMERICS = {
     "caffe": replace(TORCH, padding="caffe", bottleneck_stride="1x1"),
 }
 
-imagenet = partial(register, body=body, input_shape=(224, 224, 3), smallest=32)
+imagenet = partial(register, backbone=backbone, input_shape=(224, 224, 3), smallest=32)
 resnet = partial(imagenet, paper=PAPER, numerics=NUMERICS)
 resnet_cifar = partial(
-    register, body=cifar, paper=PAPER, input_shape=(32, 32, 3), smallest=4, classes=10, numerics={"torch": TORCH}
+    register, backbone=cifar, paper=PAPER, input_shape=(32, 32, 3), smallest=4, classes=10, numerics={"torch": TORCH}
 )
 
 ResNet18 = resnet("ResNet18", "resnet18", depth=18, parameters=11_689_512, macs=1_814_073_344)

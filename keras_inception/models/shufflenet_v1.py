@@ -109,7 +109,7 @@ def check(scale: float, groups: int) -> None:
     )
 
 
-def body(x: Tensor, *, scale: float = 1.0, groups: int = 3, se_ratio: int | None = None) -> Tensor:
+def backbone(x: Tensor, *, scale: float = 1.0, groups: int = 3, se_ratio: int | None = None) -> Tensor:
     """ShuffleNet v1, 1,865,728 parameters at scale 1 with 3 groups.
 
     `scale` is the width multiplier of the paper's "ShuffleNet s×", 0.25 to 2; `groups`, 1, 2, 3, 4 or 8, is into how
@@ -136,7 +136,7 @@ def body(x: Tensor, *, scale: float = 1.0, groups: int = 3, se_ratio: int | None
 ShuffleNetV1 = register(
     "ShuffleNetV1",
     "shufflenet_v1",
-    body,
+    backbone,
     paper=PAPER,
     input_shape=(224, 224, 3),
     smallest=32,

@@ -5,20 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from keras.layers import Concatenate, Cropping2D, Reshape
 
-from ..layers import (
-    TF,
-    TORCH,
-    Conv,
-    Depthwise,
-    Excited,
-    Path,
-    Pool,
-    Tensor,
-    Word,
-    as_map,
-    check_multiplier,
-    shuffle,
-)
+from ..layers import TF, TORCH, Conv, Depthwise, Excited, Path, Pool, Tensor, Word, as_map, check_multiplier, shuffle
 from ..registry import Paper, register
 
 PAPER = Paper(
@@ -81,7 +68,7 @@ def widths(scale: float) -> tuple[int, int]:
     return stage2, conv5
 
 
-def body(x: Tensor, *, scale: float = 1.0, se_ratio: int | None = None) -> Tensor:
+def backbone(x: Tensor, *, scale: float = 1.0, se_ratio: int | None = None) -> Tensor:
     """ShuffleNet v2, 2,278,604 parameters at scale 1.
 
     `scale` is the width multiplier of the paper's "ShuffleNet v2 s×", 0.5 to 2. The widths are Table 5's, which are not
@@ -107,7 +94,7 @@ def body(x: Tensor, *, scale: float = 1.0, se_ratio: int | None = None) -> Tenso
 ShuffleNetV2 = register(
     "ShuffleNetV2",
     "shufflenet_v2",
-    body,
+    backbone,
     paper=PAPER,
     input_shape=(224, 224, 3),
     smallest=32,

@@ -65,10 +65,10 @@ V1_1: Table = {  # the authors' release of that version: a smaller stem, and poo
 }
 
 
-def body(x: Tensor, *, table: Table, se_ratio: int | None = None) -> Tensor:
+def backbone(x: Tensor, *, table: Table, se_ratio: int | None = None) -> Tensor:
     """SqueezeNet without bypass: version 1.0 is the paper's Table 1, version 1.1 the authors' later release.
 
-    Departures are torchvision's: pictures of 224 x 224, which give 109 x 109 behind conv1 where the table has 111 x
+    Departures are torchvision's: images of 224 x 224, which give 109 x 109 behind conv1 where the table has 111 x
     111, and no padding of the 1x1 conv10, which the authors' file for 1.0 has. `dropout` is the rate before conv10 in
     training, 0.5 in the paper. `se_ratio` adds a squeeze-and-excitation module of that reduction behind each fire.
     """
@@ -82,7 +82,7 @@ def head(x: Tensor, classes: int, *, dropout: float = 0.5) -> Tensor:
 
 
 NUMERICS = {"torch": TORCH, "tf2cv": replace(TORCH, overhang="around")}
-variant = partial(register, body=body, head=head, paper=PAPER, input_shape=(224, 224, 3), numerics=NUMERICS)
+variant = partial(register, backbone=backbone, head=head, paper=PAPER, input_shape=(224, 224, 3), numerics=NUMERICS)
 SqueezeNet1_0 = variant(
     "SqueezeNet1_0", "squeezenet1_0", table=V1_0, smallest=21, parameters=1_248_424, macs=818_924_576
 )

@@ -26,7 +26,7 @@ def network(convolutions: tuple[int, ...], normed: bool) -> Table:
     return table
 
 
-def body(x: Tensor, *, convolutions: tuple[int, ...], normed: bool, se_ratio: int | None = None) -> Tensor:
+def backbone(x: Tensor, *, convolutions: tuple[int, ...], normed: bool, se_ratio: int | None = None) -> Tensor:
     """VGG by its weight layers: 11, 13, 16, 19 are the paper's Table 1, columns A, B, D, E.
 
     The BN variants, with batch norm behind each convolution, are not in the paper; they follow torchvision, which keeps
@@ -38,7 +38,7 @@ def body(x: Tensor, *, convolutions: tuple[int, ...], normed: bool, se_ratio: in
     return chain(x, excited(network(convolutions, normed), se_ratio, Conv))
 
 
-variant = partial(register, body=body, paper=PAPER, input_shape=(224, 224, 3), smallest=32, head=dense_head)
+variant = partial(register, backbone=backbone, paper=PAPER, input_shape=(224, 224, 3), smallest=32, head=dense_head)
 plain = partial(variant, numerics={"tf": TF, "torch": TORCH}, normed=False)
 normed = partial(variant, numerics={"torch": TORCH}, normed=True)
 

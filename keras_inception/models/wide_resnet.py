@@ -54,7 +54,7 @@ def cifar(
     stochastic_depth: float = 0.0,
     stochastic_depth_per: Gate = "batch",
 ) -> Tensor:
-    """The wide residual network of Table 1, for pictures of 32 x 32, `depth` layers deep and `width` times as wide.
+    """The wide residual network of Table 1, for images of 32 x 32, `depth` layers deep and `width` times as wide.
 
     Where the shape changes a projection takes the activated map; elsewhere the shortcut takes the map as it is.
 
@@ -82,7 +82,7 @@ def head(x: Tensor, classes: int) -> Tensor:
 
 wide_cifar = partial(
     register,
-    body=cifar,
+    backbone=cifar,
     head=head,
     paper=PAPER,
     input_shape=(32, 32, 3),

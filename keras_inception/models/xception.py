@@ -86,7 +86,7 @@ LAYERS: Table = {  # Figure 5
 }
 
 
-def body(x: Tensor, *, se_ratio: int | None = None) -> Tensor:
+def backbone(x: Tensor, *, se_ratio: int | None = None) -> Tensor:
     """Xception, 22,855,952 parameters, as in the paper and in keras.applications.
 
     `numerics="torch"` is the network of its ports (timm's legacy_xception): their zeros all around in the pools, their
@@ -101,7 +101,7 @@ def body(x: Tensor, *, se_ratio: int | None = None) -> Tensor:
 Xception = register(
     "Xception",
     "xception",
-    body,
+    backbone,
     paper=PAPER,
     input_shape=(299, 299, 3),
     smallest=71,

@@ -46,7 +46,7 @@ def network(norm: LRN, pool_first: bool) -> Table:
     }
 
 
-def body(x: Tensor, *, pool_first: bool = False, lrn: Literal["caffe", "tf2cv"] = "caffe") -> Tensor:
+def backbone(x: Tensor, *, pool_first: bool = False, lrn: Literal["caffe", "tf2cv"] = "caffe") -> Tensor:
     """ZFNet, the paper's Figure 3, 62,357,608 parameters.
 
     Channels, kernels, strides and the dense layers are the paper's. It gives no padding, and no constants for its
@@ -65,7 +65,7 @@ def body(x: Tensor, *, pool_first: bool = False, lrn: Literal["caffe", "tf2cv"] 
 ZFNet = register(
     "ZFNet",
     "zfnet",
-    body,
+    backbone,
     paper=PAPER,
     input_shape=(224, 224, 3),
     smallest=47,

@@ -30,7 +30,7 @@ class Label(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """One answer for one picture."""
+    """One answer for one image."""
 
     synset: str
     name: str
@@ -44,20 +44,20 @@ def imagenet_labels() -> tuple[Label, ...]:
     return tuple(Label(*line.split(" ", 1)) for line in text.splitlines())
 
 
-def preprocess_input(pictures: Any, model: keras.Model | Checkpoint) -> tf.Tensor:
-    """Prepare pictures as the model's checkpoint was trained on them.
+def preprocess_input(images: Any, model: keras.Model | Checkpoint) -> tf.Tensor:
+    """Prepare images as the model's checkpoint was trained on them.
 
     Args:
-        pictures: RGB in 0..255, of any size: H x W x 3, N x H x W x 3, or a list of pictures of different sizes. For a
+        images: RGB in 0..255, of any size: H x W x 3, N x H x W x 3, or a list of images of different sizes. For a
             network of more than three channels they have as many, RGB first: the further ones are normalised as those
             whose kernels they were given, the three over and over.
         model: a network with published weights, or the checkpoint itself.
 
     Returns:
-        What the network takes, float32: N x H x W x channels, or without N for one picture.
+        What the network takes, float32: N x H x W x channels, or without N for one image.
 
     Raises:
-        InputError: these are no such pictures, or the model has no checkpoint.
+        InputError: these are no such images, or the model has no checkpoint.
     """
     preprocessing = (model if isinstance(model, Checkpoint) else checkpoint_of(model)).preprocessing
     channels = 3
@@ -65,13 +65,13 @@ def preprocess_input(pictures: Any, model: keras.Model | Checkpoint) -> tf.Tenso
         *size, own = model.input_shape[1:]
         channels = max(own, 3)
         preprocessing = preprocessing.for_input((*size, 3 if own > 3 else own))
-    if isinstance(pictures, list | tuple):
-        return tf.stack([_prepared(picture, preprocessing, channels) for picture in pictures])
-    return _prepared(pictures, preprocessing, channels)
+    if isinstance(images, list | tuple):
+        return tf.stack([_prepared(image, preprocessing, channels) for image in images])
+    return _prepared(images, preprocessing, channels)
 
 
-def _prepared(pictures: Any, preprocessing: Preprocessing, channels: int) -> tf.Tensor:
-    pixels = preprocessing.resize(_checked(pictures, channels))
+def _prepared(images: Any, preprocessing: Preprocessing, channels: int) -> tf.Tensor:
+    pixels = preprocessing.resize(_checked(images, channels))
     if channels == 3:
         return preprocessing.normalize(pixels)
     mean, std = (
@@ -81,15 +81,15 @@ def _prepared(pictures: Any, preprocessing: Preprocessing, channels: int) -> tf.
     return tf.concat([preprocessing.normalize(pixels[..., :3]), further], axis=-1)
 
 
-def _checked(pictures: Any, channels: int) -> np.ndarray:
-    pictures = np.asarray(pictures)
-    if pictures.ndim not in (3, 4) or pictures.shape[-1] != channels or not pictures.size:
+def _checked(images: Any, channels: int) -> np.ndarray:
+    images = np.asarray(images)
+    if images.ndim not in (3, 4) or images.shape[-1] != channels or not images.size:
         wanted = f"H x W x {channels} or N x H x W x {channels}, RGB{' first' if channels > 3 else ''}"
-        raise InputError(f"pictures are {wanted}; got {' x '.join(map(str, pictures.shape))}")
-    low, high = float(pictures.min()), float(pictures.max())
-    if not 0 <= low <= high <= 255 or (pictures.dtype.kind == "f" and 0 < high <= 1):
+        raise InputError(f"images are {wanted}; got {' x '.join(map(str, images.shape))}")
+    low, high = float(images.min()), float(images.max())
+    if not 0 <= low <= high <= 255 or (images.dtype.kind == "f" and 0 < high <= 1):
         raise InputError(f"pixels are in 0..255, not yet scaled or normalised; got {low:.3g}..{high:.3g}")
-    return pictures
+    return images
 
 
 def fit_classes(model: keras.Model, labels: Sequence[str]) -> None:
@@ -105,12 +105,12 @@ def fit_classes(model: keras.Model, labels: Sequence[str]) -> None:
 def decode_predictions(
     predictions: Any, model: keras.Model | Checkpoint | None = None, top: int = 5
 ) -> list[list[Prediction]]:
-    """Name the `top` classes of each picture, the most probable first.
+    """Name the `top` classes of each image, the most probable first.
 
     Args:
         predictions: the network's answers, N x 1000; or N x 1001, whose class 0 is the background.
         model: the network with published weights, or the checkpoint; None for the classes of ImageNet.
-        top: how many answers a picture.
+        top: how many answers an image.
 
     Raises:
         InputError: the answers are not of ImageNet's classes.

@@ -27,7 +27,7 @@ class Checkpoint:
 
     `bytes` is what its publisher says that a download takes, to the precision that is said; None where nothing is.
 
-    `top1` and `top5` are the publisher's accuracies in percent on the validation pictures of `dataset`, at the size and
+    `top1` and `top5` are the publisher's accuracies in percent on the validation images of `dataset`, at the size and
     crop of `preprocessing`; `source` says where they and the licence were read.
     """
 

@@ -59,7 +59,7 @@ class Source:
 
     @property
     def input_shape(self) -> tuple[int, int, int] | None:
-        """Of the pictures that its accuracy was measured on."""
+        """Of the images that its accuracy was measured on."""
         return self.checkpoint.preprocessing.input_shape if self.checkpoint else None
 
 

@@ -46,7 +46,7 @@ def from_tflite(model: keras.Model, path: str | Path) -> None:
     Every CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED of the file, in its order, goes into the model's convolutions
     and dense layers in theirs, dequantised by its tensor's or its channels' scales. A converter has folded batch norm
     into what is before it, so a batch norm gets gamma 1, beta = the bias, mean 0, variance 1 - epsilon, and is not
-    trainable: these are no statistics of pictures, and the first step to renew them would be the end. A file with one
+    trainable: these are no statistics of images, and the first step to renew them would be the end. A file with one
     class more than the model's has a background class 0, as TensorFlow's own networks do: it is left out.
 
     The model must be one path of weighted layers, each behind the one before, as MobileNet is: only there is the order

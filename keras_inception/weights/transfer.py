@@ -31,7 +31,7 @@ def adapter(model: keras.Model, checkpoint: Checkpoint) -> Adapt:
                 f"{size[0]} x {size[1]}" for size in (checkpoint.preprocessing.size, model.input_shape[1:])
             )
             raise InputError(
-                f"{layer.name} of {checkpoint.id} sees the whole map of a picture of {trained} pixels, not of {ours}: "
+                f"{layer.name} of {checkpoint.id} sees the whole map of an image of {trained} pixels, not of {ours}: "
                 "leave input_shape out, or give include_top=False"
             )
         return array

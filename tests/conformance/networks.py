@@ -34,7 +34,7 @@ def _cheapest_of_each_family() -> set[str]:
     """A family is a file of models/."""
     candidates = [a for a in ARCHITECTURES.values() if a.name not in SLOW_TO_RUN]
     by_cost = sorted(candidates, key=lambda a: (a.macs or float("inf"), a.name), reverse=True)
-    return {a.name for a in {a.body.__module__: a for a in by_cost}.values()}
+    return {a.name for a in {a.backbone.__module__: a for a in by_cost}.values()}
 
 
 def _parameters(slow: set[str], networks: list[Architecture]) -> list:

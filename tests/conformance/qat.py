@@ -15,11 +15,11 @@ from keras_inception.registry import Architecture
 
 from .table import Row, Table
 
-PICTURES = 16
+IMAGES = 16
 LEAST = 35  # pixels a side: XNNPACK fails to prepare a ResNet50 for 32 x 32
 LEAST_CIFAR = 16
 BRIDGE = 1e-5  # the largest difference of an output, as a share of the largest output
-CORRELATION = 0.9  # of file and fake-quantised model, over the pictures
+CORRELATION = 0.9  # of file and fake-quantised model, over the images
 
 
 def input_side(architecture: Architecture) -> int:
@@ -35,18 +35,19 @@ def measure(model: Any) -> Row:
     import tensorflow as tf
     from ai_edge_litert.interpreter import Interpreter
 
-    from keras_inception.export import _fake_quantized, _flatbuffer, quantize, tfmot_bridge
-    from keras_inception.export._tfmot import hushed
+    from keras_inception.export.quantization.qat import bridge, fake_quantized, fine_tune
+    from keras_inception.export.quantization.qat.tfmot import hushed
+    from keras_inception.export.tflite import flatbuffer
 
-    x = pictures(model.input_shape[1:])
+    x = images(model.input_shape[1:])
     wanted = model.predict_on_batch(x)
     with hushed():
-        plain = tfmot_bridge.build(tfmot_bridge.plan(model)).model(x).numpy()
+        plain = bridge.build(bridge.plan(model)).model(x).numpy()
         figures: Row = {"bridge": float(np.abs(plain - wanted).max() / np.abs(wanted).max())}
         wanted = centre(model, wanted)
-        bridge = _fake_quantized.fake_quantized(tfmot_bridge.plan(model))
-    _fake_quantized.observe(bridge, [x])
-    labels = np.arange(PICTURES) % wanted.shape[-1]
+        bridge = fake_quantized.fake_quantized(bridge.plan(model))
+    fake_quantized.observe(bridge, [x])
+    labels = np.arange(IMAGES) % wanted.shape[-1]
 
     with tf.GradientTape() as tape:  # eagerly: to trace a graph takes longer than to run it once
         logits = bridge.model(x, training=True)
@@ -54,23 +55,23 @@ def measure(model: Any) -> Row:
     variables = bridge.model.trainable_variables
     for variable, gradient in zip(variables, tape.gradient(loss, variables), strict=True):
         variable.assign_sub(1e-4 * gradient)
-    _fake_quantized.measure_kernels(bridge)
+    fake_quantized.measure_kernels(bridge)
     fake, twin = bridge.model(x).numpy(), bridge.model
     del model, bridge, tape, logits, variables, variable, gradient
     gc.collect()  # networks have cycles, and to convert FractalNet-34 takes 11 GB
-    content = quantize.to_int8(twin)
+    content = fine_tune.to_int8(twin)
     interpreter = Interpreter(model_content=content)
     interpreter.allocate_tensors()
     [given], [answer] = interpreter.get_input_details(), interpreter.get_output_details()
     got = []
-    for picture in x:
-        interpreter.set_tensor(given["index"], picture[None])
+    for image in x:
+        interpreter.set_tensor(given["index"], image[None])
         interpreter.invoke()
         got.append(interpreter.get_tensor(answer["index"])[0])
     file = np.stack(got)
     figures |= {
-        "operators": len(_flatbuffer.operators(content)),
-        "float": len(_flatbuffer.float_operators(content)),
+        "operators": len(flatbuffer.operators(content)),
+        "float": len(flatbuffer.float_operators(content)),
         "bytes": len(content),
         "file/fake": correlation(file, fake),
         "fake/float": correlation(fake, wanted),
@@ -81,12 +82,12 @@ def measure(model: Any) -> Row:
 
 
 def network(architecture: Architecture, side: int, endpoint: str | None = None) -> Any:
-    """The network up to its logits, of its last exit, or up to an endpoint's mean, with weights that let pictures pass.
+    """The network up to its logits, of its last exit, or up to an endpoint's mean, with weights that let images pass.
 
     Random weights are far from a trained network: each layer makes small differences larger, and after fifty layers a
     rounding decides. So batch norm gets statistics that fit its maps, a scale of either sign, and where a ReLU follows
     a shift with which most of a map passes it. Of what is then the same all over a map, but for the zeros around it, a
-    kernel makes a frame that is in every picture, and in small maps soon larger than what is not; so it is cancelled
+    kernel makes a frame that is in every image, and in small maps soon larger than what is not; so it is cancelled
     in front of batch norm (`without_constant`). And of N residual branches each is 1/sqrt(N) of that, or their sum
     forgets what it began with.
     """
@@ -125,7 +126,7 @@ def network(architecture: Architecture, side: int, endpoint: str | None = None) 
         training = {"training": True} if operation in norms else {}  # no path is dropped, as in inference
         return operation(*arguments, **named, **training)
 
-    model._run_through_graph(pictures(shape), operation_fn=lambda operation: operation, call_fn=call)
+    model._run_through_graph(images(shape), operation_fn=lambda operation: operation, call_fn=call)
     for layer in norms:
         layer.momentum = 0.99
     return model
@@ -152,10 +153,10 @@ def without_constant(layer: Any) -> Any:
 
 
 def centre(model: Any, logits: Any) -> Any:
-    """Shift a network's logits to a mean of 0 over the pictures, as a trained classifier's are; what they become.
+    """Shift a network's logits to a mean of 0 over the images, as a trained classifier's are; what they become.
 
-    What random weights give all pictures alike can be a hundred times what a picture changes: of the 256 steps of an
-    8-bit output a picture would then move one or two, and the correlation would be that of their rounding.
+    What random weights give all images alike can be a hundred times what an image changes: of the 256 steps of an
+    8-bit output an image would then move one or two, and the correlation would be that of their rounding.
     """
     import keras
 
@@ -166,18 +167,18 @@ def centre(model: Any, logits: Any) -> Any:
     return logits - logits.mean(0)
 
 
-def pictures(shape: tuple[int, ...]) -> Any:
+def images(shape: tuple[int, ...]) -> Any:
     """Coarse blots of colour and some noise: (n, *shape) float32, deviation about 1."""
     import numpy as np
     import tensorflow as tf
 
     rng = np.random.default_rng(0)
-    blots = tf.image.resize(rng.normal(size=(PICTURES, 4, 4, shape[-1])), shape[:2], "bicubic").numpy()
-    return (blots + 0.2 * rng.normal(size=(PICTURES, *shape))).astype(np.float32)
+    blots = tf.image.resize(rng.normal(size=(IMAGES, 4, 4, shape[-1])), shape[:2], "bicubic").numpy()
+    return (blots + 0.2 * rng.normal(size=(IMAGES, *shape))).astype(np.float32)
 
 
 def correlation(one: Any, other: Any) -> float:
-    """Of what the pictures change in each output: an output that is the same for all of them counts for nothing."""
+    """Of what the images change in each output: an output that is the same for all of them counts for nothing."""
     import numpy as np
 
     a, b = ((outputs - outputs.mean(0)).ravel() for outputs in (one, other))
@@ -195,12 +196,12 @@ TABLE = Table(
     title="Quantisation-aware training, every network",
     notes=(
         f"`make conformance-qat` measures the rows that are missing. Random weights (`network` says which), the "
-        f"smallest input that runs, {PICTURES} pictures, logits.",
+        f"smallest input that runs, {IMAGES} images, logits.",
         "**bridge**: the largest difference of the Keras 2 twin from the Keras 3 network, as a share of the largest "
         f"logit (at most {BRIDGE:.0e}). Behind it, the logits of a dense layer are shifted to a mean of 0 over the "
-        "pictures.",
+        "images.",
         "**float**: operators of the file that compute in float, after a step of training and full int8 conversion.",
-        "**file/fake**, **fake/float**: how far what a picture changes in the logits correlates between the file in "
+        "**file/fake**, **fake/float**: how far what an image changes in the logits correlates between the file in "
         f"LiteRT and the fake-quantised model (at least {CORRELATION}), and between that and the float network, whose "
         "weights are random, so that rounding tells more than in a trained one.",
         "**difference**: the largest of a logit between file and fake-quantised model, as a share of their range.",

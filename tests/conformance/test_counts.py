@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from keras_inception.cost import blueprint, total
+from keras_inception.analysis.cost import blueprint, total
 from keras_inception.registry import get
 
 from ..conftest import SHARED, Network

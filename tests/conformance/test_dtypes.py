@@ -1,4 +1,4 @@
-"""Under mixed precision the body computes in 16 bits and the probabilities are float32, and finite."""
+"""Under mixed precision the backbone computes in 16 bits and the probabilities are float32, and finite."""
 
 from collections.abc import Iterator
 
@@ -26,8 +26,8 @@ def test_mixed_precision(architecture: Architecture, policy: str) -> None:
     model = architecture.build(input_shape=shape)
     assert {layer.compute_dtype for layer in model.layers if layer.weights} == {policy.removeprefix("mixed_")}
     assert {weight.dtype for weight in model.trainable_variables} == {"float32"}
-    pictures = np.random.default_rng(0).normal(size=(2, *shape))
+    images = np.random.default_rng(0).normal(size=(2, *shape))
     # In training batch norm keeps an untrained network's maps in range; float16 ends at 65,504.
-    probabilities = model(pictures, training=True)
+    probabilities = model(images, training=True)
     assert probabilities.dtype == "float32"
     assert np.isfinite(probabilities).all()

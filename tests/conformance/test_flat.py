@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_inception.graph import endpoints, steps
+from keras_inception.model_graph import endpoints, steps
 
 from ..conftest import Network
 

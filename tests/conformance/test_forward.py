@@ -1,4 +1,4 @@
-"""A picture goes in, probabilities come out; from the smallest legal picture on, and none below."""
+"""An image goes in, probabilities come out; from the smallest legal image on, and none below."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ from .networks import EVERY
 
 
 def test_probabilities(network: Network) -> None:
-    probabilities = keras.ops.convert_to_numpy(network.model(network.pictures()))
+    probabilities = keras.ops.convert_to_numpy(network.model(network.images()))
     assert probabilities.shape == (2, network.architecture.classes)
     assert probabilities.dtype == np.float32
     assert np.isfinite(probabilities).all()
@@ -21,7 +21,7 @@ def test_probabilities(network: Network) -> None:
 
 
 @pytest.mark.parametrize("architecture", [pytest.param(p.values[0], id=p.id) for p in EVERY])
-def test_a_smaller_picture_is_refused_with_the_smallest_size(architecture: Architecture) -> None:
+def test_a_smaller_image_is_refused_with_the_smallest_size(architecture: Architecture) -> None:
     smallest = architecture.smallest
     for height, width in ((smallest - 1, smallest), (smallest, smallest - 1)):
         with pytest.raises(InputError, match=rf"at least {smallest} x {smallest} .*; got {height} x {width}"):

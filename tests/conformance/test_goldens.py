@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from keras_inception.cost import endpoint_costs
+from keras_inception.analysis.cost import endpoint_costs
 from keras_inception.registry import ARCHITECTURES
 
 from ..conftest import Network

@@ -12,7 +12,7 @@ def test_a_training_step(network: Network) -> None:
     before = model.get_weights()
     trainable = [weight.numpy() for weight in model.trainable_variables]
     with tf.GradientTape() as tape:
-        probabilities = model(network.pictures(4), training=True)
+        probabilities = model(network.images(4), training=True)
         loss = keras.ops.mean(keras.losses.sparse_categorical_crossentropy(np.arange(4), probabilities))
     variables = model.trainable_variables
     gradients = tape.gradient(loss, [weight.value for weight in variables])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_inception import InputError
-from keras_inception.cost import blueprint
+from keras_inception.analysis.cost import blueprint
 from keras_inception.registry import Architecture
 
 from ..conftest import Network
@@ -32,14 +32,14 @@ def test_classes(architecture: Architecture) -> None:
 
 
 def test_logits_on_an_input_tensor(network: Network) -> None:
-    pictures = keras.Input(network.model.input_shape[1:], name="given")
+    images = keras.Input(network.model.input_shape[1:], name="given")
     model = network.architecture.build(
-        input_tensor=keras.layers.Rescaling(2.0, name="before")(pictures), classifier_activation=None
+        input_tensor=keras.layers.Rescaling(2.0, name="before")(images), classifier_activation=None
     )
     assert [tensor.name for tensor in model.inputs] == ["given"]
     model.set_weights(network.model.get_weights())
-    logits = model(network.pictures() / 2)
-    np.testing.assert_allclose(keras.ops.softmax(logits), network.model(network.pictures()), rtol=1e-4, atol=1e-6)
+    logits = model(network.images() / 2)
+    np.testing.assert_allclose(keras.ops.softmax(logits), network.model(network.images()), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("architecture", WITH_AUX_HEADS)

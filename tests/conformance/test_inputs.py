@@ -1,10 +1,10 @@
-"""Pictures of 1 and 4 channels as well as 3, and of any size that is large enough."""
+"""Images of 1 and 4 channels as well as 3, and of any size that is large enough."""
 
 import keras
 import numpy as np
 import pytest
 
-from keras_inception.cost import blueprint
+from keras_inception.analysis.cost import blueprint
 from keras_inception.registry import Architecture
 
 from .networks import ONE_A_FAMILY, smallest_shape
@@ -22,7 +22,7 @@ def test_channels(architecture: Architecture, channels: int) -> None:
 
 
 @one_a_family
-def test_one_model_takes_pictures_of_any_size(architecture: Architecture) -> None:
+def test_one_model_takes_images_of_any_size(architecture: Architecture) -> None:
     shape = (architecture.smallest + 1, architecture.smallest + 6, 3)
     anywhere = architecture.build(include_top=False, input_shape=(None, None, 3))
     features = keras.ops.convert_to_numpy(anywhere(np.ones((1, *shape), "float32")))

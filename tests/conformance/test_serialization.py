@@ -9,8 +9,8 @@ from ..conftest import Network
 
 
 def _same(one: keras.Model, other: Network) -> None:
-    pictures = other.pictures()
-    np.testing.assert_allclose(one(pictures), other.model(pictures), rtol=1e-5, atol=1e-7)
+    images = other.images()
+    np.testing.assert_allclose(one(images), other.model(images), rtol=1e-5, atol=1e-7)
 
 
 def test_keras_file(network: Network, tmp_path: Path) -> None:

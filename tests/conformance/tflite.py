@@ -17,8 +17,8 @@ import keras
 import numpy as np
 
 from keras_inception import export
-from keras_inception.export._decibels import snr
-from keras_inception.export._flatbuffer import float_operators, operators
+from keras_inception.export.signal_to_noise import snr
+from keras_inception.export.tflite.flatbuffer import float_operators, operators
 from keras_inception.registry import Architecture
 
 from . import qat
@@ -85,7 +85,7 @@ def _kernel_in_steps(kernel: np.ndarray) -> np.ndarray:
 def measure(architecture: Architecture) -> Row:
     side = qat.input_side(architecture)
     model = qat.network(architecture, side)
-    x = qat.pictures(model.input_shape[1:])
+    x = qat.images(model.input_shape[1:])
     want = model.predict_on_batch(x)
     optimized = export.optimize(model)
     difference = np.abs(optimized.predict_on_batch(x) - want).max() / max(1.0, float(want.std()))
@@ -111,7 +111,7 @@ TABLE = Table(
     title="Optimised and as .tflite files, every network",
     notes=(
         f"`make conformance-tflite` measures the rows that are missing. Random weights, the smallest input that runs, "
-        f'{qat.PICTURES} pictures, logits; "none" is the float32 file.',
+        f'{qat.IMAGES} images, logits; "none" is the float32 file.',
         "**optimize**: the largest difference of a logit behind `optimize`, as a share of the logits' deviation "
         f"(at most {OPTIMIZED:.0e}).",
         f"**rank**: the largest of a tensor (at most {RANK}). **free**: tensors with a free dimension and operators "

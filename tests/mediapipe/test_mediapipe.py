@@ -21,16 +21,16 @@ LIMIT = 120  # seconds: it may hang instead of failing
 pytestmark = pytest.mark.skipif(not PYTHON, reason="MEDIAPIPE_PYTHON is not set: run `make test-mediapipe`")
 
 
-def classified(path: Path, pictures: np.ndarray, folder: Path) -> list:
-    """What MediaPipe says of pictures, uint8 (n, H, W, 3)."""
-    np.save(folder / "pictures.npy", pictures)
-    command = [PYTHON, str(Path(__file__).with_name("classify.py")), str(path), str(folder / "pictures.npy")]
+def classified(path: Path, images: np.ndarray, folder: Path) -> list:
+    """What MediaPipe says of images, uint8 (n, H, W, 3)."""
+    np.save(folder / "images.npy", images)
+    command = [PYTHON, str(Path(__file__).with_name("classify.py")), str(path), str(folder / "images.npy")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
     assert done.returncode == 0, done.stderr[-1500:]
     return json.loads(done.stdout.splitlines()[-1])
 
 
-# ------------------------------------------------------------------------------------------------------ real pictures
+# ------------------------------------------------------------------------------------------------------ real images
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +41,8 @@ def photographs(data_folder):
     with tarfile.open(data_folder / "imagenet_sample_200.tar") as archive:
         for member in archive:
             if member.isfile():
-                picture = tf.io.decode_jpeg(archive.extractfile(member).read(), channels=3)
-                pixels.append(np.round(prepare.resize(picture).numpy()).astype(np.uint8))
+                image = tf.io.decode_jpeg(archive.extractfile(member).read(), channels=3)
+                pixels.append(np.round(prepare.resize(image).numpy()).astype(np.uint8))
                 labels.append(int(Path(member.name).name.split("_")[0]) + 1)
     return np.stack(pixels), np.array(labels), prepare
 
@@ -64,7 +64,7 @@ def mobilenet(data_folder):
     ],
 )
 def test_mobilenet_on_photographs(photographs, mobilenet, tmp_path, quantization, edge, same, near):
-    """`same` is the share of pictures with Keras' top-1; `near` how far its probability may be from Keras'."""
+    """`same` is the share of images with Keras' top-1; `near` how far its probability may be from Keras'."""
     (pixels, labels, prepare), (model, names) = photographs, mobilenet
     inputs = prepare.normalize(pixels).numpy()
     path = export.to_tflite(
@@ -116,9 +116,9 @@ def test_channels_of_their_own_means_and_labels_in_any_script(preprocessing, tmp
     """MediaPipe refuses means that differ by channel: the graph has them."""
     model, names = small(), ["rød", "绿", "blue sky"]
     path = export.to_tflite(model, tmp_path / "phone.tflite", preprocessing=preprocessing, labels=names)
-    pictures = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3)).astype(np.uint8)
-    want = model.predict(preprocessing.normalize(pictures), verbose=0)
-    for answer, probabilities in zip(classified(path, pictures, tmp_path), want, strict=True):
+    images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3)).astype(np.uint8)
+    want = model.predict(preprocessing.normalize(images), verbose=0)
+    for answer, probabilities in zip(classified(path, images, tmp_path), want, strict=True):
         assert [index for index, _, _ in answer] == np.argsort(-probabilities).tolist()
         assert {name: score for _, name, score in answer} == pytest.approx(
             dict(zip(names, probabilities.tolist(), strict=True)), abs=1e-4

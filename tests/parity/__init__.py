@@ -6,7 +6,7 @@ builds each row's network here and its reference there (PATH, or $KERAS_INCEPTIO
 environment with torch, torchvision, timm, pretrainedmodels, pytorchcv, facenet-pytorch; keras.applications runs here),
 gives both the same seeded random weights, batch norm's moving statistics included, and prints one table. The measure is
 the largest absolute difference of a logit, and 1e-4 the bar, in float32; as the logits must have a standard deviation
-between 0.1 and 10, and move with the picture, the bar is a relative one too. `--accept` records the reference's logits
+between 0.1 and 10, and move with the image, the bar is a relative one too. `--accept` records the reference's logits
 in tests/goldens/parity/, from which `test_goldens.py` repeats the comparison without any reference.
 
 A network joins by a row, not by code. Rows stand in `rows/<family file>.py`, in a list called ROWS:
@@ -17,7 +17,7 @@ A network joins by a row, not by code. Rows stand in `rows/<family file>.py`, in
         Row("mobilenet_v2", "torchvision:mobilenet_v2", (64, 64, 3), {"numerics": "torch"}),
     ]
 
-that is: our registry name, "library:name" of the reference, the (small) picture, our arguments, the reference's. See
+that is: our registry name, "library:name" of the reference, the (small) image, our arguments, the reference's. See
 `Row` for the rest: `outputs` to compare auxiliary heads (as inception_v3 does), `order` where modules are executed in
 another order, `registered` where only the reference's constructor has ours, `sort` where neither has, `case` to tell
 apart two rows of one pair, `gain` where the logits grow or vanish, `slow` for what `make test` has no time for.

@@ -19,11 +19,11 @@ from keras_inception import create_model
 from .pairing import Arrays, Mismatch, pair
 from .row import Row
 from .rows import ALL
-from .units import Unit, answers, assign, picture, seeded, units
+from .units import Unit, answers, assign, image, seeded, units
 
 BAR = 1e-4  # the largest absolute difference of a logit
 SPREAD = (0.1, 10.0)  # the logits' standard deviation must lie here, or the bar would say too little or too much
-MOVES = 0.01  # another picture must change a logit by this much, or the logits would only be the last layers' biases
+MOVES = 0.01  # another image must change a logit by this much, or the logits would only be the last layers' biases
 LISTED = 8  # logits in a golden
 
 
@@ -60,7 +60,7 @@ def keras_answer(row: Row, names: list[str], weights: list[Arrays]) -> Answer:
     model = build(**kwargs)
     network = units(model)
     assign(network, pair(names, weights, [u.name for u in network], [u.shapes for u in network]))
-    logits = answers(model, picture(row.shape, row.seed))
+    logits = answers(model, image(row.shape, row.seed))
     return Answer({k: v.reshape(-1) for k, v in logits.items()}, parameters(model), f"keras {keras.__version__}")
 
 
@@ -76,7 +76,7 @@ class Torch:
         with tempfile.TemporaryDirectory() as folder:
             exchange = f"{folder}/exchange.npz"
             arrays = {f"{i}/{kind}": array for i, unit in enumerate(weights) for kind, array in unit.items()}
-            np.savez(exchange, picture=picture(row.shape, row.seed), **arrays)
+            np.savez(exchange, image=image(row.shape, row.seed), **arrays)
             reply = self._ask(
                 reference=row.reference,
                 kwargs=dict(row.reference_kwargs),
@@ -110,10 +110,10 @@ def compare(row: Row, torch: Torch | None) -> tuple[Answer, list[str], bool]:
     model, network, weights = ours(row)
     ask = keras_answer if row.library == "keras" else torch
     answer = ask(row, [unit.name for unit in network], weights)
-    own = answers(model, picture(row.shape, row.seed))
+    own = answers(model, image(row.shape, row.seed))
     difference = max(float(np.abs(own[k] - answer.logits[k]).max()) for k in row.outputs)
     spread = [float(answer.logits[k].std()) for k in row.outputs]
-    other = answers(model, picture(row.shape, row.seed + 1))
+    other = answers(model, image(row.shape, row.seed + 1))
     moves = min(float(np.abs(own[k] - other[k]).max()) for k in row.outputs)
     ok = difference <= BAR and moves >= MOVES and all(SPREAD[0] <= s <= SPREAD[1] for s in spread)
     counts = [f"{parameters(model):,}", f"{answer.parameters:,}"]
@@ -172,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_line([*cells, "ok" if ok else "FAIL"]), flush=True)
         if not ok:
             spread = f"a standard deviation of {SPREAD[0]} to {SPREAD[1]}"
-            failures.append(f"{row.id}: the bar is {BAR}, with {spread}, and {MOVES} between two pictures")
+            failures.append(f"{row.id}: the bar is {BAR}, with {spread}, and {MOVES} between two images")
         elif options.accept:
             write_golden(row, answer)
     if torch:

@@ -1,7 +1,7 @@
 """The reference's side, run by the reference environment's Python: PyTorch networks under our weights.
 
 Reads one JSON request a line: {"reference", "kwargs", "outputs", "registered", "names", "exchange"}. `exchange` is an
-.npz file with `picture` (1 x H x W x C) and our units' arrays as "0/kernel", "0/bias", "1/gamma", ... Answers one JSON
+.npz file with `image` (1 x H x W x C) and our units' arrays as "0/kernel", "0/bias", "1/gamma", ... Answers one JSON
 line: {"version", "parameters"}, with the logits in place of the exchange file's arrays, or {"error"}.
 """
 
@@ -83,16 +83,16 @@ def load(order: dict[str, torch.nn.Module], names: list[str], units: list[Arrays
 
 def answer(request: dict) -> dict:
     with np.load(request["exchange"]) as archive:
-        picture = archive["picture"]
+        image = archive["image"]
         units: list[Arrays] = [{} for _ in request["names"]]
         for key in archive.files:
-            if key != "picture":
+            if key != "image":
                 i, kind = key.split("/")
                 units[int(i)][kind] = archive[key]
     network = build(request["reference"], request["kwargs"]).eval()
     # Auxiliary heads run in training only; the network's own flag says so, and its layers stay as they are used.
     network.training = len(request["outputs"]) > 1
-    x = torch.from_numpy(np.ascontiguousarray(picture.transpose(0, 3, 1, 2)))
+    x = torch.from_numpy(np.ascontiguousarray(image.transpose(0, 3, 1, 2)))
     order = executed(network, x)
     if request["registered"]:
         order = {name: module for name, module in network.named_modules() if name in order}

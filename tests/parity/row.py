@@ -14,7 +14,7 @@ class Row:
 
     model: str  # our registry name
     reference: str  # "library:name": torchvision, timm, pretrainedmodels, pytorchcv, facenet_pytorch or keras
-    shape: tuple[int, int, int]  # of the picture: height, width, channels; small, but no stage without a neighbour
+    shape: tuple[int, int, int]  # of the image: height, width, channels; small, but no stage without a neighbour
     kwargs: Mapping[str, Any] = field(default_factory=dict)  # of our builder; numerics among them
     reference_kwargs: Mapping[str, Any] = field(default_factory=dict)  # of the reference's constructor
     # Our outputs in the order in which the reference returns its own; more than one asks it for its auxiliary heads.

@@ -9,7 +9,7 @@ import pytest
 from .compare import BAR, LISTED, ours
 from .row import GOLDENS, Row
 from .rows import ALL
-from .units import answers, picture
+from .units import answers, image
 
 RENEW = "record it with `python -m tests.parity --accept -k {row.id}` (see tests/parity/__init__.py)"
 
@@ -22,7 +22,7 @@ def test_logits_are_the_references(row: Row) -> None:
     assert recorded == (row.reference, row.shape, row.seed, row.outputs), "stale golden: " + RENEW.format(row=row)
 
     keras.backend.clear_session()
-    logits = answers(ours(row)[0], picture(row.shape, row.seed))
+    logits = answers(ours(row)[0], image(row.shape, row.seed))
     for output, expected in golden["logits"].items():
         np.testing.assert_allclose(logits[output][:LISTED], expected["first"], rtol=0, atol=BAR, err_msg=output)
         assert abs(logits[output].mean() - expected["mean"]) <= BAR, output

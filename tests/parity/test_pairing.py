@@ -6,7 +6,7 @@ import pytest
 from keras.layers import Add, BatchNormalization, Concatenate, Conv2D, Dense, Flatten, ReLU
 
 from .pairing import Mismatch, pair
-from .units import answers, assign, picture, seeded, units
+from .units import answers, assign, image, seeded, units
 
 SHAPE = (8, 8, 3)
 
@@ -30,7 +30,7 @@ def difference(ours: keras.Model, theirs: keras.Model, order: dict | None = None
     weights = seeded(own, seed=0)
     assign(own, weights)
     assign(other, pair([u.name for u in own], weights, [u.name for u in other], [u.shapes for u in other]))
-    x = picture(SHAPE, seed=0)
+    x = image(SHAPE, seed=0)
     return float(np.abs(answers(ours, x)["predictions"] - answers(theirs, x)["predictions"]).max())
 
 
@@ -92,4 +92,4 @@ def test_activations_stay_of_order_one_through_a_hundred_residual_blocks() -> No
     model = keras.Model(inputs, Dense(100)(Flatten()(x)))
     network = units(model)
     assign(network, seeded(network, seed=0))
-    assert 0.1 < answers(model, picture((4, 4, 8), seed=0))["predictions"].std() < 10
+    assert 0.1 < answers(model, image((4, 4, 8), seed=0))["predictions"].std() < 10

@@ -175,13 +175,13 @@ def assign(network: Sequence[Unit], weights: Sequence[Arrays]) -> None:
 # ------------------------------------------------------------------------------------------------------------ answers
 
 
-def picture(shape: tuple[int, int, int], seed: int) -> np.ndarray:
-    """One picture of standard normal noise, 1 x H x W x C float32."""
+def image(shape: tuple[int, int, int], seed: int) -> np.ndarray:
+    """One image of standard normal noise, 1 x H x W x C float32."""
     return np.random.default_rng(seed).standard_normal((1, *shape)).astype("float32")
 
 
 def answers(model: keras.Model, x: np.ndarray) -> dict[str, np.ndarray]:
-    """Output name -> logits of the one picture."""
+    """Output name -> logits of the one image."""
     outputs = model(x, training=False)
     outputs = outputs if isinstance(outputs, dict) else {"predictions": outputs}
     return {k: keras.ops.convert_to_numpy(v)[0] for k, v in outputs.items()}

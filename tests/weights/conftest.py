@@ -61,5 +61,5 @@ def publish(server: Server, home: Path, monkeypatch: pytest.MonkeyPatch) -> Publ
     return publish
 
 
-def pictures(*shape: int) -> np.ndarray:
+def images(*shape: int) -> np.ndarray:
     return np.random.default_rng(1).normal(size=shape).astype("float32")

@@ -21,10 +21,10 @@ class Reference:
         command = [python, "-m", f"tests.weights.{module}"]
         self.process = subprocess.Popen(command, cwd=root, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
-    def __call__(self, pictures: np.ndarray, path: Path, **about: Any) -> tuple[dict[str, np.ndarray], str]:
-        """The logits of `pictures` by a network with random weights, which it writes to `path`, and its version."""
+    def __call__(self, images: np.ndarray, path: Path, **about: Any) -> tuple[dict[str, np.ndarray], str]:
+        """The logits of `images` by a network with random weights, which it writes to `path`, and its version."""
         exchange = path.parent / "exchange.npz"
-        np.savez(exchange, pictures=pictures)
+        np.savez(exchange, images=images)
         about |= {"path": str(path), "exchange": str(exchange)}
         print(json.dumps(about), file=self.process.stdin, flush=True)
         if not (line := self.process.stdout.readline()):
@@ -43,14 +43,14 @@ Answer = Callable[[Mapping[str, Any], np.ndarray], tuple[dict[str, np.ndarray], 
 
 
 def serve(answer: Answer) -> None:
-    """The answering side: (request, pictures) -> logits by output, version."""
+    """The answering side: (request, images) -> logits by output, version."""
     channel, sys.stdout = sys.stdout, sys.stderr  # libraries print
     for line in sys.stdin:
         try:
             request = json.loads(line)
             with np.load(request["exchange"]) as archive:
-                pictures = archive["pictures"]
-            logits, version = answer(request, pictures)
+                images = archive["images"]
+            logits, version = answer(request, images)
             np.savez(request["exchange"], **logits)
             reply = {"version": version}
         except Exception:

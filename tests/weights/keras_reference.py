@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 
 
-def answer(reference: str, kwargs: Mapping[str, object], pictures: np.ndarray, path: Path) -> tuple[np.ndarray, str]:
-    """Write the network's random weights to `path`; its logits of the pictures, and the reference's version."""
+def answer(reference: str, kwargs: Mapping[str, object], images: np.ndarray, path: Path) -> tuple[np.ndarray, str]:
+    """Write the network's random weights to `path`; its logits of the images, and the reference's version."""
     import tf_keras
 
     tf_keras.backend.clear_session()
     tf_keras.utils.set_random_seed(0)
     package, name = reference.split(":")
-    options = {"weights": None, "input_shape": pictures.shape[1:], **kwargs}
+    options = {"weights": None, "input_shape": images.shape[1:], **kwargs}
     if package == "keras_applications":
         module = importlib.import_module("keras_applications.resnet_common")
         parts = {part: getattr(tf_keras, part) for part in ("backend", "layers", "models", "utils")}
@@ -31,14 +31,14 @@ def answer(reference: str, kwargs: Mapping[str, object], pictures: np.ndarray, p
     [*_, last] = (layer for layer in network.layers if layer.weights)
     softmax = network.layers[-1]
     softmax.activation = tf_keras.activations.linear
-    randomize(network, pictures)
+    randomize(network, images)
     last.kernel.assign(0.25 * last.kernel)
     network.save_weights(path)
-    return network(pictures, training=False).numpy().reshape(len(pictures), -1), version
+    return network(images, training=False).numpy().reshape(len(images), -1), version
 
 
-def randomize(network: Any, pictures: np.ndarray) -> None:
-    """Weights of order one, and moving statistics a little off what these pictures give; see `torch_reference`."""
+def randomize(network: Any, images: np.ndarray) -> None:
+    """Weights of order one, and moving statistics a little off what these images give; see `torch_reference`."""
     rng = np.random.default_rng(0)
     for variable in network.trainable_weights:
         shape = tuple(variable.shape)
@@ -51,7 +51,7 @@ def randomize(network: Any, pictures: np.ndarray) -> None:
             variable.assign(rng.normal(float("beta" in variable.name), 0.1, shape))
     for norm in [layer for layer in network.submodules if hasattr(layer, "moving_mean")]:
         norm.call = partial(_settled, norm, norm.call, rng)
-    network(pictures, training=False)
+    network(images, training=False)
 
 
 def _settled(norm: Any, call: Callable[..., Any], rng: np.random.Generator, x: Any, **kwargs: Any) -> Any:

@@ -175,7 +175,7 @@ class Result:
     version: str
     difference: float  # the largest, of a logit
     spread: tuple[float, ...]  # the reference's logits' standard deviations
-    moves: float  # what another picture changes a logit by, at least for one
+    moves: float  # what another image changes a logit by, at least for one
 
     @property
     def ok(self) -> bool:
@@ -186,17 +186,17 @@ class Result:
 def prove(proof: Proof, references: Mapping[str, Reference]) -> Iterator[Result]:
     """Write the reference's file, load it by its path as anyone would, compare the logits; one result, file and all."""
     keras.backend.clear_session()
-    pictures = np.random.default_rng(0).standard_normal((4, *proof.shape)).astype("float32")
+    images = np.random.default_rng(0).standard_normal((4, *proof.shape)).astype("float32")
     with tempfile.TemporaryDirectory() as folder:
         name = Path(proof.record.urls[0]).name if proof.record.urls else file_name(proof.record)
         path = Path(folder, name.removesuffix(".zip"))
         if proof.record.layout == "keras":
-            logits, version = keras_reference.answer(*proof.reference, pictures, path)
+            logits, version = keras_reference.answer(*proof.reference, images, path)
             theirs = {"predictions": logits}
         else:
             reference, kwargs = proof.reference
             ask = references["tf2cv" if proof.record.layout == "tf2cv" else "torch"]
-            theirs, version = ask(pictures, path, reference=reference, kwargs=kwargs, outputs=proof.outputs)
+            theirs, version = ask(images, path, reference=reference, kwargs=kwargs, outputs=proof.outputs)
         heads = {"aux_heads": True} if len(proof.outputs) > 1 else {}
         model = create_model(
             proof.record.model, weights=path, input_shape=proof.shape, classifier_activation=None, **heads
@@ -205,7 +205,7 @@ def prove(proof: Proof, references: Mapping[str, Reference]) -> Iterator[Result]
             raise AssertionError(f"{path.name} was taken for {checkpoint_of(model).id}")
         if proof.record.classes == 1001:  # the background is not for us to tell
             theirs = {k: v[:, 1:] for k, v in theirs.items()}
-        outputs = model(pictures, training=False)
+        outputs = model(images, training=False)
         own = {
             k: keras.ops.convert_to_numpy(v)
             for k, v in (outputs if isinstance(outputs, dict) else {"predictions": outputs}).items()

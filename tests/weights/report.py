@@ -15,7 +15,7 @@ PATH = Path(__file__).with_name("proofs.md")
 HEAD = """# Published weights, proven
 
 For each record of the catalogue its reference implementation wrote a file with random weights in the published layout.
-It was loaded by its path through the public API, and the logits of four random pictures were compared: the largest
+It was loaded by its path through the public API, and the logits of four random images were compared: the largest
 difference is below, and none may be above {bar}. Records of one network, publisher and set of arguments share a proof.
 `make weights` repeats it live; `python -m tests.weights --accept` does and writes this file.
 

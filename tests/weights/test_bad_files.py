@@ -18,7 +18,8 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 import keras_inception as ki
-from keras_inception import InputError, cli
+from keras_inception import InputError
+from keras_inception.cli import app
 from keras_inception.weights import Checkpoint, download, load
 
 from .conftest import Publish
@@ -228,12 +229,12 @@ def test_the_command_line_says_it_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     for i in range(8):
-        (tmp_path / "photos" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (40, 40), (30 * i, 0, 0)).save(tmp_path / "photos" / "ab"[i % 2] / f"{i}.png")
+        (tmp_path / "images" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40), (30 * i, 0, 0)).save(tmp_path / "images" / "ab"[i % 2] / f"{i}.png")
     for weights, says in (("tv_in2k", "did you mean"), (str(tmp_path / "x.onnx"), "got ")):
-        command = ["train", tmp_path / "photos", "--out", tmp_path / "run", "--model", "vgg11", "--weights", weights]
+        command = ["train", tmp_path / "images", "--out", tmp_path / "run", "--model", "vgg11", "--weights", weights]
         monkeypatch.setattr(sys, "argv", ["keras-inception", *map(str, command)])
         with pytest.raises(SystemExit, match="1"):
-            cli.main()
+            app.main()
         assert re.fullmatch(rf"error: [^\n]*{says}[^\n]*\n", capsys.readouterr().err)
         assert not (tmp_path / "run").exists()

@@ -1,4 +1,4 @@
-"""ImageNet's classes by name, and pictures as a checkpoint takes them."""
+"""ImageNet's classes by name, and images as a checkpoint takes them."""
 
 import re
 from dataclasses import replace
@@ -87,12 +87,12 @@ def test_answers_that_cannot_be_decoded(shape: tuple, model: keras.Model | Check
 # ----------------------------------------------------------------------------------------------------- preprocess_input
 
 
-def picture(height: int, width: int) -> np.ndarray:
+def image(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def test_pictures_are_prepared_as_the_checkpoint_says() -> None:
-    big, small = picture(50, 70), picture(20, 20)
+def test_images_are_prepared_as_the_checkpoint_says() -> None:
+    big, small = image(50, 70), image(20, 20)
     for given in (big, big.astype(np.float32), tf.constant(big), big[None]):
         prepared = ki.preprocess_input(given, CHECKPOINT)
         np.testing.assert_array_equal(np.squeeze(prepared), CHECKPOINT.preprocessing(big))
@@ -102,26 +102,26 @@ def test_pictures_are_prepared_as_the_checkpoint_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pictures", "says"),
+    ("images", "says"),
     [
         (np.zeros((8, 8), np.uint8), "RGB; got 8 x 8$"),
         (np.zeros((8, 8, 4), np.uint8), "RGB; got 8 x 8 x 4$"),
         (np.zeros((0, 8, 8, 3), np.uint8), "got 0 x 8 x 8 x 3$"),
-        (picture(8, 8) / 255, r"pixels are in 0\.\.255, not yet scaled or normalised; got 0\.?\d*\.\.0\.9"),
-        (picture(8, 8) / 127.5 - 1, r"not yet scaled or normalised; got -"),
+        (image(8, 8) / 255, r"pixels are in 0\.\.255, not yet scaled or normalised; got 0\.?\d*\.\.0\.9"),
+        (image(8, 8) / 127.5 - 1, r"not yet scaled or normalised; got -"),
         (np.full((8, 8, 3), np.nan), "not yet scaled or normalised; got nan"),
     ],
 )
-def test_what_is_no_picture(pictures: np.ndarray, says: str) -> None:
+def test_what_is_no_image(images: np.ndarray, says: str) -> None:
     with pytest.raises(InputError, match=says) as caught:
-        ki.preprocess_input(pictures, CHECKPOINT)
+        ki.preprocess_input(images, CHECKPOINT)
     assert "\n" not in str(caught.value)
 
 
 def test_channels_beyond_the_colours_are_normalised_as_those_whose_kernels_they_got() -> None:
     model = keras.Model(x := keras.Input((32, 32, 5)), x)
     loaded[model] = CHECKPOINT
-    red_green_blue = picture(50, 70)
+    red_green_blue = image(50, 70)
     more = np.concatenate([red_green_blue, red_green_blue[..., :2]], axis=-1)
     prepared = ki.preprocess_input(more, model)
     np.testing.assert_array_equal(prepared[..., :3], CHECKPOINT.preprocessing(red_green_blue))

@@ -77,6 +77,6 @@ def test_a_map_is_flattened_channels_first() -> None:
     layer = Dense(5)
     layer(Flatten()(x))
     rng = np.random.default_rng(0)
-    picture, theirs = rng.normal(size=(2, 3, 4)), rng.normal(size=(24, 5))
+    image, theirs = rng.normal(size=(2, 3, 4)), rng.normal(size=(24, 5))
     ours = kernel(theirs, layer)
-    np.testing.assert_allclose(picture.reshape(-1) @ ours, picture.transpose(2, 0, 1).reshape(-1) @ theirs)
+    np.testing.assert_allclose(image.reshape(-1) @ ours, image.transpose(2, 0, 1).reshape(-1) @ theirs)

@@ -12,10 +12,11 @@ import pytest
 from safetensors.numpy import save_file
 
 import keras_inception as ki
-from keras_inception import InputError, cli
+from keras_inception import InputError
+from keras_inception.cli import app
 from keras_inception.data import from_arrays
 from keras_inception.layers import TF, TORCH
-from keras_inception.training import train
+from keras_inception.training.train import train
 from keras_inception.weights import (
     Checkpoint,
     Source,
@@ -29,7 +30,7 @@ from keras_inception.weights import (
 from keras_inception.weights.transfer import adapter, classifiers, start_anew, without_side_heads
 
 from ..conftest import Network
-from .conftest import Publish, pictures
+from .conftest import Publish, images
 from .files import randomize, torch_names
 from .server import Server
 
@@ -74,7 +75,7 @@ def same(one: keras.Model, other: keras.Model) -> list[str]:
 def test_a_tag_makes_the_network_of_the_publisher(checkpoint: Checkpoint, trained: keras.Model, server: Server) -> None:
     model = ki.SqueezeNet1_1(weights="tv_in1k", classifier_activation=None)
     assert model.input_shape == trained.input_shape
-    x = pictures(2, *SIZE)
+    x = images(2, *SIZE)
     np.testing.assert_array_equal(model(x), trained(x))
     assert checkpoint_of(model) is checkpoint
     assert len(server.asked) == 1
@@ -152,7 +153,7 @@ def test_a_file_of_ones_own_in_a_published_layout(
     mine, path = randomize(squeezenet(classes=7)), tmp_path / "mine.safetensors"
     mine.get_layer("conv10_conv").bias.assign(np.arange(7.0))
     save_file(torch_names(mine, "squeezenet1_1"), path)
-    x = pictures(1, *SIZE)
+    x = images(1, *SIZE)
     np.testing.assert_array_equal(squeezenet(weights=path, classes=7)(x), mine(x))
     assert not capsys.readouterr().err  # there is one checkpoint only, so nothing to mistake it for
     source = chosen(path, "squeezenet1_1", numerics=TF)  # its owner knows better
@@ -182,7 +183,7 @@ def test_the_command_line_lists_it(
 ) -> None:
     def call(*arguments: str) -> str:
         monkeypatch.setattr(sys, "argv", ["keras-inception", *arguments])
-        cli.app(standalone_mode=False)
+        app.app(standalone_mode=False)
         return capsys.readouterr().out
 
     (row,) = json.loads(call("models", "--pretrained", "--json"))
@@ -206,7 +207,7 @@ def test_the_command_line_lists_it(
 # ---------------------------------------------------------------------------------------------------------- other tasks
 
 
-def test_other_classes_keep_the_body(checkpoint: Checkpoint, trained: keras.Model) -> None:
+def test_other_classes_keep_the_backbone(checkpoint: Checkpoint, trained: keras.Model) -> None:
     model = squeezenet(weights="tv_in1k", classes=10)
     assert model.output_shape == (None, 10)
     assert different(model, trained) == {"conv10_conv"}
@@ -234,8 +235,8 @@ def test_other_channels_adapt_the_stem(checkpoint: Checkpoint, trained: keras.Mo
     assert different(model, trained) == {"conv1_conv"}
 
 
-def test_a_grey_picture_is_seen_as_it_was_in_colour(checkpoint: Checkpoint, trained: keras.Model) -> None:
-    model, grey = squeezenet(weights="tv_in1k", input_shape=(64, 64, 1)), pictures(2, 64, 64, 1)
+def test_a_grey_image_is_seen_as_it_was_in_colour(checkpoint: Checkpoint, trained: keras.Model) -> None:
+    model, grey = squeezenet(weights="tv_in1k", input_shape=(64, 64, 1)), images(2, 64, 64, 1)
     expected = trained(np.repeat(grey, 3, axis=-1))
     assert np.ptp(expected) > 0.1
     np.testing.assert_allclose(model(grey), expected, atol=1e-4)
@@ -246,7 +247,7 @@ def test_without_the_top(checkpoint: Checkpoint, trained: keras.Model, pooling: 
     model = ki.SqueezeNet1_1(weights="tv_in1k", include_top=False, pooling=pooling)
     assert model.input_shape == (None, None, None, 3)
     features = keras.Model(trained.input, trained.get_layer("fire9").output)
-    x = pictures(1, *SIZE)
+    x = images(1, *SIZE)
     expected = np.array(features(x))
     expected = {"avg": expected.mean((1, 2)), "max": expected.max((1, 2))}.get(pooling or "", expected)
     np.testing.assert_allclose(model(x), expected, rtol=1e-5, atol=1e-5)
@@ -263,8 +264,8 @@ def test_a_top_that_sees_the_whole_map(publish: Publish) -> None:
     with pytest.raises(InputError, match=told) as caught:
         ki.AlexNetOWT(weights="imagenet", input_shape=(111, 79, 3))
     assert "\n" not in str(caught.value)
-    body = ki.AlexNetOWT(weights="imagenet", input_shape=(111, 79, 3), include_top=False)
-    assert not different(body, trained)
+    backbone = ki.AlexNetOWT(weights="imagenet", input_shape=(111, 79, 3), include_top=False)
+    assert not different(backbone, trained)
 
 
 def test_a_classifier_behind_an_average_sees_no_map(checkpoint: Checkpoint) -> None:
@@ -321,13 +322,13 @@ def test_the_classifiers_of_every_network_are_found(plan: Network) -> None:
 # ----------------------------------------------------------------------------------------------------------- training
 
 
-def test_training_prepares_pictures_as_the_weights_were_trained(
+def test_training_prepares_images_as_the_weights_were_trained(
     checkpoint: Checkpoint, trained: keras.Model, tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(0)
-    photos = from_arrays(rng.integers(0, 256, (12, 40, 40, 3), dtype=np.uint8), np.repeat([0, 1], 6), ["a", "b"])
+    images = from_arrays(rng.integers(0, 256, (12, 40, 40, 3), dtype=np.uint8), np.repeat([0, 1], 6), ["a", "b"])
     settings = {"epochs": 1, "freeze_epochs": 1, "batch_size": 4, "cache_features": False, "augmentation": None}
-    run = train(photos, out=tmp_path / "x", model="squeezenet1_1", weights="imagenet", **settings)
+    run = train(images, out=tmp_path / "x", model="squeezenet1_1", weights="imagenet", **settings)
     assert run.preprocessing == checkpoint.preprocessing
     assert run.weights == "tv_in1k"
     assert run.kwargs == {"input_shape": [64, 64, 3], "classes": 2, "numerics": "torch"}

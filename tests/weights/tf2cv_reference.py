@@ -30,17 +30,17 @@ def unnamed(layer: base_layer.Layer, name: str | None, zero_based: bool = True) 
     named(layer, name or None, zero_based)
 
 
-def answer(request: Mapping[str, Any], pictures: np.ndarray) -> tuple[dict[str, np.ndarray], str]:
+def answer(request: Mapping[str, Any], images: np.ndarray) -> tuple[dict[str, np.ndarray], str]:
     tf_keras.backend.clear_session()
     tf_keras.utils.set_random_seed(0)
     network = get_model(request["reference"].partition(":")[2], pretrained=False)
-    network(pictures[:1])  # makes the weights
-    randomize(network, pictures)
+    network(images[:1])  # makes the weights
+    randomize(network, images)
     *_, last = (variable for variable in network.trainable_weights if "kernel" in variable.name)
     # Without batch norm, and along 600 shortcuts, a map grows, and float32's rounding with it: back to order one.
-    last.assign(last * min(0.25, 4 / np.std(network(pictures))))
+    last.assign(last * min(0.25, 4 / np.std(network(images))))
     network.save_weights(request["path"])
-    logits = network(pictures, training=False).numpy().reshape(len(pictures), -1)
+    logits = network(images, training=False).numpy().reshape(len(images), -1)
     return {"predictions": logits}, f"tf2cv {metadata.version('tf2cv')}, tf_keras {tf_keras.__version__}"
 
 

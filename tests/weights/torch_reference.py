@@ -14,8 +14,8 @@ from tests.parity.reference import build
 from .exchange import serve
 
 
-def randomize(network: torch.nn.Module, pictures: torch.Tensor) -> None:
-    """Weights of order one, and moving statistics a little off those that these pictures give.
+def randomize(network: torch.nn.Module, images: torch.Tensor) -> None:
+    """Weights of order one, and moving statistics a little off those that these images give.
 
     Batch norm adds about 1, so that ReLU passes most of a map: around 0 a hundred random layers are chaos, in which
     float32's rounding alone moves a logit of ResNet-152 by 3e-3.
@@ -34,7 +34,7 @@ def randomize(network: torch.nn.Module, pictures: torch.Tensor) -> None:
     [*_, last] = (module for module in network.modules() if hasattr(module, "weight"))
     last.weight *= 0.25
     hooks = [norm.register_forward_pre_hook(settle) for norm in norms]
-    network(pictures)
+    network(images)
     for hook in hooks:
         hook.remove()
 
@@ -60,8 +60,8 @@ def save(network: torch.nn.Module, reference: str, path: Path) -> None:
         torch.save(state, path, _use_new_zipfile_serialization=not reference.startswith("pretrainedmodels:"))
 
 
-def answer(request: Mapping[str, Any], pictures: np.ndarray) -> tuple[dict[str, np.ndarray], str]:
-    x = torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)))
+def answer(request: Mapping[str, Any], images: np.ndarray) -> tuple[dict[str, np.ndarray], str]:
+    x = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
     network = build(request["reference"], request["kwargs"]).eval()
     network.training = len(request["outputs"]) > 1  # auxiliary heads run in training only, says the network's own flag
     with torch.no_grad():

@@ -1,7 +1,7 @@
 """The weights of Cadene's pretrained-models.pytorch: conversions of others' releases, in files of 2017 and 2018.
 
 The server speaks plain http only: what came is the published file because its SHA-256 begins with the digits in its
-name. Four more files of that server are in `timm`, which serves them too. Pictures are resized to 8/7 of what the
+name. Four more files of that server are in `timm`, which serves them too. Images are resized to 8/7 of what the
 network sees, as the package's TransformImage does by default.
 """
 

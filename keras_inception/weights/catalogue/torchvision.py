@@ -1,6 +1,6 @@
 """torchvision's weights: version 1, and version 2 from its newer recipe.
 
-A file's name ends in the first digits of its SHA-256; its size is stated in 2^20 bytes, with three decimals. Pictures
+A file's name ends in the first digits of its SHA-256; its size is stated in 2^20 bytes, with three decimals. Images
 are resized to the number behind it, of which the network sees the middle.
 """
 

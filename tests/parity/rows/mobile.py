@@ -2,7 +2,7 @@
 
 from ..row import Row
 
-PICTURE = (64, 64, 3)
+IMAGE = (64, 64, 3)
 TORCH = {"numerics": "torch"}
 # groups -> the other widths that divide. At (0.5, 8), (1.5, 3) and (1.5, 8) the authors have another stem (STEMS).
 UNNAMED = {1: (1.5, 2.0), 2: (2.0,), 3: (2.0,), 4: (2.0,), 8: (2.0,)}
@@ -11,12 +11,12 @@ UNNAMED = {1: (1.5, 2.0), 2: (2.0,), 3: (2.0,), 4: (2.0,), 8: (2.0,)}
 def keras_mobilenet(version: int, alpha: float, slow: bool = True) -> Row:
     reference = {1: "keras:MobileNet", 2: "keras:MobileNetV2"}[version]
     model = f"mobilenet_v{version}"
-    return Row(model, reference, PICTURE, {"alpha": alpha}, {"alpha": alpha}, case=str(alpha), slow=slow)
+    return Row(model, reference, IMAGE, {"alpha": alpha}, {"alpha": alpha}, case=str(alpha), slow=slow)
 
 
 def torch_mobilenet(version: int, alpha: float, reference: str, **reference_kwargs: float) -> Row:
     model, kwargs = f"mobilenet_v{version}", TORCH | {"alpha": alpha}
-    return Row(model, reference, PICTURE, kwargs, reference_kwargs, case=str(alpha), slow=True)
+    return Row(model, reference, IMAGE, kwargs, reference_kwargs, case=str(alpha), slow=True)
 
 
 def shufflenet_v1(groups: int, scale: float, width: str, slow: bool = True) -> Row:
@@ -34,12 +34,12 @@ def shufflenet_v1_unnamed(groups: int, scale: float) -> Row:
 
 
 def shufflenet_v2(scale: float, reference: str, slow: bool = True) -> Row:
-    return Row("shufflenet_v2", reference, PICTURE, {"scale": scale}, case=str(scale), gain=0.9, slow=slow)
+    return Row("shufflenet_v2", reference, IMAGE, {"scale": scale}, case=str(scale), gain=0.9, slow=slow)
 
 
 ROWS = [
-    Row("mobilenet_v2", "keras:MobileNetV2", PICTURE),
-    Row("mobilenet_v2", "torchvision:mobilenet_v2", PICTURE, TORCH),
+    Row("mobilenet_v2", "keras:MobileNetV2", IMAGE),
+    Row("mobilenet_v2", "torchvision:mobilenet_v2", IMAGE, TORCH),
     keras_mobilenet(1, 0.25, slow=False),
     keras_mobilenet(1, 0.5),
     keras_mobilenet(1, 0.75),
@@ -49,7 +49,7 @@ ROWS = [
     keras_mobilenet(2, 0.75),
     keras_mobilenet(2, 1.3),
     keras_mobilenet(2, 1.4),
-    Row("mobilenet_v1", "timm:mobilenetv1_100", PICTURE, TORCH),
+    Row("mobilenet_v1", "timm:mobilenetv1_100", IMAGE, TORCH),
     torch_mobilenet(1, 1.25, "timm:mobilenetv1_125"),
     torch_mobilenet(2, 0.35, "torchvision:mobilenet_v2", width_mult=0.35),
     torch_mobilenet(2, 0.75, "torchvision:mobilenet_v2", width_mult=0.75),

@@ -4,7 +4,7 @@ import re
 
 from ..row import Row
 
-PICTURE = (64, 64, 3)
+IMAGE = (64, 64, 3)
 KERAS = {"numerics": "keras"}
 
 
@@ -19,12 +19,12 @@ def timm(name: str) -> tuple[float, int]:
 
 
 ROWS = [
-    Row("nasnet_mobile", "keras:NASNetMobile", PICTURE, KERAS, gain=1.4),
-    Row("nasnet_large", "keras:NASNetLarge", PICTURE, KERAS, gain=1.5, slow=True),
+    Row("nasnet_mobile", "keras:NASNetMobile", IMAGE, KERAS, gain=1.4),
+    Row("nasnet_large", "keras:NASNetLarge", IMAGE, KERAS, gain=1.5, slow=True),
     Row(
         "nasnet_large",
         "timm:nasnetalarge",
-        PICTURE,
+        IMAGE,
         {"numerics": "torch"},
         sort=timm,
         registered=True,

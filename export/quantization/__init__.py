@@ -1,0 +1,1 @@
+"""From float to integers: calibration, bias correction, and training with quantisation."""

@@ -1,0 +1,87 @@
+"""What rounding kernels to int8 adds to each channel on average, taken off the channel's bias.
+
+Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction" (2019), section 4.2, with means
+that are measured: a layer is linear, so what its rounded kernel adds on average it adds to its average input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from ..optimize.fold import LINEAR, is_linear_map, kernels_and_bias, with_weights
+from ..optimize.graph import Graph, Node
+
+
+def bias_corrected(model: keras.Model, inputs: Iterable[Any], leave: Sequence[str] = ()) -> keras.Model:
+    """The network with biases for kernels that a converter is going to round to int8, each channel by its own scale.
+
+    MobileNet v1 0.25 names 89 of 200 photographs rightly in int8 without, 97 in float32; `benchmarks/export.py judge`
+    prints what it does with.
+
+    Args:
+        model: a functional model, which is not changed.
+        inputs: typical inputs of it, batches of any size.
+        leave: layers that are not rounded.
+    """
+    means = _mean_inputs(model, inputs)
+
+    def rule(node: Node) -> Node | None:
+        if node.name not in means or node.name in leave or not is_linear_map(node):
+            return None
+        *kernels, bias = kernels_and_bias(node)
+        shift = _lost(node.layer, kernels, means.pop(node.name))
+        return with_weights(node, kernels, bias + shift, node.sources, node.name)
+
+    graph = Graph(model, model.output)
+    list(graph.apply(rule))
+    return graph.model()
+
+
+def _mean_inputs(model: keras.Model, inputs: Iterable[Any]) -> dict[str, np.ndarray]:
+    """The mean of what each linear layer is given, by its name."""
+    linear = [layer for layer in model.layers if type(layer) in LINEAR and len(layer._inbound_nodes) == 1]
+    probe = keras.Model(model.input, [layer.input for layer in linear])
+    spec = tf.TensorSpec(model.input_shape, model.inputs[0].dtype)
+    run = tf.function(lambda x: probe(x, training=False), [spec], autograph=False).get_concrete_function()
+    totals: list[Any] = [0.0] * len(linear)
+    count = 0
+    for x in inputs:
+        maps = keras.tree.flatten(run(tf.cast(x, spec.dtype)))
+        totals = [total + tf.reduce_sum(map_, 0) for total, map_ in zip(totals, maps, strict=True)]
+        count += len(x)
+    return {layer.name: total.numpy() / count for layer, total in zip(linear, totals, strict=True)}
+
+
+def _lost(layer: Any, kernels: list[np.ndarray], mean: np.ndarray) -> np.ndarray:
+    """By how much rounded kernels give less, on average of the positions: (channels,)."""
+    plain = type(layer).from_config(layer.get_config() | {"activation": "linear", "use_bias": False})
+    plain.build((None, *mean.shape))
+    rounded = [_rounded(kernel, axes) for kernel, axes in zip(kernels, _output_axes(layer), strict=True)]
+    outputs = []
+    for values in (kernels, rounded):
+        plain.set_weights(values)
+        outputs.append(np.asarray(plain(mean[np.newaxis]), np.float64))
+    return (outputs[0] - outputs[1]).mean(axis=tuple(range(mean.ndim)))
+
+
+def _output_axes(layer: Any) -> list[tuple[int, ...]]:
+    """Of each kernel of a layer the axes that make the outputs, of four or, in a dense layer, two."""
+    depthwise = (2, 3)
+    if isinstance(layer, layers.SeparableConv2D):
+        return [depthwise, (3,)]
+    if isinstance(layer, layers.DepthwiseConv2D):
+        return [depthwise]
+    return [(1,) if isinstance(layer, layers.Dense) else (2,) if isinstance(layer, layers.Conv2DTranspose) else (3,)]
+
+
+def _rounded(kernel: np.ndarray, output_axes: tuple[int, ...]) -> np.ndarray:
+    """In whole steps of a 127th of each output's largest weight, as TensorFlow Lite's specification has it."""
+    others = tuple(axis for axis in range(kernel.ndim) if axis not in output_axes)
+    step = np.abs(kernel).max(axis=others, keepdims=True) / 127
+    return np.round(kernel / np.where(step > 0, step, 1)) * step

@@ -1,0 +1,275 @@
+"""The images by which activations are quantised."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import tensorflow as tf
+
+from keras_inception.data import Split, load_folder
+from keras_inception.errors import InputError
+from keras_inception.preprocessing import Preprocessing
+from keras_inception.run import Run
+
+from ..inputs import Source
+from ..output_files import new_output
+
+IMAGES = 200  # taken of a split, each class in proportion
+FEW = 50  # below, ranges are narrower than those of the images to come
+EMPTY = "calibration is empty: give some hundred typical images"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CalibrationSet:
+    """Images as the .tflite file takes them: uint8 RGB (n, H, W, 3) of the network's size where `preprocessing` is
+    known, since the file then normalises by itself; else the network's own inputs, (n, H, W, C).
+
+    `source` says where they are from. What looks wrong with them is in `notes`; what cannot be right is an error.
+    """
+
+    inputs: np.ndarray
+    preprocessing: Preprocessing | None = None
+    source: str = "arrays"
+    absent: tuple[str, ...] = ()  # classes without an image
+
+    def __post_init__(self) -> None:
+        if not len(self.inputs):
+            raise InputError(EMPTY)
+        if not np.isfinite(self.inputs).all():
+            raise InputError("calibration holds NaN or infinite values: give images as the network takes them")
+        if self._distinct == 1:
+            raise InputError(
+                f"calibration is one image{f' {len(self.inputs)} times' if len(self.inputs) > 1 else ''}: its ranges "
+                "are not those of others; give some hundred"
+            )
+        if all(image.min() == image.max() for image in self.inputs):
+            raise InputError("calibration holds blank images only: give typical ones")
+
+    @classmethod
+    def of(
+        cls,
+        images: Calibration,
+        preprocessing: Preprocessing | None = None,
+        *,
+        count: int = IMAGES,
+        seed: int = 0,
+    ) -> CalibrationSet:
+        """Collect `count` images of a split, a folder or a run's training, each class in proportion; of an array all.
+
+        Args:
+            images: labelled images as a split, a folder or a run; or an array as the Keras model takes it.
+            preprocessing: what the network was trained with; a run knows it.
+            count: how many to take of labelled images.
+            seed: which ones; the same seed takes the same.
+
+        Raises:
+            InputError: there are none, they are not images of this preprocessing, or they are one image only.
+        """
+        if isinstance(images, CalibrationSet):
+            return images
+        name = "arrays"
+        if isinstance(images, str | Path):
+            path = Path(images)
+            if path.is_file():
+                return cls.load(path)
+            name = f"the folder {path.name}"
+            images = Run.load(path) if (path / "run.json").exists() else load_folder(path).train
+        if isinstance(images, Run):
+            name, preprocessing = (
+                f"the training images of {images.path.name}",
+                preprocessing or images.preprocessing,
+            )
+            images = training_images(images)
+        if isinstance(images, Split):
+            return cls._of_split(images.sample(count, seed), preprocessing, name)
+        if isinstance(images, Iterator) or callable(images):
+            raise InputError(f"calibration is a {type(images).__name__}: give an array (n, H, W, C) of what it yields")
+        inputs = np.asarray(images)
+        if inputs.ndim < 2:
+            raise InputError(f"calibration is a {type(images).__name__}: give an array of images, (n, H, W, C)")
+        if not len(inputs) or not np.isfinite(inputs).all() or preprocessing is None:
+            return cls(inputs=inputs, preprocessing=preprocessing)
+        if inputs.shape[1:] != preprocessing.input_shape:
+            raise InputError(_misshapen(inputs, preprocessing.input_shape))
+        pixels = np.round(to_pixels(inputs, preprocessing)).astype(np.uint8)
+        return cls(inputs=pixels, preprocessing=preprocessing)
+
+    @classmethod
+    def _of_split(cls, sample: Split, preprocessing: Preprocessing | None, name: str) -> CalibrationSet:
+        if preprocessing is None:
+            raise InputError("to calibrate with images give preprocessing= too, or an array as the network takes it")
+        if not len(sample):
+            raise InputError(EMPTY)
+        resize = compiled(preprocessing.resize)
+        pixels = np.stack([resize(sample.image(i)) for i in range(len(sample))])
+        present = set(sample.labels.tolist())
+        return cls(
+            inputs=np.round(pixels).astype(np.uint8),
+            preprocessing=preprocessing,
+            source=name,
+            absent=tuple(label for i, label in enumerate(sample.classes) if i not in present),
+        )
+
+    @classmethod
+    def load(cls, path: str | Path) -> CalibrationSet:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: there is no such file, or it is no calibration set.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                record = json.loads(str(file["record"]))
+                prepared = record["preprocessing"]
+                return cls(
+                    inputs=file["inputs"],
+                    preprocessing=Preprocessing.from_dict(prepared) if prepared else None,
+                    source=record["source"],
+                    absent=tuple(record["absent"]),
+                )
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise InputError(
+                f"{path} is not a calibration set: give images, or what CalibrationSet.save wrote"
+            ) from error
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write the images into one .npz file, so that the same export can be made again elsewhere."""
+        record = {
+            "preprocessing": self.preprocessing.to_dict() if self.preprocessing else None,
+            "source": self.source,
+            "absent": self.absent,
+        }
+        path = Path(path)
+        with (
+            new_output(path, overwrite=overwrite, kind="calibration set", is_kind=zipfile.is_zipfile) as part,
+            open(part, "wb") as file,  # np.savez would add .npz to a name
+        ):
+            np.savez_compressed(file, inputs=self.inputs, record=json.dumps(record))
+        return path
+
+    def summary(self) -> dict[str, Any]:
+        """What an exported file says of its calibration: how many images, of what, their hash, and the notes."""
+        return {
+            "images": len(self.inputs),
+            "source": self.source,
+            "sha256": hashlib.sha256(self.inputs.tobytes()).hexdigest(),
+            "notes": list(self.notes),
+        }
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What makes these images doubtful, a line each."""
+        notes, n = [], len(self.inputs)
+        if n < FEW:
+            notes.append(f"calibrated on {n} images, whose ranges may be too narrow: give some hundred")
+        if n - self._distinct > n // 10:
+            notes.append(f"{n - self._distinct} of {n} calibration images are copies of others")
+        if self.absent:
+            notes.append(f"calibration has no image of {len(self.absent)} classes, {self.absent[0]} the first")
+        low, high = self.inputs.min(), self.inputs.max()
+        if self.preprocessing and (low > 64 or high < 192):
+            notes.append(
+                f"calibration pixels range over {low:g} to {high:g} of 0 to 255: they may be scaled otherwise, or twice"
+            )
+        flat = self.inputs.reshape(-1, self.inputs.shape[-1])
+        if still := np.flatnonzero(flat.min(axis=0) == flat.max(axis=0)).tolist():
+            notes.append(f"channel {still[0]} of the calibration images is constant")
+        return tuple(notes)
+
+    @cached_property
+    def _distinct(self) -> int:
+        return len({hashlib.sha256(image.tobytes()).digest() for image in self.inputs})
+
+    def representative(self, dtype: str) -> Iterator[np.ndarray]:
+        """Each image as the converter takes it, (1, H, W, C)."""
+        for i, image in enumerate(self.inputs):
+            given = image[np.newaxis].astype(dtype)
+            if self.preprocessing and i == 0:
+                # A black and a white corner: the input's scale is one level a step whatever the images hold.
+                given[0, 0, 0], given[0, -1, -1] = 0, 255
+            yield given
+
+
+# Images as the Keras model takes them, (n, H, W, C); labelled images, as a split, a folder, or a run's own; or a
+# set of them, or the file of one.
+Calibration: TypeAlias = np.ndarray | Sequence[np.ndarray] | Split | Run | str | Path | CalibrationSet
+
+
+def calibration_set(calibration: Calibration | None, source: Source) -> CalibrationSet:
+    """What to quantise a network by; a run has its own training images.
+
+    Raises:
+        InputError: there are none, or they are not what the network takes.
+    """
+    images = CalibrationSet.of(_own_images(source) if calibration is None else calibration, source.preprocessing)
+    if images.preprocessing != source.preprocessing:
+        raise InputError(
+            "the calibration set was made for another preprocessing than the network's: make it again, with "
+            "CalibrationSet.of(images, preprocessing)"
+        )
+    shape = (*source.preprocessing.size, 3) if source.preprocessing else source.input_shape
+    if images.inputs.shape[1:] != shape:
+        raise InputError(_misshapen(images.inputs, shape))
+    return images
+
+
+def compiled(prepare: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[np.ndarray], np.ndarray]:
+    """A step of a preprocessing as a graph, uint8 (H, W, 3) -> float32: the same bits, many times as fast."""
+    spec = tf.TensorSpec((None, None, 3), tf.uint8)
+    graph = tf.function(prepare, [spec], autograph=False).get_concrete_function()
+    return lambda image: graph(tf.constant(image)).numpy()
+
+
+def training_images(run: Run) -> Split:
+    """The images that a run was trained on.
+
+    Raises:
+        InputError: it was trained on arrays, or its folder is gone.
+    """
+    folder = run.data.get("folder")
+    if folder is None:
+        raise InputError(f"{run.path} was trained on arrays, which it does not keep: give calibration=")
+    if not Path(folder).is_dir():
+        raise InputError(f"the images of {run.path} are no longer at {folder}: give calibration=")
+    return load_folder(folder, validation=run.data["validation"]).train
+
+
+def to_pixels(inputs: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """Undo the normalisation: the network's inputs (n, H, W, C) -> RGB pixels (n, H, W, 3) float32, 0..255.
+
+    Raises:
+        InputError: the pixels are outside 0..255, so the inputs were not preprocessed so.
+    """
+    std, mean = np.asarray(preprocessing.std, np.float32), np.asarray(preprocessing.mean, np.float32)
+    pixels = np.asarray(inputs, np.float32) * std + mean
+    low, high = pixels.min(), pixels.max()
+    if low < -1 or high > 256:
+        raise InputError(
+            f"the inputs range over {inputs.min():g} to {inputs.max():g}, by the preprocessing pixels from {low:.0f} "
+            f"to {high:.0f} and not 0 to 255: pass images through the preprocessing, once"
+        )
+    if preprocessing.channels == "BGR":
+        pixels = pixels[..., ::-1]
+    return np.broadcast_to(np.clip(pixels, 0, 255), (*pixels.shape[:-1], 3))
+
+
+def _own_images(source: Source) -> Run:
+    if source.run is None:
+        shape = ", ".join(map(str, source.input_shape))
+        raise InputError(
+            f"full-integer quantisation needs calibration=: some hundred typical images as the network takes them, "
+            f"an array (n, {shape}), or a folder of labelled images"
+        )
+    return source.run
+
+
+def _misshapen(array: np.ndarray, shape: tuple[int | None, ...]) -> str:
+    return f"calibration has the shape {array.shape}; the network takes (n, {', '.join(map(str, shape))})"

@@ -1,0 +1,1 @@
+"""Exported files in their own runtimes: open one, time several."""

@@ -1,0 +1,110 @@
+"""What an exported file says about itself: its input, preprocessing and labels.
+
+Every export carries a `Record`, so that whoever gets the file alone prepares images rightly, and only once: in a
+.tflite as the metadata buffer `keras_inception` (JSON), beside a SavedModel as `assets.extra/keras_inception.json`. A
+.tflite also carries what phone libraries read, in their form (`_tasks`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from keras_inception.preprocessing import Preprocessing
+
+from . import mediapipe_metadata
+from .flatbuffer import merged, packed
+from .mediapipe_metadata import About
+
+NAME = "keras_inception"
+
+# What the file is given: images of any size, uint8; RGB pixels of the network's size, 0..255, not yet normalised;
+# or the network's own input.
+Input = Literal["image", "pixels", "input"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What to give a file and what its outputs mean; the default is what is known of a file from elsewhere.
+
+    `calibration` says by which images a file was quantised, as `CalibrationSet.summary` has it.
+    """
+
+    input: Input = "input"
+    preprocessing: Preprocessing | None = None
+    labels: tuple[str, ...] | None = None
+    calibration: dict[str, Any] | None = None
+
+    def to_json(self) -> str:
+        """The record as one JSON object."""
+        preprocessing = self.preprocessing.to_dict() if self.preprocessing else None
+        record = {"schema": 1, "input": self.input, "preprocessing": preprocessing, "labels": self.labels}
+        if self.calibration:
+            record["calibration"] = self.calibration
+        return json.dumps(record, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Record:
+        """Read what `to_json` wrote."""
+        record = json.loads(text)
+        preprocessing, labels = record["preprocessing"], record["labels"]
+        return cls(
+            input=record["input"],
+            preprocessing=Preprocessing.from_dict(preprocessing) if preprocessing else None,
+            labels=tuple(labels) if labels else None,
+            calibration=record.get("calibration"),
+        )
+
+
+def with_record(model: bytes | Mapping[str, bytes], record: Record, about: About | None = None) -> bytes:
+    """A .tflite file, of several the signatures, with the record in it and with what phone libraries read."""
+    content = merged({"serving_default": model} if isinstance(model, bytes) else model)
+    content.metadata = content.metadata or []
+    _add(content, NAME, record.to_json().encode())
+    size = record.preprocessing.size if record.preprocessing and record.input == "pixels" else None
+    _add(
+        content,
+        mediapipe_metadata.NAME,
+        mediapipe_metadata.tables(about or About(), _described(content), size, record.labels),
+    )
+    file = packed(content)
+    return file if record.labels is None else mediapipe_metadata.with_labels(file, record.labels)
+
+
+def _add(content: Any, name: str, data: bytes) -> None:
+    buffer, entry = schema.BufferT(), schema.MetadataT()
+    buffer.data = np.frombuffer(data, np.uint8)
+    content.buffers.append(buffer)
+    entry.name, entry.buffer = name, len(content.buffers) - 1
+    content.metadata.append(entry)
+
+
+def _described(content: Any) -> list[mediapipe_metadata.Subgraph]:
+    """Every subgraph by its signature, in the file's order."""
+    return [
+        mediapipe_metadata.Subgraph(
+            name=s.signatureKey, input=s.inputs[0].name.decode(), output=s.outputs[0].name.decode()
+        )
+        for s in content.signatureDefs
+    ]
+
+
+def read_record(model: bytes) -> Record:
+    """The record of a .tflite file; of a file without one, the default."""
+    data = read_metadata(model, NAME)
+    return Record() if data is None else Record.from_json(data.decode())
+
+
+def read_metadata(model: bytes, name: str) -> bytes | None:
+    """A metadata buffer of a .tflite file, None if it has none of that name."""
+    content = schema.Model.GetRootAs(model, 0)
+    for i in range(content.MetadataLength()):
+        entry = content.Metadata(i)
+        if entry.Name() == name.encode():
+            return content.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
+    return None

@@ -1,0 +1,18 @@
+"""What a network costs, its table, and where it looks."""
+
+from .cost import LayerCost, Total, blueprint, endpoint_costs, layer_costs, total
+from .saliency import grad_cam, last_map
+from .table import checkpoint_rows, info_table
+
+__all__ = [
+    "LayerCost",
+    "Total",
+    "blueprint",
+    "checkpoint_rows",
+    "endpoint_costs",
+    "grad_cam",
+    "info_table",
+    "last_map",
+    "layer_costs",
+    "total",
+]

@@ -1,0 +1,53 @@
+"""Where a network looks: Grad-CAM (Selvaraju et al., 2017, arXiv 1610.02391)."""
+
+from __future__ import annotations
+
+import difflib
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ..callbacks import MAIN
+from ..errors import InputError
+
+
+def last_map(model: keras.Model) -> str | None:
+    """The last endpoint on the way to the main head that is still a map; None where there is none."""
+    head = keras.Model(model.input, model.get_layer(MAIN).output)
+    return next((layer.name for layer in reversed(head.layers) if _is_map(layer)), None)
+
+
+def grad_cam(model: keras.Model, images: np.ndarray, classes: np.ndarray, *, endpoint: str | None = None) -> np.ndarray:
+    """How much each place of an endpoint speaks for a class: (n, H, W, C) preprocessed, (n,) -> (n, h, w), 0..1.
+
+    The channels of the endpoint, the last map by default, weighted by the mean gradient of the class's logit; what
+    speaks against it is 0.
+
+    Raises:
+        InputError: the network has no such endpoint, or it is no map.
+    """
+    layer = _endpoint(model, endpoint)
+    taps = keras.Model(model.input, [layer.output, model.get_layer(MAIN).input])
+    with tf.GradientTape() as tape:
+        pixels = tf.convert_to_tensor(images)
+        tape.watch(pixels)
+        maps, logits = taps(pixels, training=False)
+        score = tf.reduce_sum(tf.gather(logits, classes, axis=1, batch_dims=1))
+    gradient = tape.gradient(score, maps)
+    speaks = tf.nn.relu(tf.reduce_sum(tf.reduce_mean(gradient, (1, 2), keepdims=True) * maps, -1)).numpy()
+    return speaks / np.maximum(speaks.max(axis=(1, 2), keepdims=True), 1e-12)
+
+
+def _endpoint(model: keras.Model, name: str | None) -> keras.layers.Layer:
+    maps = [layer.name for layer in model.layers if _is_map(layer)]
+    chosen = last_map(model) if name is None else name
+    if chosen not in maps:
+        near = difflib.get_close_matches(str(chosen), maps, n=3, cutoff=0.4) or maps[-3:]
+        raise InputError(f"{model.name} has no endpoint {chosen!r} that is a map; near ones are {', '.join(near)}")
+    return model.get_layer(chosen)
+
+
+def _is_map(layer: keras.layers.Layer) -> bool:
+    shape = tuple(getattr(layer.output, "shape", ()))
+    return len(shape) == 4 and not isinstance(layer, keras.layers.InputLayer) and shape[1:3] != (1, 1)

@@ -1,0 +1,257 @@
+"""Anytime prediction: each image leaves a network with early exits where the network is sure enough of it.
+
+`calibrate` spends an average number of multiply-adds an image, the budget, where it does most good: the "budgeted
+batch classification" of Huang et al., 2018, section 3 (https://arxiv.org/abs/1703.09844), with thresholds as in the
+authors' release. `curve` measures what a budget buys, and what every exit alone does, the paper's "anytime prediction".
+
+    policy = anytime.calibrate(model, held_out, budget=40e6)
+    answer = policy.predict(images)
+    answer.probabilities, answer.exits, answer.macs.mean()
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from ..errors import InputError
+from ..run import publish
+from .network import Cascade, Images, Prediction
+
+NEVER = 2.0  # a threshold that no probability reaches
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Policy:
+    """When to leave: at the first exit whose highest probability reaches its threshold.
+
+    `thresholds` has one for each exit, in [0, 1], the last 0; 2 where no image leaves. `shares` is the fraction of
+    images meant to leave at each, and `budget` the multiply-adds an image costs on average if they do.
+    """
+
+    cascade: Cascade = field(repr=False)
+    budget: float
+    thresholds: tuple[float, ...]
+    shares: tuple[float, ...]
+
+    def predict(self, images: Images, batch_size: int = 64) -> Prediction:
+        """Answer for each image, computing no stage behind the exit at which it leaves.
+
+        Args:
+            images: (n, *input_shape) floats as the network takes them, or batches of such.
+            batch_size: images computed at a time, at every stage.
+
+        Raises:
+            InputError: images of another shape or type, or none.
+        """
+        return self.cascade.run(images, self.thresholds, batch_size)
+
+    def save(self, path: str | Path) -> None:
+        """Write it as JSON, without the network."""
+        rows = zip(self.cascade.names, self.cascade.macs, self.thresholds, self.shares, strict=True)
+        exits = [dict(zip(("name", "macs", "threshold", "share"), row, strict=True)) for row in rows]
+        text = json.dumps({"budget": self.budget, "exits": exits}, indent=1)
+        publish(Path(path), lambda part: part.write_text(text, encoding="utf-8"))
+
+    @classmethod
+    def load(cls, path: str | Path, model: keras.Model | Cascade) -> Policy:
+        """Read what `save` wrote, for the network it was calibrated on.
+
+        Raises:
+            InputError: it is no such file, or of a network with other exits.
+        """
+        try:
+            record = json.loads(Path(path).read_text(encoding="utf-8"))
+            budget, exits = float(record["budget"]), record["exits"]
+            found = [(row["name"], row["macs"]) for row in exits]
+            thresholds = tuple(float(row["threshold"]) for row in exits)
+            shares = tuple(float(row["share"]) for row in exits)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path} is no policy that Policy.save wrote: {error!r}") from error
+        cascade = _cascade(model)
+        own = list(zip(cascade.names, cascade.macs, strict=True))
+        if found != own:
+            raise InputError(f"{path} is of a network with the exits {_listed(found)}; this one has {_listed(own)}")
+        return cls(cascade=cascade, budget=budget, thresholds=thresholds, shares=shares)
+
+
+def calibrate(model: keras.Model | Cascade, images: Images, *, budget: float, batch_size: int = 64) -> Policy:
+    """Choose the thresholds with which images like these cost the budget on average. Huang et al., 2018.
+
+    The share q_k = z (1 - q)^(k - 1) q of all images leaves at exit k, where z makes the sum 1. The budget gives q,
+    and the thresholds let that many of `images` leave, at each exit the surest of those still there. As in the
+    authors' release 1 - q may exceed 1: a budget above the exits' plain average lets more leave at each later exit.
+
+    Args:
+        model: a functional model with a dict of exits, or its `Cascade`, which saves cutting it again.
+        images: held out, not trained on: (n, *input_shape) floats as the network takes them, or batches of such
+            (`split.batches(preprocessing, 64)`); labels are not needed. The more, the closer to the budget.
+        budget: average multiply-adds an image, from the first exit's to the last one's in `Cascade(model).macs`.
+        batch_size: images computed at a time.
+
+    Raises:
+        InputError: the network has no exits, the budget is out of their range, or images have another shape.
+    """
+    cascade = _cascade(model)
+    shares = _shares(cascade, budget)  # a wrong budget is told before the network runs
+    confidence, _ = cascade.surest(images, batch_size)
+    return _policy(cascade, budget, shares, confidence)
+
+
+def _cascade(model: keras.Model | Cascade) -> Cascade:
+    return model if isinstance(model, Cascade) else Cascade(model)
+
+
+def _shares(cascade: Cascade, budget: Any) -> np.ndarray:
+    """The geometric distribution over the exits that costs the budget."""
+    costs = np.array(cascade.macs, float)
+    if not isinstance(budget, Real) or not costs[0] <= budget <= costs[-1]:
+        raise InputError(
+            f"the budget is multiply-adds an image, {costs[0]:,.0f} (all leave at {cascade.names[0]}) to "
+            f"{costs[-1]:,.0f} (none before {cascade.names[-1]}); got {budget!r}"
+        )
+    low, high = 0.0, 1.0  # bisection for t, where 1 - q = t / (1 - t): t in [0, 1] is all that q_k can be
+    powers = np.arange(len(costs))
+    for _ in range(60):
+        t = (low + high) / 2
+        weights = t**powers * (1 - t) ** powers[::-1]
+        shares = weights / weights.sum()
+        low, high = (t, high) if shares @ costs < budget else (low, t)
+    return shares
+
+
+def _policy(cascade: Cascade, budget: float, shares: np.ndarray, confidence: np.ndarray) -> Policy:
+    """The thresholds that let those shares leave of images with that confidence, (exits, n)."""
+    images = confidence.shape[1]
+    goals = np.round(np.cumsum(shares) * images).astype(int)  # gone behind each exit
+    waiting = np.arange(images)
+    thresholds = []
+    for goal, certainty in zip(goals[:-1], confidence, strict=False):
+        leave = goal - (images - len(waiting))  # equal confidences may have sent some too early
+        if goal == images:
+            thresholds.append(0.0)
+        elif leave > 0:
+            thresholds.append(float(np.sort(certainty[waiting])[-leave]))
+        else:
+            thresholds.append(NEVER)
+        waiting = waiting[certainty[waiting] < thresholds[-1]]
+    return Policy(
+        cascade=cascade, budget=float(budget), thresholds=(*thresholds, 0.0), shares=tuple(map(float, shares))
+    )
+
+
+def _listed(exits: Sequence[tuple[str, int]]) -> str:
+    return ", ".join(f"{name} ({macs:,})" for name, macs in exits)
+
+
+# --------------------------------------------------------------------------------------------------------------- curve
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """A policy, what it really spent on the test images, multiply-adds an image, and its accuracy there, 0..1."""
+
+    policy: Policy
+    macs: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What a network with exits can do: each exit alone, and all of them under one budget after the other."""
+
+    exits: tuple[Point, ...]
+    budgets: tuple[Point, ...]
+
+
+def curve(
+    model: keras.Model | Cascade,
+    held_out: Images,
+    images: Images,
+    labels: np.ndarray,
+    *,
+    budgets: int | Sequence[float] = 20,
+    batch_size: int = 64,
+) -> Curve:
+    """Accuracy against multiply-adds: calibrated on the images held out, measured on the others.
+
+    Every point of the result has its policy, ready to `predict`. An exit alone is one too: all images leave there.
+
+    Args:
+        model: a functional model with a dict of exits, or its `Cascade`.
+        held_out: as in `calibrate`.
+        images: to measure on, as those.
+        labels: (n,) integers, the classes of `images`.
+        budgets: average multiply-adds an image; or how many, evenly from the first exit's cost to the last one's.
+        batch_size: images computed at a time.
+
+    Raises:
+        InputError: as `calibrate`, or labels that are not one class for each image.
+    """
+    cascade = _cascade(model)
+    first, *_, last = cascade.macs
+    spend = np.linspace(first, last, max(2, budgets)).tolist() if isinstance(budgets, int) else list(budgets)
+    shares = [_shares(cascade, budget) for budget in spend]
+    labels, classes = np.asarray(labels), next(iter(cascade.outputs.values())).shape[-1]
+    certainty, answers = cascade.surest(images, batch_size)
+    count = answers.shape[1]
+    if (
+        labels.shape != (count,)
+        or not np.issubdtype(labels.dtype, np.integer)
+        or not 0 <= labels.min() <= labels.max() < classes
+    ):
+        raise InputError(
+            f"labels must be ({count},) integers, 0 to {classes - 1}, one for each image; "
+            f"got {labels.shape} {labels.dtype}"
+        )
+    right = answers == labels
+    confidence, _ = cascade.surest(held_out, batch_size)
+    costs = np.array(cascade.macs)
+
+    def measure(policy: Policy) -> Point:
+        leaves = (certainty >= np.array(policy.thresholds)[:, np.newaxis]).argmax(axis=0)
+        accuracy = right[leaves, np.arange(count)].mean()
+        return Point(policy=policy, macs=float(costs[leaves].mean()), accuracy=float(accuracy))
+
+    alone = [_policy(cascade, macs, share, confidence) for macs, share in zip(costs, np.eye(len(costs)), strict=True)]
+    shared = [_policy(cascade, *item, confidence) for item in zip(spend, shares, strict=True)]
+    return Curve(tuple(map(measure, alone)), tuple(map(measure, shared)))
+
+
+def plot(curve: Curve, path: str | Path, *, title: str = "") -> None:
+    """Draw accuracy against average multiply-adds an image, budgets and exits, into an image file.
+
+    The ending of `path` says the format, ".png" or another of Matplotlib's.
+
+    Raises:
+        InputError: Matplotlib does not write that format.
+    """
+    from matplotlib.figure import Figure  # half a second, which nobody else here needs
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    formats = figure.canvas.get_supported_filetypes()
+    if Path(path).suffix.removeprefix(".") not in formats:
+        raise InputError(f"a plot is written as .{', .'.join(formats)}; got {str(path)!r}")
+    axes = figure.subplots()
+    axes.plot(*_line(curve.budgets), marker=".", label="all exits, one budget")
+    axes.plot(*_line(curve.exits), "s--", color="gray", linewidth=1, label="one exit for all images")
+    for point, name in zip(curve.exits, curve.exits[0].policy.cascade.names, strict=True):
+        place = (point.macs / 1e6, 100 * point.accuracy)
+        side, right = ("left", 6) if point is not curve.exits[-1] else ("right", -6)
+        axes.annotate(name, place, (right, -13), textcoords="offset points", ha=side, fontsize=8, color="dimgray")
+    axes.margins(y=0.09)
+    axes.set(xlabel="million multiply-adds an image, on average", ylabel="accuracy, %", title=title)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    publish(Path(path), lambda part: figure.savefig(part, dpi=150))
+
+
+def _line(points: Sequence[Point]) -> tuple[list[float], list[float]]:
+    return [point.macs / 1e6 for point in points], [100 * point.accuracy for point in points]

@@ -1,0 +1,57 @@
+"""The papers' trainings as data, one file a paper: `keras-inception train --recipe inception_v3`."""
+
+from __future__ import annotations
+
+import difflib
+
+from ...errors import InputError
+from . import (
+    bn_inception,
+    densenet,
+    fractalnet,
+    googlenet,
+    inception_v3,
+    inception_v4,
+    mobilenet,
+    msdnet,
+    nasnet,
+    resnet,
+    senet,
+    shufflenet,
+    stochastic_depth,
+    wide_resnet,
+)
+from .recipe import Cosine, Exponential, Polynomial, Recipe, Steps
+
+__all__ = ["RECIPES", "Cosine", "Exponential", "Polynomial", "Recipe", "Steps", "get"]
+
+PAPERS = (
+    googlenet,
+    bn_inception,
+    inception_v3,
+    inception_v4,
+    resnet,
+    wide_resnet,
+    stochastic_depth,
+    fractalnet,
+    densenet,
+    senet,
+    mobilenet,
+    shufflenet,
+    nasnet,
+    msdnet,
+)
+RECIPES: dict[str, Recipe] = {name: recipe for paper in PAPERS for name, recipe in paper.RECIPES.items()}
+
+
+def get(name: str) -> Recipe:
+    """The recipe of that name.
+
+    Raises:
+        InputError: there is none; the message suggests the nearest, or lists all.
+    """
+    if name not in RECIPES:
+        near = difflib.get_close_matches(name, RECIPES, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(RECIPES)}"
+        raise InputError(f"unknown recipe {name!r}: {hint}")
+    return RECIPES[name]

@@ -1,0 +1,225 @@
+"""The command line, as a user meets it: real files in, one line when something is wrong."""
+
+import io
+import json
+import resource
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_inception.cli import app
+
+CLASSES = ("across", "down", "dots")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """Three classes of small images in every format, with a truncated JPEG among them."""
+    root, rng = tmp_path_factory.mktemp("data") / "images", np.random.default_rng(1)
+    for name in CLASSES:
+        (root / name).mkdir(parents=True)
+        for i in range(16):
+            pixels = rng.integers(0, 60, (40, 50, 3))
+            rows, columns = {"across": (5, 1), "down": (1, 5), "dots": (5, 5)}[name]
+            pixels[::rows, ::columns] += 180
+            image = Image.fromarray(pixels.astype(np.uint8))
+            ending = ("jpg", "png", "bmp", "gif", "webp")[i % 5]
+            image = image.convert("CMYK") if i == 10 else image.convert("L") if i == 11 else image
+            image.save(root / name / f"{i}.{ending}")
+    whole = io.BytesIO()
+    image.convert("RGB").save(whole, "JPEG")
+    (root / "across" / "broken.jpg").write_bytes(whole.getvalue()[:-200])
+    return root
+
+
+ARGUMENTS = ("--model", "lenet5", "--epochs", "15", "--batch-size", "8", "--learning-rate", "0.003", "--no-flip")
+
+
+@pytest.fixture
+def call(monkeypatch, capfd):
+    """Run a command in this process: (exit code, stdout, stderr)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["keras-inception", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            app.main()
+        captured = capfd.readouterr()
+        return stop.value.code or 0, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def run(images, tmp_path_factory):
+    """A trained run, made by the command in a process of its own."""
+    path = tmp_path_factory.mktemp("runs") / "x"
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_inception", "train", images, *ARGUMENTS, "--out", path, "--json"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "left out" in done.stderr
+    assert "broken.jpg" in done.stderr
+    assert json.loads(done.stdout)["top1"] > 0.5
+    return path
+
+
+def test_evaluate(call, run, images):
+    code, out, _ = call("evaluate", run, "--json")
+    held_out = json.loads(out)
+    assert code == 0
+    assert set(held_out) == {"top1", "top5", "loss", "n"}
+    code, out, _ = call("evaluate", run, images, "--json")
+    assert json.loads(out)["n"] == 48 > held_out["n"]
+
+
+def test_evaluate_several_views_and_several_runs(call, run, images):
+    one, ten, both = (
+        json.loads(call("evaluate", *paths, images, *more, "--json")[1])
+        for paths, more in (([run], []), ([run], ["--crops", "10"]), ([run, run], []))
+    )
+    assert ten["loss"] != one["loss"]
+    assert both == pytest.approx(one, abs=1e-6)
+
+
+def test_report_is_drawn_anew(call, run, tmp_path):
+    before = (run / "report.html").read_text()
+    code, _, _ = call("report", run, "--endpoint", "c1", "--out", tmp_path / "page.html")
+    assert code == 0
+    assert "Grad-CAM at c1" in (tmp_path / "page.html").read_text()
+    assert (run / "report.html").read_text() == before
+
+
+def test_predict(call, run, images):
+    images = [images / "across" / "0.jpg", images / "down" / "3.gif"]
+    code, out, _ = call("predict", run, *images, "--json")
+    assert code == 0
+    rows = json.loads(out)
+    assert [row["image"] for row in rows] == list(map(str, images))
+    assert sum(rows[0]["labels"].values()) == pytest.approx(1, abs=1e-5)
+    code, out, _ = call("predict", run, *images)
+    assert "0.jpg   " in out
+    assert "%" in out
+
+
+def test_export_and_verify(call, run):
+    code, out, _ = call("export", run, "--to", "tflite", "--to", "tflite-int8", "--json")
+    assert code == 0
+    exported = json.loads(out)
+    assert [row["format"] for row in exported] == ["tflite float32", "tflite int8"]
+    assert exported[1]["bytes"] < exported[0]["bytes"] / 2
+    code, out, err = call("export", run, "--to", "tflite")
+    assert code == 1
+    assert "float32.tflite exists; give --overwrite" in err
+    code, out, _ = call("verify", run)
+    assert code == 0
+    assert "tflite int8" in out
+    code, _, err = call("verify", run, "--cross-check", "torch")
+    assert code == 1
+    assert "unknown runtime 'torch' for a cross-check" in err
+
+
+def test_verify_fails_below_the_bar(call, run, tmp_path, monkeypatch):
+    from keras_inception.export import formats
+
+    monkeypatch.setattr(formats, "MAX_DIFFERENCE", 0.0)
+    code, _, err = call("verify", run)
+    assert code == 1
+    assert "tflite float32 differs by" in err
+
+
+def test_models_and_info(call):
+    code, out, _ = call("models", "inception*", "--json")
+    assert "inception_v3" in [row["name"] for row in json.loads(out)]
+    code, out, _ = call("info", "lenet5")
+    assert code == 0
+    assert "c3" in out
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (("train", "nowhere", "--out", "x"), "nowhere does not exist"),
+        (("train", "{empty}", "--out", "x"), "holds no images"),
+        (("train", "{images}", "--out", "x", "--model", "inceptoin_v3"), "did you mean inception_v3"),
+        (("train", "{images}", "--out", "x", "--size", "32"), "InceptionV3 takes images of at least 75 x 75"),
+        (("train", "{images}", "--out", "{images}"), "exists and is not a run directory"),
+        (("train", "{images}", "--out", "/proc/x"), "/proc/x"),
+        (("evaluate", "nowhere"), "nowhere is not a run directory"),
+        (("evaluate", "{run}", "{empty}"), "holds no images"),
+        (("evaluate", "{run}", "--crops", "5"), "crops must be 1, 10, 12 or 144; got 5"),
+        (("train", "{images}", "--out", "x", "--recipe", "resnet_cifra"), "did you mean resnet_cifar"),
+        (("train", "{images}", "--out", "x", "--model", "lenet5", "--weights", "inet"), "no weights are published for"),
+        (("report", "{run}", "--endpoint", "c4"), "has no endpoint 'c4' that is a map; near ones are"),
+        (("predict", "{run}", "nothing.jpg"), "nothing.jpg cannot be read: no such file"),
+        (("predict", "{run}", "{run}/run.json"), "run.json cannot be read: not a JPEG"),
+        (("export", "{run}", "--to", "coreml"), "unknown format 'coreml'; there are saved_model, tflite"),
+        (("verify", "{run}", "{run}/labels.txt"), "labels.txt"),
+        (("info", "resnet"), "unknown model 'resnet'"),
+    ],
+)
+def test_an_expected_failure_is_one_line(call, images, run, tmp_path, monkeypatch, command, message):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    places = {"images": images, "run": run, "empty": tmp_path / "empty"}
+    before = sorted(path.name for path in run.rglob("*"))
+    code, out, err = call(*(word.format(**places) for word in command))
+    assert code == 1
+    assert message in err
+    assert out == ""
+    assert err.count("\n") - err.count("left out") == 1
+    assert not (tmp_path / "x").exists()
+    assert before == sorted(path.name for path in run.rglob("*"))
+
+
+def _start(*arguments, **kwargs):
+    return subprocess.Popen(
+        [sys.executable, "-m", "keras_inception", *map(str, arguments)], stderr=subprocess.PIPE, text=True, **kwargs
+    )
+
+
+def test_ctrl_c_can_be_resumed(call, images, tmp_path):
+    command = ("train", images, *ARGUMENTS, "--epochs", "40", "--out", tmp_path / "x")
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs do not hear Ctrl-C
+    process = _start(*command, preexec_fn=heard)
+    state = tmp_path / "x" / "checkpoints" / "state.json"
+    while not state.exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "the same command resumes" in err
+    assert "Traceback" not in err
+    epochs = len(json.loads(state.read_text())["history"])
+    code, _, err = call("evaluate", tmp_path / "x")
+    assert code == 1
+    assert "interrupted before it finished" in err
+    code, _, err = call(*command)
+    assert code == 0
+    assert f"behind epoch {epochs}" in err
+    assert (tmp_path / "x" / "history.csv").read_text().count("\n") == 41
+
+
+def test_a_full_disk_is_one_line(images, run, tmp_path):
+    """A limit on the size of a file stands in for the end of the disk: the same failing write."""
+
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    process = _start("export", run, "--to", "tflite", "--out", tmp_path / "files", preexec_fn=limit)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "Traceback" not in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "files").exists()

@@ -1,0 +1,100 @@
+"""The notebooks of `colab/`: stored clean, and run from top to bottom, on small real data in place of downloads."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import nbclient
+import nbformat
+import pytest
+from nbclient.exceptions import CellExecutionError
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "colab").glob("*.ipynb"))
+SLOW = "03_quantize_for_phones"  # training quantised, twice, takes minutes
+METADATA = {
+    "accelerator": "GPU",
+    "colab": {"provenance": [], "toc_visible": True},
+    "kernelspec": {"display_name": "Python 3", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def test_there_are_notebooks() -> None:
+    assert len(NOTEBOOKS) == 4
+
+
+def clean(text: str) -> str:
+    """A notebook without outputs, and without what changes whenever someone saves it."""
+    notebook = nbformat.reads(text, 4)
+    notebook.metadata = nbformat.from_dict(METADATA)
+    for cell in notebook.cells:
+        cell.metadata = {key: value for key, value in cell.metadata.items() if key == "cellView"}  # folds a cell
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    return nbformat.writes(notebook) + "\n"
+
+
+@each
+def test_is_stored_clean(path: Path, accept: bool) -> None:
+    stored = path.read_text(encoding="utf-8")
+    nbformat.validate(nbformat.reads(stored, 4))
+    if accept:
+        path.write_text(clean(stored), encoding="utf-8")
+        return
+    assert stored == clean(stored), (
+        "outputs or metadata are stored: `pytest tests/test_notebooks.py --accept` clears them"
+    )
+
+
+@each
+def test_names_the_repository(path: Path) -> None:
+    """The badge opens this very notebook, and the first cell installs this very project."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    address = project["urls"]["Repository"]
+    colab = f"https://colab.research.google.com/github/{address.removeprefix('https://github.com/')}/blob/main/colab"
+    heading, install = nbformat.read(path, 4).cells[:2]
+    badge = "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
+    assert heading.source.startswith(f"{badge}({colab}/{path.name})\n")
+    assert re.search(rf'%pip install -q "{project["name"]}(\[\w+\])? @ git\+{address}"', install.source)
+    for name in re.findall(r"colab/([\w.]+)\)", path.read_text(encoding="utf-8")):
+        assert (path.parent / name).is_file()
+
+
+@pytest.mark.parametrize(
+    "path", [pytest.param(p, marks=[pytest.mark.slow] * (p.stem == SLOW), id=p.stem) for p in NOTEBOOKS]
+)
+def test_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    notebook = nbformat.read(path, 4)
+    monkeypatch.delenv("KERAS_INCEPTION_DATA", raising=False)
+    if any("KERAS_INCEPTION_DATA" in cell.source for cell in notebook.cells):
+        monkeypatch.setenv("KERAS_INCEPTION_DATA", str(request.getfixturevalue("data_folder")))
+    monkeypatch.setenv("KERAS_INCEPTION_OFFLINE", "1")
+    monkeypatch.setenv("KERAS_INCEPTION_HOME", str(tmp_path / "home"))
+    run(notebook, tmp_path)
+    shown = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    noise = [output.text for output in shown if output.output_type == "stream" and output.name == "stderr"]
+    assert not noise
+    assert any("image/png" in output.get("data", {}) for output in shown)
+
+
+def run(notebook: nbformat.NotebookNode, folder: Path) -> None:
+    """Execute all cells, in that folder; a cell that fails is shown with its error."""
+    client = nbclient.NotebookClient(
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+    )
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        pytest.fail(COLOURS.sub("", str(error)), pytrace=False)
+
+
+def test_a_cell_that_fails_is_shown(tmp_path: Path) -> None:
+    cells = [nbformat.v4.new_code_cell("paper = 1998"), nbformat.v4.new_code_cell("paper / 0")]
+    with pytest.raises(pytest.fail.Exception) as failure:
+        run(nbformat.v4.new_notebook(cells=cells), tmp_path)
+    assert "paper / 0" in str(failure.value)
+    assert "ZeroDivisionError: division by zero" in str(failure.value)

@@ -1,0 +1,113 @@
+"""The page of a run, Grad-CAM, calibration, and the history as TensorBoard reads it."""
+
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_inception.analysis.saliency import grad_cam, last_map
+from keras_inception.data import Split
+from keras_inception.errors import InputError
+from keras_inception.preprocessing import scaled
+from keras_inception.report.page import calibration_error, page, reliability
+from keras_inception.run import Run
+from keras_inception.training.tensorboard import NAME, write_events
+
+
+def network(*exits: str) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3, activation="relu", name="early")(inputs)
+    x = keras.layers.Conv2D(5, 3, activation="relu", name="late")(x)
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    logits = keras.layers.Dense(2, name="logits")(x)
+    outputs = {name: keras.layers.Activation("softmax", name=name)(logits) for name in ("predictions", *exits)}
+    return keras.Model(inputs, outputs if exits else outputs["predictions"])
+
+
+def test_grad_cam_by_hand() -> None:
+    """Behind a global average and a dense layer it is the dense layer's weights over the map: CAM, times 1 / places."""
+    model = network()
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
+    maps = np.asarray(keras.Model(model.input, model.get_layer("late").output)(x))
+    kernel = model.get_layer("logits").get_weights()[0]
+    for classes in ([0, 0], [1, 0]):
+        cam = np.maximum(np.einsum("nhwc,nc->nhw", maps, kernel[:, classes].T), 0)
+        found = grad_cam(model, x, np.array(classes))
+        np.testing.assert_allclose(found, cam / np.maximum(cam.max((1, 2), keepdims=True), 1e-12), atol=1e-5)
+
+
+def test_grad_cam_at_any_endpoint() -> None:
+    model, x = network(), np.ones((1, 8, 8, 3), np.float32)
+    assert last_map(model) == "late"
+    assert grad_cam(model, x, np.array([0]), endpoint="early").shape == (1, 6, 6)
+    for name in ("pool", "lat"):
+        with pytest.raises(InputError, match=f"has no endpoint '{name}' that is a map; near ones are"):
+            grad_cam(model, x, np.array([0]), endpoint=name)
+
+
+def test_calibration_by_hand() -> None:
+    certainty = np.array([0.95, 0.95, 0.95, 0.95, 0.55, 0.55])
+    right = np.array([True, True, True, False, False, False])
+    assert calibration_error(certainty, right) == pytest.approx((4 * 0.2 + 2 * 0.55) / 6)
+    assert calibration_error(np.ones(3), np.ones(3, bool)) == 0
+    assert "calibration error 31.7%" in reliability(certainty, right).replace("<!-- ", "").replace(" -->", "")
+
+
+@pytest.fixture
+def run(tmp_path) -> Run:
+    return Run(
+        builder="lenet5",
+        kwargs={},
+        labels=("cat & dog", "emu"),
+        preprocessing=scaled((8, 8)),
+        data={"train": 9, "near_duplicates": [["a/1.jpg", "b/2.jpg"]]},
+        metrics={"top1": 0.5, "exit_1_top1": 0.25},
+        path=tmp_path,
+    )
+
+
+HISTORY = [{"loss": 1.0, "accuracy": 0.4, "val_loss": 1.1, "val_accuracy": 0.3, "seconds": 1.0}] * 2
+IMAGES = Split(
+    np.random.default_rng(0).integers(0, 256, (6, 10, 12, 3), dtype=np.uint8),
+    np.array([0, 0, 0, 1, 1, 1], np.int32),
+    ("cat & dog", "emu"),
+)
+
+
+def test_the_page_shows_everything_and_loads_nothing(run) -> None:
+    answers = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7], [0.99, 0.01], [0.4, 0.6]])
+    text = page(run, network("exit_1"), HISTORY, IMAGES, answers)
+    assert not re.search(r'(src|href)="(?!data:)', re.sub(r"<svg.*?</svg>", "", text, flags=re.S))
+    assert "cat &amp; dog" in text
+    assert "cat & dog" not in text
+    assert text.count("<svg") == 3
+    captions = re.findall("<figcaption>(.*?)</figcaption>", text)
+    assert captions == ["emu, taken for cat &amp; dog (99%)", "cat &amp; dog, taken for emu (80%)"]
+    assert text.count("<img") == 4  # each beside what the network looked at
+    assert "Grad-CAM at late" in text
+    assert "1 pairs of images" in text
+    assert "exit_1<td>25.0%" in text
+
+
+def test_without_mistakes_the_least_certain_are_shown(run) -> None:
+    answers = np.array([[0.9, 0.1], [0.8, 0.2], [0.6, 0.4], [0.3, 0.7], [0.1, 0.9], [0.4, 0.6]])
+    text = page(run, network(), HISTORY, IMAGES, answers, endpoint="early")
+    assert "No mistakes; least certain" in text
+    assert re.findall("<figcaption>(.*?)</figcaption>", text)[:2] == ["cat &amp; dog (60%)", "emu (60%)"]
+    assert "Grad-CAM at early" in text
+
+
+def test_a_history_as_tensorboard_reads_it(tmp_path: Path) -> None:
+    for length in (1, 2):  # each epoch writes the file anew
+        write_events(tmp_path, HISTORY[:length])
+    (file,) = tmp_path.iterdir()
+    assert file.name == NAME
+    events = [tf.compat.v1.Event.FromString(r.numpy()) for r in tf.data.TFRecordDataset(str(file))]
+    assert events[0].file_version == "brain.Event:2"
+    assert [event.step for event in events[1:]] == [1, 2]
+    values = {value.tag: value.simple_value for value in events[2].summary.value}
+    assert values == pytest.approx(HISTORY[1])

@@ -1,0 +1,163 @@
+"""Ill files, each with its finding; and a healthy one without."""
+
+import json
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert import schema_py_generated as schema
+from keras import layers
+
+from keras_inception import InputError, Preprocessing, export
+from keras_inception.cli import app
+from keras_inception.export.tflite import mediapipe_metadata
+from keras_inception.export.tflite.flatbuffer import packed
+from keras_inception.terminal import quiet
+
+PREPROCESSING, LABELS = Preprocessing(size=(8, 8)), ["a", "b", "c"]
+INPUTS = np.random.default_rng(0).uniform(-1, 1, (60, 8, 8, 3)).astype(np.float32)
+
+
+def network(*body, classes=3):
+    keras.utils.set_random_seed(0)
+    image = x = keras.Input((8, 8, 3))
+    for layer in body:
+        x = layer(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(image, layers.Dense(classes, activation="softmax")(x), name="patient")
+
+
+def converted(function, shape=(1, 8, 8, 3), *, dtype=tf.float32, flex=False):
+    """What someone else's export may be."""
+    concrete = tf.function(function, [tf.TensorSpec(shape, dtype)]).get_concrete_function()
+    with quiet():
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], tf.Module())
+        if flex:
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
+        return converter.convert()
+
+
+@pytest.fixture
+def examined(tmp_path):
+    """Findings of a file's bytes: {problem and cure: level}."""
+
+    def examined(content):
+        (tmp_path / "patient.tflite").write_bytes(content)
+        return {f"{f.problem}: {f.cure}": f.level for f in export.doctor(tmp_path / "patient.tflite").findings}
+
+    return examined
+
+
+def level(findings, *words):
+    """The level of the one finding that says all of that."""
+    [found] = [level for text, level in findings.items() if all(word in text for word in words)]
+    return found
+
+
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory):
+    path = tmp_path_factory.mktemp("healthy") / "phone.tflite"
+    model = network(layers.Conv2D(4, 3))
+    options = {"quantization": "int8", "calibration": INPUTS, "preprocessing": PREPROCESSING, "labels": LABELS}
+    return export.to_tflite(model, path, **options)
+
+
+def test_nothing_is_wrong_with_our_files(healthy):
+    found = export.doctor(healthy)
+    assert found.ready
+    assert found.findings == ()
+    assert found.format == "tflite int8"
+    assert found.signatures == {"serving_default": "pixels FLOAT32 1x8x8x3 -> probabilities FLOAT32 1x3"}
+    assert found.operators["CONV_2D"] == 2
+    assert set(found.types) == {"INT8", "INT32", "FLOAT32"}
+
+
+def test_operators_that_no_phone_has(examined):
+    findings = examined(converted(tf.math.erf, flex=True))
+    assert level(findings, "FlexErf") == "error"
+
+
+def test_a_free_batch_and_five_dimensions(examined):
+    def shuffle(x):
+        x = tf.reshape(x, (-1, 8, 8, 3, 1))
+        return tf.reshape(tf.transpose(x, (0, 1, 2, 4, 3)) + tf.ones((1, 8, 8, 3, 3)), (-1, 576))
+
+    findings = examined(converted(shuffle, (None, 8, 8, 3)))
+    assert level(findings, "free dimension", "LiteRT.js") == "warning"
+    assert level(findings, "more than four dimensions") == "warning"
+
+
+def test_operators_that_no_gpu_has(examined):
+    findings = examined(converted(tf.nn.local_response_normalization))
+    assert level(findings, "LOCAL_RESPONSE_NORMALIZATION", "GPU") == "warning"
+    assert level(findings, "no metadata", "MediaPipe") == "warning"
+
+
+def test_double_precision(examined):
+    findings = examined(converted(lambda x: tf.cast(x, tf.float64)))
+    assert level(findings, "FLOAT64", "float32") == "error"
+
+
+def test_not_a_number(examined):
+    assert level(examined(converted(lambda x: tf.math.log(x - 1.0))), "NaN", "grey image") == "error"
+
+
+def test_grouped_convolutions_in_int8(tmp_path):
+    model = network(layers.Conv2D(9, 1), layers.Conv2D(9, 1, groups=3))
+    for quantization, expected in (("int8", ["warning"]), ("float16", [])):
+        calibration = INPUTS if quantization == "int8" else None
+        path = export.to_tflite(model, tmp_path / quantization, quantization=quantization, calibration=calibration)
+        found = [f for f in export.doctor(path).findings if "1 grouped 1x1 convolutions" in f.problem]
+        assert [f.level for f in found] == expected
+        assert all("float16" in f.cure for f in found)
+
+
+def test_int8_and_int16_by_their_edges(tmp_path):
+    model, options = network(layers.Conv2D(4, 3)), {"calibration": INPUTS, "preprocessing": PREPROCESSING}
+    path = export.to_tflite(model, tmp_path / "int8", quantization="int8", edge="int8", **options)
+    assert any("int8 at the edge" in f.problem and "uint8" in f.cure for f in export.doctor(path).findings)
+    path = export.to_tflite(model, tmp_path / "int16", quantization="int16x8", **options)
+    assert any("CPUs only" in f.problem for f in export.doctor(path).findings)
+
+
+def test_labels_that_are_not_the_classes(healthy, examined):
+    """MediaPipe would hang: a file of someone else's, with its labels behind it."""
+    content = healthy.read_bytes()
+    whole = packed(schema.ModelT.InitFromPackedBuf(content, 0))
+    assert (
+        level(examined(mediapipe_metadata.with_labels(whole, LABELS[:2])), "2 labels for 3 classes", "hangs") == "error"
+    )
+    assert level(examined(whole), "no labels") == "note"
+
+
+def test_files_that_cannot_be_examined(healthy, tmp_path):
+    (tmp_path / "text.tflite").write_text("hello, phone")
+    (tmp_path / "cut.tflite").write_bytes(healthy.read_bytes()[:1000])
+    cases = {"nothing": "does not exist", "text.tflite": "not a TFLite", "cut.tflite": "damaged", ".": "folder"}
+    for name, words in cases.items():
+        with pytest.raises(InputError, match=words):
+            export.doctor(tmp_path / name)
+
+
+def test_command(healthy, tmp_path, monkeypatch, capfd):
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["keras-inception", "doctor", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            app.main()
+        said = capfd.readouterr()
+        return stop.value.code or 0, said.out, said.err
+
+    code, out, _ = call(healthy)
+    assert code == 0
+    assert "nothing is wrong" in out
+    (tmp_path / "flex.tflite").write_bytes(converted(tf.math.erf, flex=True))
+    code, out, err = call(tmp_path / "flex.tflite", "--json")
+    assert code == 1
+    report = json.loads(out)
+    assert not report["ready"]
+    assert "FlexErf" in report["findings"][0]["problem"]
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1

@@ -1,0 +1,171 @@
+"""SavedModels for servers of several kinds, and the same network in ONNX and OpenVINO."""
+
+import importlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from keras_inception import InputError, Preprocessing, export
+from keras_inception.export.optimize import optimize
+
+from .test_optimize import scrambled
+
+PREPROCESSING = Preprocessing(size=(32, 32), channels="BGR", mean=(50.0, 60.0, 80.0), std=(57.0, 71.0, 89.0))
+LABELS = [f"cläss {i}" for i in range(10)]
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Every image has an answer of its own, with a probability that is neither 0 nor 1."""
+    keras.utils.set_random_seed(0)
+    x = image = keras.Input((32, 32, 3))
+    for filters in (16, 32, 32):
+        y = layers.BatchNormalization()(layers.Conv2D(filters, 3, 2, "same", use_bias=False)(x))
+        y = layers.SeparableConv2D(filters, 3, padding="same")(layers.ReLU()(y))
+        x = layers.Concatenate()([layers.ReLU()(layers.BatchNormalization()(y)), layers.AveragePooling2D(2)(x)])
+    x = layers.Dropout(0.5)(layers.GlobalAveragePooling2D()(x))
+    return scrambled(keras.Model(image, layers.Dense(10, activation="softmax", name="predictions")(x)))
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3)).astype(np.uint8)
+    return PREPROCESSING(pixels).numpy()
+
+
+# The rounding of a number is 2^-12 in float16 and 2^-9 in bfloat16; a dozen layers in a row, each adding its own, make
+# about four times that of a logit near 3, and a probability moves by a quarter of what its logit does at most.
+@pytest.mark.parametrize(("precision", "bar"), [("float32", 1e-5), ("float16", 1e-3), ("bfloat16", 8e-3)])
+def test_precision(model, inputs, precision, bar, tmp_path):
+    path = export.to_saved_model(model, tmp_path / precision, precision=precision)
+    result = export.agreement(path, model, inputs)
+    assert result.format == ("saved_model" if precision == "float32" else f"saved_model {precision}")
+    assert result.max_difference < bar
+    assert (result.max_difference > 1e-5) == (precision != "float32")
+    signature = tf.saved_model.load(str(path)).signatures["serving_default"]
+    assert signature.structured_outputs["probabilities"].dtype == tf.float32
+    assert signature.structured_input_signature[1]["input"].dtype == tf.float32
+    weights = 4 * optimize(model).count_params()
+    size = (path / "saved_model.pb").stat().st_size
+    assert size - (weights if precision == "float32" else 0.55 * weights) < 60_000
+
+
+def test_xla_gives_the_same_answers(model, inputs, tmp_path):
+    path = export.to_saved_model(model, tmp_path / "xla", jit_compile=True)
+    loaded = tf.saved_model.load(str(path))
+    functions = loaded.signatures["serving_default"].graph.as_graph_def().library.function
+    assert any(function.attr["_XlaMustCompile"].b for function in functions)
+    assert export.agreement(path, model, inputs).max_difference < 1e-5
+
+
+def test_batch_norm_is_folded(model, tmp_path):
+    path = export.to_saved_model(model, tmp_path / "folded")
+    graph = tf.saved_model.load(str(path)).signatures["serving_default"].graph.as_graph_def()
+    operations = [node.op for function in graph.library.function for node in function.node_def]
+    assert "Conv2D" in operations
+    assert not [op for op in operations if op in ("Rsqrt", "VarHandleOp", "ReadVariableOp") or "BatchNorm" in op]
+
+
+def test_unknown_precision(model, tmp_path):
+    with pytest.raises(InputError, match="unknown precision 'int8'; there are float32, float16, bfloat16"):
+        export.to_saved_model(model, tmp_path / "x", precision="int8")
+    assert not list(tmp_path.iterdir())
+
+
+TOOL = """
+import sys
+for name in ("keras", "keras_inception"):
+    sys.modules[name] = None  # an import of either fails
+from tensorflow.python.tools.saved_model_cli import main
+main()
+"""
+
+
+@pytest.mark.slow
+def test_tensorflows_own_tool_runs_it(model, inputs, tmp_path):
+    path = export.to_saved_model(model, tmp_path / "saved", labels=LABELS, preprocessing=PREPROCESSING)
+    np.save(tmp_path / "input.npy", inputs)
+    arguments = ["run", "--dir", path, "--tag_set", "serve", "--signature_def", "preprocessed", "--outdir", tmp_path]
+    arguments += ["--inputs", f"input={tmp_path / 'input.npy'}"]
+    done = subprocess.run(
+        [sys.executable, "-c", TOOL, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    want = model(inputs, training=False).numpy()
+    np.testing.assert_allclose(np.load(tmp_path / "probabilities.npy"), want, atol=1e-5)
+    assert np.load(tmp_path / "label.npy").tolist() == [LABELS[i].encode() for i in want.argmax(-1)]
+
+
+# ------------------------------------------------------------------------------------------------ ONNX and OpenVINO
+
+WRITERS = {"onnx": (export.to_onnx, "model.onnx"), "openvino": (export.to_openvino, "folder")}
+
+
+@pytest.mark.parametrize("prepared", [True, False])
+@pytest.mark.parametrize("name", WRITERS)
+def test_other_servers(name, prepared, model, inputs, tmp_path):
+    for package in {"onnx": ["tf2onnx", "onnx", "onnxruntime"], "openvino": ["openvino"]}[name]:
+        pytest.importorskip(package)
+    write, file = WRITERS[name]
+    known = {"labels": LABELS, "preprocessing": PREPROCESSING} if prepared else {}
+    path = write(model, tmp_path / file, **known)
+    opened = export._runtime.open_file(path)
+    assert opened.record == export.Record(input="pixels" if prepared else "input",
+                                          preprocessing=known.get("preprocessing"),
+                                          labels=tuple(LABELS) if prepared else None)  # fmt: skip
+    result = export.agreement(path, model, inputs)
+    assert result.format == name
+    assert result.agreement == 1
+    assert result.max_difference < 1e-5
+    assert not export.misses(result)
+    with pytest.raises(InputError, match="exists: give another path"):
+        write(model, path)
+    write(model, path, overwrite=True)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(("name", "package"), [("onnx", "tf2onnx"), ("openvino", "openvino")])
+def test_without_the_extra(name, package, model, tmp_path, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda asked: None if asked == package else found(asked))
+    write, file = WRITERS[name]
+    with pytest.raises(InputError, match=rf"pip install 'keras-inception\[{name}\]'"):
+        write(model, tmp_path / file)
+    assert not list(tmp_path.iterdir())
+
+
+# --------------------------------------------------------------------------------------------------- a cross-check
+
+
+@pytest.mark.parametrize(
+    ("name", "differs"), [("saved_model", 1e-5), ("none", 1e-5), ("int8", 0.02), ("openvino", 1e-5)]
+)
+def test_openvino_reads_it_too(name, differs, model, inputs, tmp_path):
+    """The same file by a reader and by kernels that share no code with its makers'."""
+    pytest.importorskip("openvino")
+    known = {"labels": LABELS, "preprocessing": PREPROCESSING}
+    if name == "saved_model":
+        path = export.to_saved_model(model, tmp_path / "folder", **known)
+    elif name == "openvino":
+        path = export.to_openvino(model, tmp_path / "folder", **known)
+    else:
+        calibration = inputs if name == "int8" else None
+        path = export.to_tflite(model, tmp_path / "file.tflite", quantization=name, calibration=calibration, **known)
+    first, second = (export.agreement(path, model, inputs, runtime=runtime) for runtime in (None, "openvino"))
+    assert second.format == (first.format if name == "openvino" else f"{first.format} in openvino")
+    assert second.max_difference < differs
+    assert not export.misses(second)
+
+
+def test_cross_checks_that_are_not_to_be_had(model, inputs, tmp_path, monkeypatch):
+    path = export.to_tflite(model, tmp_path / "file.tflite")
+    with pytest.raises(InputError, match="unknown runtime 'torch' for a cross-check; there is openvino"):
+        export.agreement(path, model, inputs, runtime="torch")
+    monkeypatch.setitem(sys.modules, "openvino", None)  # an import fails
+    with pytest.raises(InputError, match=r"pip install 'keras-inception\[openvino\]'"):
+        export.agreement(path, model, inputs, runtime="openvino")

@@ -1,0 +1,183 @@
+"""The one dictionary of networks: its names, and what its builders say and refuse."""
+
+import inspect
+import re
+from pathlib import Path
+
+import keras
+import pytest
+
+import keras_inception as ki
+from keras_inception import InputError, create_model, list_models, model_info
+from keras_inception.layers import TF, Numerics, Pool
+from keras_inception.registry import ARCHITECTURES, Architecture, Paper, get, register
+
+KERAS = ["weights", "include_top", "input_shape", "input_tensor", "pooling", "classes", "classifier_activation", "name"]
+COMMON = [*KERAS, "numerics"]
+
+every = pytest.mark.parametrize("architecture", ARCHITECTURES.values(), ids=lambda a: a.name)
+
+
+@every
+def test_a_network_has_one_name_in_two_spellings(architecture: Architecture) -> None:
+    assert re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", architecture.name)
+    assert get(architecture.name) is get(architecture.builder) is architecture
+    assert architecture.builder.lower() == architecture.name.replace("_", "") or "_" in architecture.builder
+    if architecture.alias:
+        assert get(architecture.alias) is architecture
+
+
+@every
+def test_a_builder_says_what_it_takes(architecture: Architecture) -> None:
+    builder = getattr(ki, architecture.builder)
+    signature = inspect.signature(builder)
+    assert list(signature.parameters) == [*COMMON, *architecture.own]
+    assert {parameter.kind for parameter in signature.parameters.values()} == {inspect.Parameter.KEYWORD_ONLY}
+    assert signature.parameters["classes"].default == architecture.classes
+    assert signature.parameters["weights"].default is None
+    text = inspect.getdoc(builder)
+    assert text is not None
+    for told in (architecture.paper.title, architecture.paper.url, str(architecture.paper.year), "InputError"):
+        assert told in text
+    untold = [name for name in architecture.own if f"`{name}" not in text and f" {name}" not in text]
+    assert not untold
+
+
+@every
+def test_its_paper_can_be_found(architecture: Architecture) -> None:
+    paper = architecture.paper
+    assert re.fullmatch(r"https://\S+", paper.url)
+    assert 1989 <= paper.year <= 2020
+    assert paper.title
+    assert paper.authors
+
+
+@every
+def test_images_are_prepared_for_its_input(architecture: Architecture) -> None:
+    assert architecture.preprocessing_for().input_shape == architecture.input_shape
+    assert architecture.preprocessing_for((64, 48, 1)).input_shape == (64, 48, 1)
+    assert architecture.smallest <= min(architecture.input_shape[:2])
+
+
+@pytest.mark.parametrize("name", ["inception_v3", "InceptionV3", "inceptionv3", "INCEPTION-V3", "Inception_v3"])
+def test_spellings(name: str) -> None:
+    assert get(name).name == "inception_v3"
+    assert model_info(name) is get(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("inception_v33", "inception_v3"), ("mobilnet_v2", "mobilenet_v2"), ("LeNet", "lenet5")],
+)
+def test_an_unknown_name_suggests_the_nearest(name: str, hint: str) -> None:
+    with pytest.raises(InputError, match=rf"unknown model '{name}': did you mean .*{hint}") as caught:
+        get(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_name_like_nothing_here() -> None:
+    with pytest.raises(InputError, match="`keras-inception models` lists them"):
+        create_model("zzzzzzzzzzzz")
+
+
+def test_list_models() -> None:
+    assert list_models() == sorted(ARCHITECTURES)
+    assert list_models("inception*") == [name for name in sorted(ARCHITECTURES) if name.startswith("inception")]
+    assert "lenet5" in list_models("*net5")
+    assert list_models("nothing*") == []
+    assert list_models(pretrained=True) == [name for name in sorted(ARCHITECTURES) if get(name).weights]
+    assert "inception_v3" in list_models("inception*", pretrained=True)
+
+
+@every
+def test_published_weights_are_of_networks_that_it_builds(architecture: Architecture) -> None:
+    for checkpoint in architecture.weights:
+        source = architecture.source(checkpoint.tag, {})
+        assert source.checkpoint is checkpoint
+        assert set(source.arguments) <= {*COMMON, *architecture.own}
+        assert source.arguments["numerics"] in architecture.numerics
+        assert architecture.preprocessing_for(source.input_shape).size == checkpoint.preprocessing.size
+
+
+def _described(builder: str, name: str) -> None:
+    paper = Paper(title="A Test", authors="Nobody", year=2000, url="https://example.org")
+    options = {"input_shape": (8, 8, 1), "smallest": 1, "parameters": None, "macs": None}
+    register(builder, name, lambda x: Pool("max")(x, name="pool"), paper=paper, **options)  # type: ignore[arg-type]
+
+
+def test_a_name_is_registered_once() -> None:
+    before = dict(ARCHITECTURES)
+    with pytest.raises(ValueError, match=r"'lenet5' is registered already, by keras_inception\.models\.lenet"):
+        _described("Other", "lenet5")
+    assert before == ARCHITECTURES
+
+
+def test_registering_makes_a_builder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("keras_inception.registry.ARCHITECTURES", dict(ARCHITECTURES))
+    _described("Tiny", "tiny")
+    assert create_model("Tiny", classes=3).output_shape == (None, 3)
+
+
+# ------------------------------------------------------------------------------------------------- arguments refused
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"pooling": "mean"}, "None, 'avg' or 'max'; got 'mean'"),
+        ({"classes": 0}, "at least 1; got 0"),
+        ({"classes": 2.0}, "got 2.0"),
+        ({"classes": "ten"}, "got 'ten'"),
+        ({"input_shape": (32, 32)}, r"\(height, width, channels\)"),
+        ({"input_shape": (32, 32, None)}, r"\(height, width, channels\)"),
+        ({"input_shape": (32, 32, 0)}, r"\(height, width, channels\)"),
+        ({"input_shape": (8, 32, 1)}, "at least 16 x 16 pixels; got 8 x 32"),
+        ({"numerics": "caffe2"}, "numerics 'tf'.*; got 'caffe2'"),
+        ({"weights": "nowhere.weights.h5"}, "nowhere.weights.h5"),
+        ({"weights": "model.pt"}, "no weights file at model.pt"),
+        ({"weights": "model.bin"}, "'imagenet', a tag, .* got 'model.bin'"),
+        ({"weights": "imagenet"}, "no weights are published for lenet5"),
+    ],
+)
+def test_an_argument_that_is_not_allowed(arguments: dict, says: str) -> None:
+    with pytest.raises(InputError, match=says) as caught:
+        ki.LeNet5(**arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_argument_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(TypeError, match=r"LeNet5\(\) takes no 'clases'; it takes weights, .*classes"):
+        ki.LeNet5(clases=10)
+    with pytest.raises(TypeError):
+        ki.LeNet5(None)  # everything is keyword-only
+
+
+def test_auxiliary_heads_are_offered_where_there_are_some() -> None:
+    for architecture in ARCHITECTURES.values():
+        assert ("aux_heads" in architecture.own) == bool(architecture.aux_heads)
+        assert architecture.own.get("aux_heads", False) is False
+
+
+# -------------------------------------------------------------------------------------------------------- the builder
+
+
+def test_numerics_of_ones_own() -> None:
+    model = ki.MobileNetV2(input_shape=(32, 32, 3), alpha=0.35, numerics=Numerics(epsilon=0.5))
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert {layer.epsilon for layer in norms} == {0.5}
+    assert ki.MobileNetV2.__module__ == "keras_inception.models.mobilenet_v2"
+
+
+def test_the_first_numerics_is_the_default() -> None:
+    for architecture in ARCHITECTURES.values():
+        default = inspect.signature(architecture.build).parameters["numerics"].default
+        assert default == next(iter(architecture.numerics))
+    assert get("lenet5").numerics == {"tf": TF}
+
+
+def test_weights_from_a_file(tmp_path: Path) -> None:
+    one = ki.LeNet5()
+    one.save_weights(tmp_path / "one.weights.h5")
+    other = ki.LeNet5(weights=tmp_path / "one.weights.h5")
+    x = keras.random.uniform((2, 32, 32, 1))
+    assert keras.ops.max(keras.ops.abs(one(x) - other(x))) == 0
