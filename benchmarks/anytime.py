@@ -26,7 +26,8 @@ from keras_inception import MSDNetCIFARBudget, early_exit
 from keras_inception.analysis.cost import total
 from keras_inception.data import decode
 from keras_inception.early_exit.policy import Cascade, Policy
-from keras_inception.run import publish, versions
+from keras_inception.files import write_file
+from keras_inception.run import versions
 
 HERE = Path(__file__).parent
 DATA = Path(os.environ.get("KERAS_INCEPTION_DATA", HERE.parents[1] / "shared" / "data"))
@@ -66,7 +67,7 @@ def cifar(out: Path) -> dict[str, Images]:
         for split, pairs in read.items():
             arrays[f"{split}_pixels"] = np.stack([image for _, image in pairs])
             arrays[f"{split}_labels"] = np.unique([label for label, _ in pairs], return_inverse=True)[1]
-        publish(cache, lambda part: np.savez(part, **arrays))
+        write_file(cache, lambda part: np.savez(part, **arrays))
     with np.load(cache) as arrays:
         train, test = (Images(arrays[f"{s}_pixels"], arrays[f"{s}_labels"]) for s in ("train", "test"))
     order = np.random.default_rng(0).permutation(len(train.labels))
@@ -138,10 +139,10 @@ def train(out: Path, minutes: float) -> None:
             print(f"{steps:6} {progress:6.1%}  loss {row['loss']:.3f}  accuracy", *accuracies, flush=True)
             recent.clear()
         if steps % 300 == 0:
-            publish(out / "msdnet.weights.h5", model.save_weights)
-    publish(out / "msdnet.weights.h5", model.save_weights)
+            write_file(out / "msdnet.weights.h5", model.save_weights)
+    write_file(out / "msdnet.weights.h5", model.save_weights)
     record = {"minutes": minutes, "steps": steps, "images": steps * BATCH, "history": history}
-    publish(out / "history.json", lambda part: part.write_text(json.dumps(record, indent=1)))
+    write_file(out / "history.json", lambda part: part.write_text(json.dumps(record, indent=1)))
 
 
 # ---------------------------------------------------------------------------------------------------------- measuring
@@ -169,7 +170,7 @@ def measure(out: Path) -> None:
         "exits": [{"macs": point.macs, "accuracy": point.accuracy} for point in curve.exits],
         "budgets": [{"macs": point.macs, "accuracy": point.accuracy} for point in curve.budgets],
     }
-    publish(out / "measured.json", lambda part: part.write_text(json.dumps(record, indent=1)))
+    write_file(out / "measured.json", lambda part: part.write_text(json.dumps(record, indent=1)))
     print(json.dumps(record, indent=1))
 
 
@@ -242,7 +243,7 @@ Budget and multiply-adds really spent, in millions an image on average; millisec
 The last exit as a plain network (`exits=False`), by Keras' own `predict`: {exits[-1][1]} million multiply-adds,
 accuracy {exits[-1][3]}, {alone:.2f} ms.
 """
-    publish(HERE / "policy.md", lambda part: part.write_text(text, encoding="utf-8"))
+    write_file(HERE / "policy.md", lambda part: part.write_text(text, encoding="utf-8"))
     print(text)
 
 

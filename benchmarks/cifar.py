@@ -29,7 +29,8 @@ from matplotlib.ticker import MaxNLocator
 
 from keras_inception.data import Dataset, Split, decode
 from keras_inception.evaluation.predictor import evaluate
-from keras_inception.run import Run, publish, versions
+from keras_inception.files import write_file
+from keras_inception.run import Run, versions
 from keras_inception.training import recipes
 from keras_inception.training.recipes import Cosine
 from keras_inception.training.train import train
@@ -81,7 +82,7 @@ def cifar(out: Path) -> dict[str, Split]:
         out.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)
-        publish(cache, lambda part: part.write_bytes(buffer.getvalue()))
+        write_file(cache, lambda part: part.write_bytes(buffer.getvalue()))
     with np.load(cache) as found:
         classes, labels = np.unique(found["train_y"], return_inverse=True)
         test = np.searchsorted(classes, found["test_y"])
@@ -163,7 +164,7 @@ show. MobileNetV2's five halvings leave one pixel of 32. Minutes are of the fast
 """
     if missing := len(ROWS) * len(SEEDS) - len(runs):
         text += f"\n{missing} of {len(ROWS) * len(SEEDS)} trainings are not finished.\n"
-    publish(HERE / "cifar.md", lambda part: part.write_text(text))
+    write_file(HERE / "cifar.md", lambda part: part.write_text(text))
     draw(runs)
 
 

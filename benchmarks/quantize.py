@@ -38,7 +38,7 @@ from keras_inception import Run, export
 from keras_inception.data import Dataset, Split
 from keras_inception.export.quantization.qat.fine_tune import zipped
 from keras_inception.export.runtimes.benchmark import benchmark
-from keras_inception.run import publish
+from keras_inception.files import write_file
 from keras_inception.training.recipes import Recipe
 from keras_inception.training.train import train
 
@@ -96,7 +96,7 @@ class Files:
 
     def add(self, variant: str, **figures: Any) -> None:
         self.figures[variant] = self.figures.get(variant, {}) | figures
-        publish(self._file, lambda part: part.write_text(json.dumps(self.figures, indent=1)))
+        write_file(self._file, lambda part: part.write_text(json.dumps(self.figures, indent=1)))
         print(f"{time.strftime('%H:%M:%S')} {self.folder.parent.name} {variant} {figures}", flush=True)
 
 
@@ -260,7 +260,7 @@ MobileNet v1 71.0 float and 71.1 trained quantised, v2 70.8 and 70.0 (TensorFlow
 """
     if missing := [f"{n.name} {VARIANTS[v]}" for n in NETWORKS for v in VARIANTS if v not in known[n.name]]:
         text += f"\nNot made yet: {'; '.join(missing)}.\n"
-    publish(TABLE, lambda part: part.write_text(text))
+    write_file(TABLE, lambda part: part.write_text(text))
 
 
 if __name__ == "__main__":

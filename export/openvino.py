@@ -10,11 +10,11 @@ from pathlib import Path
 import tensorflow as tf
 
 from keras_inception.errors import InputError
+from keras_inception.files import new_output
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.terminal import quiet
 
 from .inputs import ModelOrRun, Source
-from .output_files import new_output
 from .saved_model import pixels_to_outputs, record_of
 from .tflite.metadata import NAME
 

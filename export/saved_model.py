@@ -10,12 +10,12 @@ import keras
 import tensorflow as tf
 
 from keras_inception.errors import InputError
+from keras_inception.files import new_output
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.terminal import quiet
 
 from .inputs import ModelOrRun, Source
 from .optimize import Graph, optimize
-from .output_files import new_output
 from .tflite.metadata import NAME, Input, Record
 
 RECORD_FILE = f"assets.extra/{NAME}.json"  # TensorFlow leaves assets.extra to others

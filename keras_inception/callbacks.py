@@ -20,10 +20,10 @@ from keras import ops
 from keras.losses import CategoricalCrossentropy, SparseCategoricalCrossentropy
 
 from .errors import InputError
+from .outputs import MAIN
 
 Schedule: TypeAlias = Callable[[int], float]  # epoch, from 0 -> what the value is multiplied by
 
-MAIN = "predictions"
 CROSSENTROPIES = {
     "sparse_categorical_crossentropy": SparseCategoricalCrossentropy,
     "categorical_crossentropy": CategoricalCrossentropy,

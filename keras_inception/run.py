@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -15,37 +11,11 @@ from typing import Any
 import keras
 
 from .errors import InputError
+from .files import write_file
 from .preprocessing import Preprocessing
 
 SCHEMA = 1  # of run.json; raise it when an older reader would misread a newer run
 PACKAGES = ("keras-inception", "keras", "tensorflow")
-
-
-def publish(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` make a file, and put it at `path` only when it is whole."""
-    part = path.with_name(f"part.{path.name}")  # the ending stays: Keras goes by it
-    with _ctrl_c_waits():
-        try:
-            write(part)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-
-
-@contextmanager
-def _ctrl_c_waits() -> Iterator[None]:
-    """Hear of a Ctrl-C behind the block: within zip and HDF5 files it would come out as an error of theirs."""
-    if threading.current_thread() is not threading.main_thread() or not callable(signal.getsignal(signal.SIGINT)):
-        yield  # no handler that could raise here
-        return
-    heard: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if heard:
-        signal.raise_signal(signal.SIGINT)
 
 
 def versions() -> dict[str, str]:
@@ -109,7 +79,7 @@ class Run:
         del record["path"]
         (self.path / "labels.txt").write_text("".join(f"{label}\n" for label in self.labels), encoding="utf-8")
         text = json.dumps(record, indent=2, sort_keys=True) + "\n"
-        publish(self.path / "run.json", lambda part: part.write_text(text, encoding="utf-8"))
+        write_file(self.path / "run.json", lambda part: part.write_text(text, encoding="utf-8"))
 
     def model(self) -> keras.Model:
         """The trained network: preprocessed images (`self.preprocessing.input_shape`) -> class probabilities."""

@@ -1,4 +1,4 @@
-"""Silence for what writes to the terminal behind Python's back."""
+"""The terminal: the console that progress and remarks go to, and silence for what writes there by itself."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from rich.console import Console
+
+console = Console(stderr=True)
 
 _STREAMS = threading.RLock()  # they belong to the whole process: one thread would restore another's silence
 

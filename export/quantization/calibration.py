@@ -16,11 +16,11 @@ import tensorflow as tf
 
 from keras_inception.data import Split, load_folder
 from keras_inception.errors import InputError
+from keras_inception.files import new_output
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.run import Run
 
 from ..inputs import Source
-from ..output_files import new_output
 
 IMAGES = 200  # taken of a split, each class in proportion
 FEW = 50  # below, ranges are narrower than those of the images to come

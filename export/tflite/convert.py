@@ -15,13 +15,13 @@ import keras
 import tensorflow as tf
 
 from keras_inception.errors import InputError
+from keras_inception.files import new_output
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.terminal import quiet
 
 from ..exits import exit_networks
 from ..inputs import ModelOrRun, Source, as_convolution
 from ..optimize import INTEGER_RULES, optimize, rewrite
-from ..output_files import new_output
 from ..quantization.bias_correction import bias_corrected
 from ..quantization.calibration import Calibration, CalibrationSet, calibration_set
 from .flatbuffer import float_operators, foreign_operators, is_tflite

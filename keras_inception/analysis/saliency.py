@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ..callbacks import MAIN
 from ..errors import InputError
+from ..outputs import MAIN
 
 
 def last_map(model: keras.Model) -> str | None:

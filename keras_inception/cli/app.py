@@ -224,14 +224,15 @@ def report(
 ) -> None:
     """Draw a run's page anew: curves, confusion, calibration, mistakes and where the network looked."""
     from ..evaluation.predictor import probabilities
+    from ..files import write_file
     from ..report.page import page, read_history
-    from ..run import Run, publish
+    from ..run import Run
 
     run, target = Run.load(run_path), out_path or run_path / "report.html"
     split, network = _images(run, images), run.model()
     answers = probabilities(network, split, run.preprocessing)
     text = page(run, network, read_history(run), split, answers, endpoint=endpoint)
-    publish(target, lambda part: part.write_text(text, encoding="utf-8"))
+    write_file(target, lambda part: part.write_text(text, encoding="utf-8"))
     out.print(f"wrote {target}", highlight=False)
 
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.progress import track
 
 from ..errors import InputError
+from ..terminal import console
 from .decoding import pixels, reason
 from .near_duplicates import look, near_pairs
 from .split import Dataset, Rejected, Split, fraction, hold_out
@@ -113,7 +113,6 @@ def _examine(path: Path) -> tuple[float, np.ndarray] | Rejected:
 
 def _examine_all(files: Sequence[Path]) -> list[tuple[float, np.ndarray] | Rejected]:
     """`_examine` in threads, with a progress bar on a terminal when there are many."""
-    console = Console(stderr=True)
     quiet = len(files) < MANY_FILES or not console.is_terminal
     pool = ThreadPoolExecutor()
     try:

@@ -8,10 +8,10 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.progress import track
 
 from ..errors import InputError
+from ..terminal import console
 
 PREFIX = "tfds:"
 SIDES = {"train": "train", "validation": "val", "test": "val"}  # of the last two the first that there is
@@ -87,7 +87,6 @@ def _sides(splits: list[str]) -> dict[str, str]:
 
 
 def _write(examples: Any, folder: Path, names: list[str], image: str, label: str) -> None:
-    console = Console(stderr=True)
     folders = [folder / name.replace("/", "_") for name in names]
     for place in folders:
         place.mkdir(parents=True)

@@ -18,8 +18,8 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from ..errors import InputError
+from ..files import write_file
 from ..model_graph import CONVOLUTIONS, NORMS, POOLS, Box, boxes
-from ..run import publish
 from .canvas import Block, page
 from .placement import LETTER, Drawing, Item, place
 
@@ -72,7 +72,7 @@ def draw(model: keras.Model, path: str | Path) -> Path:
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "keras_inception"}):
         figure = _figure(model)
         options: dict[str, Any] = {"metadata": {"Date": None}} if path.suffix.lower() == ".svg" else {}
-        publish(path, lambda part: figure.savefig(part, dpi=120, **options))
+        write_file(path, lambda part: figure.savefig(part, dpi=120, **options))
     return path
 
 

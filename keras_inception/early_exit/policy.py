@@ -22,7 +22,7 @@ import keras
 import numpy as np
 
 from ..errors import InputError
-from ..run import publish
+from ..files import write_file
 from .network import Cascade, Images, Prediction
 
 NEVER = 2.0  # a threshold that no probability reaches
@@ -58,7 +58,7 @@ class Policy:
         rows = zip(self.cascade.names, self.cascade.macs, self.thresholds, self.shares, strict=True)
         exits = [dict(zip(("name", "macs", "threshold", "share"), row, strict=True)) for row in rows]
         text = json.dumps({"budget": self.budget, "exits": exits}, indent=1)
-        publish(Path(path), lambda part: part.write_text(text, encoding="utf-8"))
+        write_file(Path(path), lambda part: part.write_text(text, encoding="utf-8"))
 
     @classmethod
     def load(cls, path: str | Path, model: keras.Model | Cascade) -> Policy:
@@ -250,7 +250,7 @@ def plot(curve: Curve, path: str | Path, *, title: str = "") -> None:
     axes.set(xlabel="million multiply-adds an image, on average", ylabel="accuracy, %", title=title)
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
-    publish(Path(path), lambda part: figure.savefig(part, dpi=150))
+    write_file(Path(path), lambda part: figure.savefig(part, dpi=150))
 
 
 def _line(points: Sequence[Point]) -> tuple[list[float], list[float]]:

@@ -9,9 +9,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..callbacks import MAIN
 from ..data import Crops, Split, input_errors, load_folder
 from ..errors import InputError
+from ..outputs import MAIN
 from ..preprocessing import Preprocessing
 from ..run import Run
 

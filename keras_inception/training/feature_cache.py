@@ -10,19 +10,16 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from rich.console import Console
 from rich.progress import track
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from ..data import Split, input_errors
 from ..evaluation.predictor import predictions
+from ..files import cache_directory, write_file
 from ..preprocessing import Preprocessing
-from ..run import publish
-from ..weights.download import cache
+from ..terminal import console
 
 KEPT = 2**32  # bytes of features on disk; what was used least recently goes
-
-console = Console(stderr=True)
 
 
 def features(backbone: keras.Model, split: Split, preprocessing: Preprocessing, *, batch_size: int = 32) -> np.ndarray:
@@ -31,13 +28,13 @@ def features(backbone: keras.Model, split: Split, preprocessing: Preprocessing, 
     Kept in the cache folder under a hash of all that decides them: the images' content, the backbone with its weights,
     and the preprocessing.
     """
-    folder = cache() / "features"
+    folder = cache_directory() / "features"
     path = folder / f"{key(backbone, split, preprocessing)}.npy"
     if path.is_file():
         path.touch()
     else:
         folder.mkdir(parents=True, exist_ok=True)
-        publish(path, lambda part: _compute(part, backbone, split, preprocessing, batch_size))
+        write_file(path, lambda part: _compute(part, backbone, split, preprocessing, batch_size))
         _prune(folder)
     return np.load(path, mmap_mode="r")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras.layers import BatchNormalization, Dropout
 
-from ..callbacks import MAIN
+from ..outputs import MAIN
 
 
 def backbone_of(network: keras.Model) -> keras.Model:

@@ -17,12 +17,13 @@ from ..data import Dataset, input_errors
 from ..evaluation.predictor import evaluate, predictions, scores
 from ..registry import get
 from ..run import Run
+from ..terminal import console
 from ..weights import fit_classes
 from . import fine_tuning
 from .feature_cache import batches, features
 from .recipes import Recipe
 from .recipes.apply import attach, averaged, callbacks_for, compile_for, reseed
-from .state import BEST, BEST_HEAD, START, Checkpoints, console
+from .state import BEST, BEST_HEAD, START, Checkpoints
 
 
 @dataclass

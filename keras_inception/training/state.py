@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 
 import keras
-from rich.console import Console
 
 from ..errors import InputError
-from ..run import Run, publish
-
-console = Console(stderr=True)
+from ..files import write_file
+from ..run import Run
+from ..terminal import console
 
 START = "start.keras"  # a pretrained network as it came, beside which an epoch on features keeps the head alone
 BEST, BEST_HEAD = "best.keras", "best_head.keras"
@@ -67,7 +66,7 @@ class Checkpoints:
 
     def keep_start(self, network: keras.Model) -> None:
         """Keep the network that a fine-tuning begins with."""
-        publish(self.folder / START, network.save)
+        write_file(self.folder / START, network.save)
         self._start = network
 
     @property
@@ -81,14 +80,14 @@ class Checkpoints:
 
     def keep_best(self, model: keras.Model, name: str) -> None:
         """Keep the best; should the epoch not be saved whole after it, it is trained again, to the same weights."""
-        publish(self.folder / name, lambda part: model.save(part, include_optimizer=False))
+        write_file(self.folder / name, lambda part: model.save(part, include_optimizer=False))
 
     def save(self, model: keras.Model, logs: dict[str, float]) -> None:
         """Keep this epoch; the one before stays until this one is whole."""
         name = f"epoch_{len(self.history) + 1}.keras"
-        publish(self.folder / name, model.save)
+        write_file(self.folder / name, model.save)
         state = {"request": self._request, "model": name, "history": [*self.history, logs]}
-        publish(self._state, lambda part: part.write_text(json.dumps(state), encoding="utf-8"))
+        write_file(self._state, lambda part: part.write_text(json.dumps(state), encoding="utf-8"))
         self.history.append(logs)
         self._name = name
         for old in self.folder.glob("epoch_*.keras"):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from ..run import publish
+from ..files import write_file
 
 NAME = "events.out.tfevents.0.keras_inception"  # TensorBoard goes by the first three words
 
@@ -25,4 +25,4 @@ def write_events(folder: Path, history: Sequence[dict[str, float]]) -> None:
                 values = [v1.Summary.Value(tag=tag, simple_value=value) for tag, value in row.items()]
                 file.write(v1.Event(step=epoch, summary=v1.Summary(value=values)).SerializeToString())
 
-    publish(folder / NAME, write)
+    write_file(folder / NAME, write)

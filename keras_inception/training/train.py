@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from .. import report
-from ..callbacks import MAIN
 from ..data import Dataset, lasting, load_folder
 from ..errors import InputError
 from ..evaluation.predictor import answers, summary
+from ..files import write_file
+from ..outputs import MAIN
 from ..preprocessing import Preprocessing
 from ..registry import Architecture, get
-from ..run import Run, publish
+from ..run import Run
+from ..terminal import console
 from ..weights import Checkpoint
 from . import fine_tuning, recipes
 from .loop import Frozen, Job, OnFeatures, Whole, deployed, fresh, run_of
 from .recipes import Recipe
-from .state import BEST, BEST_HEAD, Checkpoints, console
+from .state import BEST, BEST_HEAD, Checkpoints
 from .tensorboard import write_events
 
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
@@ -215,7 +217,7 @@ def _finish(job: Job, head_only: bool) -> Run:
         fine_tuning.graft(network, checkpoints.model(BEST_HEAD))
     else:
         network = checkpoints.model(BEST)
-    publish(run.path / "model.keras", deployed(network).save)
+    write_file(run.path / "model.keras", deployed(network).save)
     network, images = run.model(), job.dataset.val
     by_head = answers(network, images, run.preprocessing)
     run.metrics.update(summary(by_head, images.labels))

@@ -21,13 +21,13 @@ import requests
 from filelock import FileLock
 
 from ..errors import InputError
+from ..files import HOME, cache_directory
 from . import transport
 from .readers import LARGEST
 
 if TYPE_CHECKING:
     from .record import Checkpoint
 
-HOME = "KERAS_INCEPTION_HOME"  # where the cache is
 MIRROR = "KERAS_INCEPTION_MIRROR"  # an address that stands before host and path of every other
 OFFLINE = "KERAS_INCEPTION_OFFLINE"  # use what is in the cache only
 
@@ -35,11 +35,6 @@ OFFLINE = "KERAS_INCEPTION_OFFLINE"  # use what is in the cache only
 def note(text: str) -> None:
     """Say what a user should know, on stderr."""
     transport.console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
-
-
-def cache() -> Path:
-    """The folder that downloaded files are kept in."""
-    return Path(os.environ.get(HOME) or Path.home() / ".cache" / "keras_inception").expanduser()
 
 
 def fetch(checkpoint: Checkpoint) -> Path:
@@ -73,7 +68,7 @@ def cached(urls: Sequence[str], name: str, digest: str = "") -> Path:
     the file is held against what the server announces, and from then on against what came. A download that was cut goes
     on where it stopped, and of two processes one waits for the other's.
     """
-    path = cache() / name
+    path = cache_directory() / name
     if _good(path, digest):
         return path
     if os.environ.get(OFFLINE, "0").lower() not in ("", "0", "false"):

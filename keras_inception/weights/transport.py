@@ -14,18 +14,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import requests
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from ..errors import InputError
+from ..terminal import console
 from .readers import LARGEST
 
 TRIES = 4  # connections in a row that bring nothing
 PAUSE = 1.0  # seconds before the second of them; doubled before each further one
 TIMEOUT = (10, 30)  # seconds to connect, and between two pieces
 PIECE = 2**16  # bytes
-
-console = Console(stderr=True)
 
 
 def bring(url: str, part: Path) -> str:

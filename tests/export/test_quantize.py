@@ -144,7 +144,7 @@ def test_a_full_disk_is_one_line_and_keeps_the_epoch_before(room, model, digits,
         written.append(path)
         publish(path, write)
 
-    monkeypatch.setattr(trainer, "publish", full)
+    monkeypatch.setattr(trainer, "write_file", full)
     folder = tmp_path / "state"
     with pytest.raises(InputError, match=r"state could not be written: no space left on device; .*repeat the call"):
         export.prune(model, digits, epochs=1, checkpoints=folder, **known)

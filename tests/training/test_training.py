@@ -11,7 +11,8 @@ import pytest
 from keras_inception.data import Augmentation, Split, from_arrays
 from keras_inception.errors import InputError
 from keras_inception.evaluation.predictor import evaluate, probabilities, scores
-from keras_inception.run import Run, publish
+from keras_inception.files import write_file
+from keras_inception.run import Run
 from keras_inception.training.train import train
 
 
@@ -86,7 +87,7 @@ def test_interrupted_run_ends_as_an_undisturbed_one(run, stripes, tmp_path, monk
 
 
 def test_other_settings_do_not_resume(stripes, tmp_path, monkeypatch):
-    monkeypatch.setattr("keras_inception.training._finish", lambda job, head_only: None)
+    monkeypatch.setattr("keras_inception.training.train._finish", lambda job, head_only: None)
     train(stripes, out=tmp_path / "x", **SETTINGS)
     with pytest.raises(InputError, match="unfinished run with other training"):
         train(stripes, out=tmp_path / "x", **SETTINGS | {"learning_rate": 1.0})
@@ -192,6 +193,6 @@ def test_ctrl_c_waits_for_a_file_that_is_being_written(tmp_path):
         part.write_text("whole")
 
     with pytest.raises(KeyboardInterrupt):
-        publish(tmp_path / "file", write)
+        write_file(tmp_path / "file", write)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "whole")]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

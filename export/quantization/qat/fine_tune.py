@@ -24,12 +24,12 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from keras_inception.data import Augmentation, Split
 from keras_inception.errors import InputError
+from keras_inception.files import new_output
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.terminal import quiet
 
 from ...agreement import Agreement, agreement
 from ...inputs import ModelOrRun, Source, as_convolution
-from ...output_files import new_output
 from ...tflite.flatbuffer import float_operators, is_tflite
 from ...tflite.metadata import About, Record, with_record
 

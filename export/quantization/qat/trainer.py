@@ -12,21 +12,18 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
-from rich.console import Console
 
 from keras_inception.data import Dataset, Split, input_errors, load_folder
 from keras_inception.errors import InputError
 from keras_inception.evaluation.predictor import scores
+from keras_inception.files import reason, write_file
 from keras_inception.preprocessing import Preprocessing
-from keras_inception.run import publish
+from keras_inception.terminal import console
 
 from ...inputs import Source, fits
-from ...output_files import reason
 from ..calibration import to_pixels
 from .bridge import Bridge
 from .tfmot import hushed, tf_keras
-
-console = Console(stderr=True)
 
 # Labelled images: a folder or a data set, of which a part is held out; or the network's inputs and their labels.
 Data: TypeAlias = Dataset | tuple[np.ndarray, np.ndarray] | str | Path
@@ -228,7 +225,7 @@ class Lessons:
         folder = self._file.parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            publish(self._file, lambda part: np.savez(part, **arrays))
+            write_file(self._file, lambda part: np.savez(part, **arrays))
         except OSError as error:
             with suppress(OSError):
                 folder.rmdir()  # unless it has the epoch before

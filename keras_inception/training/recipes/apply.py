@@ -8,8 +8,9 @@ from contextlib import contextmanager
 import keras
 from keras.layers import BatchNormalization, DepthwiseConv2D, SeparableConv2D
 
-from ...callbacks import MAIN, AuxiliaryHeads, LabelSmoothing, fade
+from ...callbacks import AuxiliaryHeads, LabelSmoothing, fade
 from ...errors import InputError
+from ...outputs import MAIN
 from .recipe import Recipe
 
 

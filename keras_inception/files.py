@@ -1,18 +1,56 @@
-"""Output that is whole or not there."""
+"""Files that are whole or not there: the atomic writer, the lock, the cache directory."""
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
-from keras_inception.errors import InputError
+from .errors import InputError
+
+HOME = "KERAS_INCEPTION_HOME"  # where the cache is
 
 _TENSORFLOW_OS_ERRORS = tf.errors.ResourceExhaustedError, tf.errors.OutOfRangeError, tf.errors.PermissionDeniedError
+
+
+def cache_directory() -> Path:
+    """The folder that downloads, features and manifests are kept in."""
+    return Path(os.environ.get(HOME) or Path.home() / ".cache" / "keras_inception").expanduser()
+
+
+def write_file(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let `write` make a file, and put it at `path` only when it is whole."""
+    part = path.with_name(f"part.{path.name}")  # the ending stays: Keras goes by it
+    with _ctrl_c_waits():
+        try:
+            write(part)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _ctrl_c_waits() -> Iterator[None]:
+    """Hear of a Ctrl-C behind the block: within zip and HDF5 files it would come out as an error of theirs."""
+    if threading.current_thread() is not threading.main_thread() or not callable(signal.getsignal(signal.SIGINT)):
+        yield  # no handler that could raise here
+        return
+    heard: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if heard:
+        signal.raise_signal(signal.SIGINT)
 
 
 @contextmanager
