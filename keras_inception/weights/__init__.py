@@ -5,6 +5,7 @@ from .labels import Label, Prediction, decode_predictions, fit_classes, imagenet
 from .record import Checkpoint
 from .source import Source, Weights, checkpoint_of, choose, load
 from .tflite import from_tflite
+from .transfer import copy_weights
 
 __all__ = [
     "Checkpoint",
@@ -15,6 +16,7 @@ __all__ = [
     "checkpoint_of",
     "checkpoints",
     "choose",
+    "copy_weights",
     "decode_predictions",
     "find",
     "fit_classes",

@@ -70,3 +70,16 @@ def classifiers(model: keras.Model) -> list[keras.layers.Layer]:
 
     ends = [makers[id(output)] for output in keras.tree.flatten(model.output)]
     return [weighted(end) for end in ends if end.name.startswith(("predictions", "aux_", "exit_"))]
+
+
+def copy_weights(source, target, *, name):
+    ours = {layer.name: layer for layer in target.layers}
+    heads = classifiers(target)
+    for layer in source.layers:
+        if layer.weights:
+            own = ours.get(layer.name)
+            if own is None or [w.shape for w in layer.weights] != [w.shape for w in own.weights]:
+                if own in heads:
+                    continue
+                raise InputError(f"{name}: {layer.name}")
+            own.set_weights(layer.get_weights())

@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 
 import keras_inception as ki
 from keras_inception import InputError
-from keras_inception.cli import app
+from keras_inception import cli
 from keras_inception.weights import Checkpoint, download, load
 
 from .conftest import Publish
@@ -235,6 +235,6 @@ def test_the_command_line_says_it_in_one_line(
         command = ["train", tmp_path / "images", "--out", tmp_path / "run", "--model", "vgg11", "--weights", weights]
         monkeypatch.setattr(sys, "argv", ["keras-inception", *map(str, command)])
         with pytest.raises(SystemExit, match="1"):
-            app.main()
+            cli.main()
         assert re.fullmatch(rf"error: [^\n]*{says}[^\n]*\n", capsys.readouterr().err)
         assert not (tmp_path / "run").exists()

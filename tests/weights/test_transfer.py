@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 import keras_inception as ki
 from keras_inception import InputError
-from keras_inception.cli import app
+from keras_inception import cli
 from keras_inception.data import from_arrays
 from keras_inception.layers import TF, TORCH
 from keras_inception.training.train import train
@@ -183,7 +183,7 @@ def test_the_command_line_lists_it(
 ) -> None:
     def call(*arguments: str) -> str:
         monkeypatch.setattr(sys, "argv", ["keras-inception", *arguments])
-        app.app(standalone_mode=False)
+        cli.app(standalone_mode=False)
         return capsys.readouterr().out
 
     (row,) = json.loads(call("models", "--pretrained", "--json"))
