@@ -27,9 +27,9 @@ def builder_for(names: tuple[str, ...], place: Path, monkeypatch: Any) -> str:
             return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
 
         def _split_generators(self, dl_manager):
-            return {"train": self._examples(0), "test": self._examples(3)}
+            return {"train": self._generate_examples(0), "test": self._generate_examples(3)}
 
-        def _examples(self, part):
+        def _generate_examples(self, part):
             for i, (image, label) in enumerate(zip(*arrays(len(names)), strict=True)):
                 if (i % 4 == 3) == bool(part):
                     yield i, {"image": np.asarray(image), "label": int(label)}

@@ -239,7 +239,7 @@ def test_layers_are_copied_by_name_or_not_at_all() -> None:
     copy_layers(theirs, ours)
     assert all(map(np.array_equal, ours.get_weights(), theirs.get_weights()))
     before = ours.get_weights()
-    with pytest.raises(InputError, match="has no layer .* of the shapes"):
+    with pytest.raises(InputError, match=r"has no layer .* of the shapes"):
         copy_layers(get("lenet5").build(classes=10), ours)
     assert all(map(np.array_equal, ours.get_weights(), before))
 
