@@ -107,8 +107,3 @@ def reason(error: OSError | tf.errors.OpError) -> str:
     if isinstance(error, OSError):
         return (error.strerror or str(error)).lower()
     return error.message.splitlines()[0].rsplit("; ", 1)[-1].split(" [")[0].lower()
-
-
-@contextmanager
-def locked(path, *, doing="", wait=False):
-    yield
