@@ -81,7 +81,8 @@ def train(
     )
     job = Job(request, dataset, TrainingState(out / STATE, name=out))
     network = None if job.state.exists else _start(job)  # what cannot be built is said before anything is written
-    with locked(out / STATE, doing=f"{out} is being trained"):
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(out, "training into", wait=False):
         check_directory(out, STATE, ("run.json",))
         job.state.open(request.to_dict(), request.difference)
         _tell(dataset)

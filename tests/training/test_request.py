@@ -109,16 +109,9 @@ def test_two_trainings_into_one_directory(tmp_path) -> None:
     script = "import sys; from keras_inception.cli import main; main()"
     words = ["train", place, "--model", "lenet5", "--epochs", "3", "--out", tmp_path / "x"]
     environment = os.environ | {"KERAS_INCEPTION_HOME": str(tmp_path / "home")}
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-c", script, *map(str, words)],
-            env=environment,
-            text=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )  # fmt: skip
-        for _ in range(2)
-    ]
+    command = [sys.executable, "-c", script, *map(str, words)]
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen(command, env=environment, **streams) for _ in range(2)]
     said = [process.communicate(timeout=120)[1] for process in both]
     codes = sorted(process.returncode for process in both)
     assert codes in ([0, 1], [0, 0]), said  # [0, 0] would need the second to start after the first has ended
