@@ -13,8 +13,10 @@ import pytest
 from PIL import Image
 
 from keras_inception import report
-from keras_inception.data import Augmentation, from_arrays, load_folder
+from keras_inception.data import Augmentation, from_arrays
 from keras_inception.errors import InputError
+from keras_inception.preprocessing import scaled
+from keras_inception.registry import get
 from keras_inception.run import Run
 from keras_inception.training import TrainingRequest, train
 from keras_inception.training.recipes import Recipe, Steps
@@ -167,11 +169,21 @@ def test_a_damaged_state_says_what_to_do(half_done, tmp_path, monkeypatch, name,
 # -------------------------------------------------------------------------------------------------- starting from a run
 
 
+def run_of(place: Path, name: str, **arguments) -> Run:
+    """A run of an untrained network: what matters here is the record."""
+    kwargs = {"input_shape": [32, 32, 3], "classes": 2} | arguments
+    network = get(name).build(**kwargs)
+    place.mkdir()
+    network.save(place / "model.keras")
+    run = Run(builder=name, kwargs=kwargs, labels=("a", "b"), preprocessing=scaled((32, 32)), path=place)
+    run.save()
+    return run
+
+
 @pytest.fixture(scope="module")
 def shuffled(tmp_path_factory) -> Run:
     """A run of a network with arguments of its own."""
-    return train(images(), out=tmp_path_factory.mktemp("runs") / "half", model="mobilenet_v2", size=32, epochs=1,
-                 batch_size=12, options={"alpha": 0.35})  # fmt: skip
+    return run_of(tmp_path_factory.mktemp("runs") / "half", "mobilenet_v2", alpha=0.35)
 
 
 def resolved(data, **arguments) -> TrainingRequest:
@@ -211,11 +223,9 @@ def test_what_only_training_uses_may_differ(shuffled) -> None:
 
 
 def test_numerics_of_the_weights_stay(tmp_path) -> None:
-    first = train(images(), out=tmp_path / "torch", **SETTINGS | {"model": "mobilenet_v2", "size": 32, "epochs": 1},
-                  options={"alpha": 0.35, "numerics": "torch"})  # fmt: skip
-    again = resolved(images(3), weights=first.path).build()
-    epsilons = {x.epsilon for x in again.layers if isinstance(x, keras.layers.BatchNormalization)}
-    assert epsilons == {1e-5}
+    run = run_of(tmp_path / "torch", "mobilenet_v2", alpha=0.35, numerics="torch")
+    again = resolved(images(3), weights=run.path).build()
+    assert {x.epsilon for x in again.layers if isinstance(x, keras.layers.BatchNormalization)} == {1e-5}
 
 
 def test_an_unfinished_run_is_no_start(half_done) -> None:
@@ -238,25 +248,19 @@ def test_a_request_survives_json(shuffled) -> None:
         assert again.recipe == request.recipe
 
 
-def test_the_network_is_built_once(tmp_path, monkeypatch) -> None:
-    built, build = [], TrainingRequest.build
-    monkeypatch.setattr(TrainingRequest, "build", lambda self: (built.append(1), build(self))[1])
-    train(images(), out=tmp_path / "x", **SETTINGS)
-    assert len(built) == 1
-
-
-def test_a_report_that_cannot_be_drawn_costs_nothing(tmp_path, monkeypatch, capfd) -> None:
+def test_one_build_and_a_report_that_costs_nothing(tmp_path, monkeypatch, capfd) -> None:
     def broken(*_, **__):
         raise RuntimeError("no font")
 
+    built, build = [], TrainingRequest.build
+    monkeypatch.setattr(TrainingRequest, "build", lambda self: (built.append(1), build(self))[1])
     monkeypatch.setattr(report, "page", broken)
-    run = train(images(), out=tmp_path / "x", **SETTINGS)
+    run = train(images(), out=tmp_path / "x", **SETTINGS | {"epochs": 1})
+    assert len(built) == 1
     assert Run.load(run.path) == run
     assert "the report could not be drawn (no font)" in capfd.readouterr().err
-
-
-def test_a_damaged_model_is_one_line(tmp_path) -> None:
-    run = train(images(), out=tmp_path / "x", **SETTINGS | {"epochs": 1})
+    with pytest.raises(InputError, match=r"was trained on arrays, which it does not keep: give images"):
+        run.images("train")
     file = run.path / "model.keras"
     file.write_bytes(file.read_bytes()[:2000])
     with pytest.raises(InputError, match=r"model\.keras cannot be loaded; it is damaged"):
@@ -279,10 +283,3 @@ def test_the_images_of_a_run_that_moved(tmp_path) -> None:
     assert len(run.images("held_out", tmp_path / "elsewhere")) == 8  # others: all of them
     with pytest.raises(InputError, match='the sides of a split are "train" and "held_out"; got \'test\''):
         run.images("test")
-
-
-def test_arrays_are_not_kept(tmp_path) -> None:
-    run = train(images(), out=tmp_path / "x", **SETTINGS | {"epochs": 1})
-    with pytest.raises(InputError, match=r"was trained on arrays, which it does not keep: give images"):
-        run.images("train")
-    assert len(load_folder(folder(tmp_path / "images")).train) > 0
