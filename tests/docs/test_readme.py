@@ -1,4 +1,4 @@
-"""The README: its table of models agrees with the registry, its first screen is complete. test_docs.py runs its code."""
+"""The README: its table of models is current, its first screen complete. test_docs.py runs its code."""
 
 import re
 

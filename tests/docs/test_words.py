@@ -24,7 +24,7 @@ ALLOWED = [  # legitimate uses, taken out of a line before it is searched
     r"`behind`",
     r"PicturePicker|PhotoPicker|TakePicture\w*",  # Android's API
     r"behind a proxy|behind a firewall",
-    r"^\| (?:picture, pictures|lookalikes|second opinion|`data\.lookalikes`|`load_pictures`|`--second-opinion`).*",  # CHANGELOG
+    r"^\| (?:picture, pictures|lookalikes|second opinion|`data\.lookalikes`|`load_pictures`).*",  # CHANGELOG
     r"^\| .*`export\._lessons`.*",
 ]
 FILES = sorted(
