@@ -57,7 +57,7 @@ class KerasPredictor:
             for outputs in in_batches(self.model.predict_on_batch, batches):
                 for name, values in by_name(outputs).items():
                     each = values.reshape(len(values) // self.crops, self.crops, -1)
-                    found.setdefault(name, []).append(each.mean(axis=1))
+                    found.setdefault(name, []).append(np.asarray(each.mean(axis=1)))
         return {name: np.concatenate(parts) for name, parts in found.items()}
 
 

@@ -29,12 +29,13 @@ def copy_layers(source: keras.Model, target: keras.Model) -> None:
         InputError: `target` lacks one of the layers, or has it in other shapes; it is as it was.
     """
     ours = {layer.name: layer for layer in target.layers}
-    pairs = [(layer, ours.get(layer.name)) for layer in source.layers if layer.weights]
-    for layer, own in pairs:
+    weighted = [layer for layer in source.layers if layer.weights]
+    for layer in weighted:
+        own = ours.get(layer.name)
         if own is None or [w.shape for w in layer.weights] != [w.shape for w in own.weights]:
             raise InputError(f"{target.name} has no layer {layer.name} of the shapes that {source.name} has")
-    for layer, own in pairs:
-        own.set_weights(layer.get_weights())
+    for layer in weighted:
+        ours[layer.name].set_weights(layer.get_weights())
 
 
 def freeze(network: keras.Model) -> None:

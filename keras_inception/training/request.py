@@ -18,6 +18,7 @@ from ..registry import Architecture, get
 from ..run import STATE, Run
 from ..weights import copy_weights, fit_classes
 from ..weights.source import FREE
+from ..weights.transfer import reinitialise_classifiers
 from . import recipes
 from .recipes import Recipe
 
@@ -105,7 +106,10 @@ class TrainingRequest:
             keras.config.set_dtype_policy(before)
         if self.start.is_run:
             assert self.start.weights is not None
-            copy_weights(Run.load(self.start.weights).model(), network, name=self.start.weights)
+            run = Run.load(self.start.weights)
+            copy_weights(run.model(), network, name=self.start.weights)
+            if run.labels != self.labels:  # other classes, even where there are as many
+                reinitialise_classifiers(network)
         fit_classes(network, self.labels)
         return network
 
@@ -194,7 +198,12 @@ def resolve(
         if checkpoint and not source.path:  # what "imagenet" is, whatever else is published before a resumption
             start = Start(weights=checkpoint.tag, network=checkpoint.model, arguments=dict(trained))
         elif weights is not None:
-            start = Start(weights=str(Path(weights).resolve()), network=architecture.name, digest=_digest(source.path))
+            start = Start(
+                weights=str(Path(weights).resolve()),
+                network=architecture.name,
+                arguments=dict(trained),
+                digest=_digest(source.path),
+            )
         if checkpoint:
             preprocessing = _sized(checkpoint.preprocessing, size)
         else:

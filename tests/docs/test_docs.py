@@ -21,8 +21,7 @@ from sklearn.datasets import load_digits
 import keras_inception
 from docs.families import FAMILIES
 from docs.generate import DOCS, pages
-from keras_inception import export
-from keras_inception import cli
+from keras_inception import cli, export
 from keras_inception.registry import architectures
 
 ROOT = DOCS.parent

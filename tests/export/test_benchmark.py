@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_inception import InputError, export
+from keras_inception import InputError, cli, export
 from keras_inception.analysis.cost import total
-from keras_inception import cli
 
 benchmark_module = sys.modules["keras_inception.export.benchmark"]
 

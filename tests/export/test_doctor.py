@@ -10,8 +10,7 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from keras import layers
 
-from keras_inception import InputError, Preprocessing, export
-from keras_inception import cli
+from keras_inception import InputError, Preprocessing, cli, export
 from keras_inception.export.tflite import mediapipe_metadata
 from keras_inception.export.tflite.flatbuffer import packed
 from keras_inception.terminal import quiet

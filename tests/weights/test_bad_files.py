@@ -18,8 +18,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 import keras_inception as ki
-from keras_inception import InputError
-from keras_inception import cli
+from keras_inception import InputError, cli
 from keras_inception.weights import Checkpoint, download, load
 
 from .conftest import Publish

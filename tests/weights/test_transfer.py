@@ -12,8 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import keras_inception as ki
-from keras_inception import InputError
-from keras_inception import cli
+from keras_inception import InputError, cli
 from keras_inception.data import from_arrays
 from keras_inception.layers import TF, TORCH
 from keras_inception.training.train import train

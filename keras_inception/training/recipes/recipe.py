@@ -160,7 +160,9 @@ class Recipe:
         Raises:
             InputError: its schedule or augmentation is none of this package's.
         """
-        kinds = {kind.__name__: kind for kind in (Cosine, Exponential, Polynomial, Steps, Augmentation, Shift)}
+        kinds: dict[str, Any] = {
+            kind.__name__: kind for kind in (Cosine, Exponential, Polynomial, Steps, Augmentation, Shift)
+        }
         values = dict(record)
         for name in ("schedule", "augmentation"):
             if (given := values[name]) is None:
