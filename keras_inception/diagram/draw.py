@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from ..errors import InputError
 from ..files import write_file
-from ..model_graph import CONVOLUTIONS, NORMS, POOLS, Box, boxes
+from ..analysis.boxes import CONVOLUTIONS, NORMS, POOLS, Box, boxes
 from .canvas import Block, page
 from .placement import LETTER, Drawing, Item, place
 

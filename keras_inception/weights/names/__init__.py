@@ -10,7 +10,7 @@ before the thousand of ImageNet.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import keras
@@ -18,6 +18,7 @@ import numpy as np
 from keras.layers import BatchNormalization
 
 from ...errors import InputError
+from ...model_graph import in_order
 from . import rules
 from .cadene import CADENE
 from .facenet import FACENET
@@ -145,22 +146,6 @@ def word_of(layer: keras.layers.Layer) -> tuple[str, str]:
     """The word of a table that made a layer, and the layer's kind: "conv1_bn" -> ("conv1", "bn")."""
     kind = "bn" if isinstance(layer, BatchNormalization) else "conv"
     return re.sub(r"_(conv|bn|dense)$", "", layer.name), kind
-
-
-def in_order(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """The model's layers in the order in which it computes: each behind its inputs, which are in their order."""
-    stack: list[tuple[keras.KerasTensor, bool]] = [(x, False) for x in reversed(keras.tree.flatten(model.output))]
-    seen: set[int] = set()
-    while stack:
-        tensor, ready = stack.pop()
-        history = tensor._keras_history
-        if ready:
-            yield history.operation
-        elif id(tensor) not in seen:
-            seen.add(id(tensor))
-            stack.append((tensor, True))
-            inputs = history.operation._inbound_nodes[history.node_index].input_tensors
-            stack.extend((x, False) for x in reversed(inputs))
 
 
 def _first(names: Sequence[str]) -> str:
