@@ -1,4 +1,4 @@
-"""A network as the boxes of a paper's figure: padding, batch norm and nonlinearity are part of the layer before them."""
+"""A network as the boxes of a paper's figure: padding, batch norm and nonlinearity belong to the layer before them."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import InputError
+from ..outputs import MAIN
 from ..preprocessing import Preprocessing
 from .record import Checkpoint
 from .source import checkpoint_of, loaded
@@ -115,9 +116,7 @@ def decode_predictions(
     Raises:
         InputError: the answers are not of ImageNet's classes.
     """
-    if isinstance(predictions, Mapping):  # of a network with auxiliary heads
-        predictions = predictions["predictions"]
-    predictions = np.asarray(predictions)
+    predictions = np.asarray(predictions[MAIN] if isinstance(predictions, Mapping) else predictions)
     if model is not None:
         checkpoint = model if isinstance(model, Checkpoint) else checkpoint_of(model)
         if checkpoint.dataset != "imagenet":

@@ -19,12 +19,14 @@ import numpy as np
 
 from ..errors import InputError
 from ..layers import Numerics
+from ..outputs import auxiliary_names, main_network
+from ..terminal import note
 from .catalogue import checkpoints, find
-from .download import fetch, file_name, has_digest, note
+from .download import fetch, file_name, has_digest
 from .names import fill, recognise
 from .readers import READERS, read
 from .record import Checkpoint
-from .transfer import adapter, without_side_heads
+from .transfer import adapter
 
 Weights: TypeAlias = str | Path | Checkpoint | None
 
@@ -223,9 +225,9 @@ def _fill(model: keras.Model, checkpoint: Checkpoint, source: Source) -> None:
         raise InputError(f"{checkpoint.id} needs PyTorch: pip install 'keras-inception[torch]'{instead}")
     path = source.path or fetch(checkpoint)
     tensors = read(path) if source.tensors is None else source.tensors
-    side = [name for name in model.output_names if name.startswith("aux_")]
+    side = auxiliary_names(model)
     fresh = bool(side) and not checkpoint.kwargs.get("aux_heads")
-    target = without_side_heads(model) if fresh else model
+    target = main_network(model) if fresh else model
     fill(target, checkpoint.model, checkpoint.layout, tensors, path=path, adapt=adapter(model, checkpoint))
     if fresh:
         note(f"{checkpoint.id} has no auxiliary heads: {' and '.join(side)} start untrained")

@@ -7,8 +7,9 @@ import numpy as np
 from keras.layers import Dense
 
 from ..errors import InputError
+from ..model_graph import grid
+from ..outputs import classifiers
 from .names import Adapt
-from .names.frameworks import grid
 from .record import Checkpoint
 
 
@@ -46,27 +47,9 @@ def _with_channels(kernel: np.ndarray, channels: int) -> np.ndarray:
     return kernel[:, :, np.arange(channels) % 3] * np.float32(3 / channels)
 
 
-def without_side_heads(model: keras.Model) -> keras.Model:
-    """The model's path to its last classifier, of the same layers."""
-    return keras.Model(model.input, model.output["predictions"], name=model.name)
-
-
 def start_anew(model: keras.Model) -> None:
     """Initialise the classifiers: what they told apart is not what they are to learn."""
     for layer in classifiers(model):
         layer.kernel.assign(layer.kernel_initializer(layer.kernel.shape))
         if layer.use_bias:
             layer.bias.assign(layer.bias_initializer(layer.bias.shape))
-
-
-def classifiers(model: keras.Model) -> list[keras.layers.Layer]:
-    """What makes the classes of each output, the first layer with weights on the way back; none without a top."""
-    makers = {id(layer.output): layer for layer in model.layers}
-
-    def weighted(layer: keras.layers.Layer) -> keras.layers.Layer:
-        while not layer.weights:
-            layer = makers[id(layer.input)]
-        return layer
-
-    ends = [makers[id(output)] for output in keras.tree.flatten(model.output)]
-    return [weighted(end) for end in ends if end.name.startswith(("predictions", "aux_", "exit_"))]

@@ -16,6 +16,7 @@ from keras_inception import InputError
 from keras_inception.cli import app
 from keras_inception.data import from_arrays
 from keras_inception.layers import TF, TORCH
+from keras_inception.outputs import classifiers, main_network
 from keras_inception.training.train import train
 from keras_inception.weights import (
     Checkpoint,
@@ -27,7 +28,7 @@ from keras_inception.weights import (
     fit_classes,
     imagenet_labels,
 )
-from keras_inception.weights.transfer import adapter, classifiers, start_anew, without_side_heads
+from keras_inception.weights.transfer import adapter, start_anew
 
 from ..conftest import Network
 from .conftest import Publish, images
@@ -284,7 +285,7 @@ def with_side_heads() -> keras.Model:
 def test_auxiliary_heads_that_were_not_trained_start_anew(
     with_side_heads: keras.Model, publish: Publish, capsys: pytest.CaptureFixture
 ) -> None:
-    publish(without_side_heads(with_side_heads), "inception_v1_bn", classes=20)
+    publish(main_network(with_side_heads), "inception_v1_bn", classes=20)
     model = ki.InceptionV1BN(weights="imagenet", aux_heads=True)
     assert sorted(model.output_names) == ["aux_1", "aux_2", "predictions"]
     assert same(model, with_side_heads) == [name for name in weighted(model) if "aux" not in name]
