@@ -85,7 +85,7 @@ def locked(path: Path, doing: str = "writing", *, wait: bool = True) -> Iterator
         holder = f"{_holder(file)} is {doing} {path}"
         if not wait:
             raise InputError(f"{holder}: wait until it has finished, or stop it") from None
-        note(f"{holder}: waiting until it has finished")
+        note(f"{holder}: waiting until it has finished", style="")
         lock.acquire()
     try:
         file.write_text(f"{os.getpid()} {socket.gethostname()}")
@@ -161,7 +161,7 @@ def _put(new: Path, path: Path, *, aside: Path) -> None:
 
 
 def _flush(path: Path) -> None:
-    """Have the system write a file, or every file in a folder, to disk: a rename may survive a crash that data do not."""
+    """Write a file, or every file in a folder, through to the disk: in a crash a rename may outlive the data."""
     for file in path.rglob("*") if path.is_dir() else [path]:
         if file.is_file():
             with open(file, "rb") as opened:

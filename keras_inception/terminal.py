@@ -34,11 +34,11 @@ _STREAMS = threading.RLock()  # they belong to the whole process: one thread wou
 
 
 def _stderr() -> Console:
-    """A console decides when it is made whether it is on a terminal; a print under a progress bar goes above the bar."""
+    """A new one each time, since it finds out when it is made whether it is on a terminal."""
     return Console(stderr=True)
 
 
-def note(text: str, style: str = "") -> None:
+def note(text: str, style: str = "yellow") -> None:
     """Print a remark on stderr as it is: the terminal wraps a long line, a file gets it whole."""
     _stderr().print(text, style=style, markup=False, emoji=False, highlight=False, soft_wrap=True)
 

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from keras_inception.data import Split, load_folder
 from keras_inception.errors import InputError
-from keras_inception.files import new_output
+from keras_inception.files import new_output, uninterrupted
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.run import Run
 
@@ -150,6 +150,7 @@ class CalibrationSet:
         path = Path(path)
         with (
             new_output(path, overwrite=overwrite, kind="calibration set", is_kind=zipfile.is_zipfile) as part,
+            uninterrupted(),  # Ctrl-C within a zip would come out as an error of the zip's
             open(part, "wb") as file,  # np.savez would add .npz to a name
         ):
             np.savez_compressed(file, inputs=self.inputs, record=json.dumps(record))

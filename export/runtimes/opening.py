@@ -14,9 +14,9 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from keras_inception.errors import InputError
+from keras_inception.outputs import exits_among
 from keras_inception.terminal import quiet
 
-from ..exits import is_exit
 from ..inputs import fits
 from ..onnx import is_onnx
 from ..openvino import FILE, is_openvino
@@ -218,7 +218,7 @@ def _open_tflite(path: Path) -> File:
         raise InputError(f"{path} is refused by LiteRT: {_refusal(content)}") from error
     record = read_record(content)
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-    signatures = sorted(interpreter.get_signature_list(), key=lambda key: (len(key), key))  # exit_2 before exit_10
+    exits = exits_among(interpreter.get_signature_list())
     if len(inputs) != 1 or len(outputs) != 1:
         raise InputError(f"{path} has {len(inputs)} inputs and {len(outputs)} outputs: one of each is expected")
 
@@ -234,7 +234,7 @@ def _open_tflite(path: Path) -> File:
         bytes=len(content),
         record=record,
         entries={record.input: run},
-        exits={key: _exit(path, content, key) for key in signatures if is_exit(key)},
+        exits={key: _exit(path, content, key) for key in exits},
     )
 
 

@@ -9,13 +9,13 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import InputError
-from ..outputs import MAIN
+from ..model_graph import call_of, layer_of
+from ..outputs import main_network, main_output
 
 
 def last_map(model: keras.Model) -> str | None:
     """The last endpoint on the way to the main head that is still a map; None where there is none."""
-    head = keras.Model(model.input, model.get_layer(MAIN).output)
-    return next((layer.name for layer in reversed(head.layers) if _is_map(layer)), None)
+    return next((layer.name for layer in reversed(main_network(model).layers) if _is_map(layer)), None)
 
 
 def grad_cam(model: keras.Model, images: np.ndarray, classes: np.ndarray, *, endpoint: str | None = None) -> np.ndarray:
@@ -28,7 +28,9 @@ def grad_cam(model: keras.Model, images: np.ndarray, classes: np.ndarray, *, end
         InputError: the network has no such endpoint, or it is no map.
     """
     layer = _endpoint(model, endpoint)
-    taps = keras.Model(model.input, [layer.output, model.get_layer(MAIN).input])
+    end = main_output(model)
+    logits = end if layer_of(end).weights else call_of(end).inputs[0]  # before the softmax, if that is a layer
+    taps = keras.Model(model.input, [layer.output, logits])
     with tf.GradientTape() as tape:
         pixels = tf.convert_to_tensor(images)
         tape.watch(pixels)

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
-from keras.layers import Activation, Conv2D, Dense, DepthwiseConv2D, Dropout, Flatten, ReLU
+from keras.layers import Conv2D, Dense, DepthwiseConv2D
+
+from ..model_graph import grid
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,17 +51,6 @@ def keras_kernel(kernel: np.ndarray, layer: keras.layers.Layer) -> np.ndarray:
         pairs = kernel.reshape(*shape[:2], layer.groups, shape[2], shape[2])
         return pairs.transpose(0, 1, 3, 2, 4).reshape(shape)
     return kernel
-
-
-def grid(tensor: keras.KerasTensor) -> tuple[int, int, int]:
-    """(height, width, channels) of the map that a dense layer's input was flattened from; 1 x 1 if from no map."""
-    history = tensor._keras_history
-    inputs = history.operation._inbound_nodes[history.node_index].input_tensors
-    if isinstance(history.operation, Flatten):
-        return tuple(inputs[0].shape[1:])
-    if isinstance(history.operation, Dropout | Activation | ReLU):
-        return grid(inputs[0])
-    return 1, 1, tensor.shape[-1]
 
 
 TORCH = Framework(

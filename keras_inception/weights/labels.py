@@ -104,9 +104,7 @@ def decode_predictions(
     Raises:
         InputError: the predictions are not of ImageNet's classes.
     """
-    if isinstance(predictions, Mapping):  # of a network with several outputs
-        predictions = predictions[MAIN]
-    predictions = np.asarray(predictions)
+    predictions = np.asarray(predictions[MAIN] if isinstance(predictions, Mapping) else predictions)
     if model is not None:
         checkpoint = model if isinstance(model, Checkpoint) else checkpoint_of(model)
         if checkpoint.dataset != "imagenet":

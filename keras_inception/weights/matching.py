@@ -10,7 +10,7 @@ subtracted from the moving mean), and a background class before the thousand cla
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -19,6 +19,7 @@ import numpy as np
 from keras.layers import BatchNormalization
 
 from ..errors import InputError
+from ..model_graph import in_order
 from . import rules
 from .frameworks import Framework
 from .rules import NameTable
@@ -172,22 +173,6 @@ def base_and_kind(layer: keras.layers.Layer) -> tuple[str, str]:
 def base_name(layer: str) -> str:
     """A layer's name without its kind: "conv1_bn" -> "conv1"."""
     return re.sub(r"_(conv|bn|dense)$", "", layer)
-
-
-def in_order(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """The model's layers in the order of computation: each after its inputs, which are in their own order."""
-    stack: list[tuple[keras.KerasTensor, bool]] = [(x, False) for x in reversed(keras.tree.flatten(model.output))]
-    seen: set[int] = set()
-    while stack:
-        tensor, ready = stack.pop()
-        history = tensor._keras_history
-        if ready:
-            yield history.operation
-        elif id(tensor) not in seen:
-            seen.add(id(tensor))
-            stack.append((tensor, True))
-            inputs = history.operation._inbound_nodes[history.node_index].input_tensors
-            stack.extend((x, False) for x in reversed(inputs))
 
 
 def _first(names: Sequence[str]) -> str:

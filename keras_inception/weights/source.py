@@ -18,12 +18,14 @@ import numpy as np
 
 from ..errors import InputError
 from ..layers import Numerics
-from .download import fetch, file_name, has_digest, note
+from ..outputs import auxiliary_names, main_network
+from ..terminal import note
+from .download import fetch, file_name, has_digest
 from .matching import Layout, fill, recognises
 from .publishers import LAYOUTS, checkpoints, find
 from .readers import READERS, read
 from .record import Checkpoint, loaded
-from .transfer import CLASSIFIER, adapter, copy_tensors, without_auxiliary_heads
+from .transfer import CLASSIFIER, adapter, copy_tensors
 
 Weights: TypeAlias = str | Path | Checkpoint | None
 
@@ -217,9 +219,9 @@ def _fill(model: keras.Model, checkpoint: Checkpoint, source: WeightsSource) -> 
         raise InputError(f"{checkpoint.id} needs PyTorch: pip install 'keras-inception[torch]'{instead}")
     path = source.path or fetch(checkpoint)
     tensors = read(path) if source.tensors is None else source.tensors
-    heads = [name for name in model.output_names if name.startswith("aux_")]
+    heads = auxiliary_names(model)
     untrained = bool(heads) and not checkpoint.kwargs.get("aux_heads")
-    target = without_auxiliary_heads(model) if untrained else model
+    target = main_network(model) if untrained else model
     adapt = adapter(model, name=checkpoint.id, size=checkpoint.preprocessing.size)
     fill(target, checkpoint.model, _layout(checkpoint), tensors, path=path, adapt=adapt)
     if untrained:

@@ -10,11 +10,11 @@ import numpy as np
 from keras.layers import BatchNormalization, Conv2D, Dense
 
 from ..errors import InputError
-from ..outputs import MAIN
-from .download import note
-from .frameworks import grid
+from ..model_graph import grid, in_order
+from ..outputs import MAIN, classifiers
+from ..terminal import note
 from .labels import imagenet_labels
-from .matching import HEADS, Adapt, Match, base_name, fitted, in_order
+from .matching import HEADS, Adapt, Match, base_name, fitted
 from .record import loaded
 
 AUXILIARY = ("aux_", "exit_")  # how the layers of auxiliary heads and early exits begin
@@ -142,11 +142,6 @@ def _with_channels(kernel: np.ndarray, channels: int) -> np.ndarray:
     return kernel[:, :, np.arange(channels) % trained] * np.float32(trained / channels)
 
 
-def without_auxiliary_heads(model: keras.Model) -> keras.Model:
-    """The model from its input to its main output, of the same layers."""
-    return keras.Model(model.input, model.output[MAIN], name=model.name)
-
-
 def fit_classes(model: keras.Model, labels: Sequence[str]) -> None:
     """Prepare the classifiers of a model with published weights to learn these classes.
 
@@ -163,19 +158,6 @@ def reinitialise_classifiers(model: keras.Model) -> None:
         layer.kernel.assign(layer.kernel_initializer(layer.kernel.shape))
         if layer.use_bias:
             layer.bias.assign(layer.bias_initializer(layer.bias.shape))
-
-
-def classifiers(model: keras.Model) -> list[keras.layers.Layer]:
-    """The layer that computes the logits of each output: the last one with weights. Without a top there is none."""
-    makers = {id(layer.output): layer for layer in model.layers}
-
-    def weighted(layer: keras.layers.Layer) -> keras.layers.Layer:
-        while not layer.weights:
-            layer = makers[id(layer.input)]
-        return layer
-
-    ends = [makers[id(output)] for output in keras.tree.flatten(model.output)]
-    return [weighted(end) for end in ends if end.name.startswith((MAIN, *AUXILIARY))]
 
 
 def first_convolutions(model: keras.Model) -> list[keras.layers.Layer]:

@@ -15,6 +15,7 @@ import keras_inception as ki
 from keras_inception import InputError, cli
 from keras_inception.data import from_arrays
 from keras_inception.layers import TF, TORCH
+from keras_inception.outputs import classifiers, main_network
 from keras_inception.training.train import train
 from keras_inception.weights import (
     Checkpoint,
@@ -26,12 +27,7 @@ from keras_inception.weights import (
     fit_classes,
     imagenet_labels,
 )
-from keras_inception.weights.transfer import (
-    adapter,
-    classifiers,
-    reinitialise_classifiers,
-    without_auxiliary_heads,
-)
+from keras_inception.weights.transfer import adapter, reinitialise_classifiers
 
 from ..conftest import Network
 from .conftest import Publish, images
@@ -290,7 +286,7 @@ def with_auxiliary_heads() -> keras.Model:
 def test_auxiliary_heads_that_were_not_trained_start_anew(
     with_auxiliary_heads: keras.Model, publish: Publish, capsys: pytest.CaptureFixture
 ) -> None:
-    publish(without_auxiliary_heads(with_auxiliary_heads), "inception_v1_bn", classes=20)
+    publish(main_network(with_auxiliary_heads), "inception_v1_bn", classes=20)
     model = ki.InceptionV1BN(weights="imagenet", aux_heads=True)
     assert sorted(model.output_names) == ["aux_1", "aux_2", "predictions"]
     assert same(model, with_auxiliary_heads) == [name for name in weighted(model) if "aux" not in name]

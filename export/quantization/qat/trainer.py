@@ -18,7 +18,7 @@ from keras_inception.errors import InputError
 from keras_inception.evaluation import scores
 from keras_inception.files import reason, write_file
 from keras_inception.preprocessing import Preprocessing
-from keras_inception.terminal import console
+from keras_inception.terminal import note
 
 from ...inputs import Source, fits
 from ..calibration import to_pixels
@@ -214,7 +214,7 @@ class Lessons:
         self._save()
         loss = f"  loss {row['loss']:.3f}" if "loss" in row else ""
         place = f"epoch {row['epoch']:.0f}/{self.settings.epochs}"
-        console.print(f"{place}{loss}  held out {row['val_accuracy']:.1%}", highlight=False)
+        note(f"{place}{loss}  held out {row['val_accuracy']:.1%}", style="")
 
     def _save(self) -> None:
         if self._file is None:
@@ -251,7 +251,7 @@ class Lessons:
             for group, variables in (("last", self.bridge.model.variables), ("optimizer", self._optimizer.variables)):
                 for i, variable in enumerate(variables):
                     variable.assign(state[f"{group}{i}"])
-        console.print(f"resuming behind epoch {self.history[-1]['epoch']:.0f}", highlight=False)
+        note(f"resuming after epoch {self.history[-1]['epoch']:.0f}", style="")
 
     @staticmethod
     def _values(variables: Any) -> list[np.ndarray]:

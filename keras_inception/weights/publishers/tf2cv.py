@@ -18,7 +18,8 @@ import numpy as np
 from keras.layers import Dense
 
 from ...layers import TORCH as NUMERICS
-from ..frameworks import KERAS, grid
+from ...model_graph import grid
+from ..frameworks import KERAS
 from ..matching import Layout, Tensors
 from ..record import Checkpoint
 from . import pytorchcv as osmr
