@@ -9,7 +9,8 @@ from keras import layers
 
 import keras_inception as ki
 from keras_inception import InputError
-from keras_inception.analysis.cost import LayerCost, blueprint, conv_macs, endpoint_costs, layer_costs, total
+from keras_inception.analysis.cost import LayerCost, blueprint, endpoint_costs, layer_costs, total
+from keras_inception.layers import TORCH, Conv, numerics
 from keras_inception.model_graph import endpoints, steps
 
 
@@ -52,12 +53,6 @@ def test_a_layer_by_hand(layer: keras.Layer, macs: int, parameters: int, output:
     assert (found.macs, found.parameters, found.output_shape) == (macs, parameters, output)
     assert found.activations == math.prod(output)
     assert found.kind == type(layer).__name__
-
-
-def test_conv_macs_is_what_a_layer_costs() -> None:
-    for kernel, groups in ((1, 1), (5, 1), ((1, 7), 1), (3, 4)):
-        layer = layers.Conv2D(16, kernel, padding="same", groups=groups)
-        assert cost((28, 20, 8), layer).macs == conv_macs(28, 20, 8, 16, kernel, groups=groups)
 
 
 def test_trainable_parameters_are_counted_apart() -> None:
@@ -183,7 +178,7 @@ def test_rows_of_the_table_add_up_to_the_network() -> None:
     assert by_name["conv2d_1a_3x3"].kind == "3x3 conv, 32, /2"
     assert by_name["mixed_5b"].output_shape == (35, 35, 256)
     assert by_name["conv2d_1a_3x3"].parameters == 3 * 3 * 3 * 32 + 3 * 32  # batch norm has no scale here
-    assert by_name["conv2d_1a_3x3"].macs == conv_macs(149, 149, 3, 32, 3)
+    assert by_name["conv2d_1a_3x3"].macs == 149 * 149 * 9 * 3 * 32
 
 
 def test_kinds() -> None:
@@ -211,3 +206,23 @@ def test_a_blueprint_is_the_network_without_its_weights() -> None:
     ki.LeNet5()(np.zeros((1, 32, 32, 1)))  # and what is built afterwards has its own
     with pytest.raises(InputError, match="classes"):
         blueprint(ki.LeNet5, classes=0)
+
+
+def test_a_blueprint_follows_the_numerics_around_it() -> None:
+    def build() -> keras.Model:
+        inputs = keras.Input((8, 8, 3))
+        return keras.Model(inputs, Conv(2, 3, 2)(inputs, name="x"))
+
+    with numerics(TORCH):
+        plan = blueprint(build)
+    assert plan.get_layer("x_bn").epsilon == TORCH.epsilon
+    assert plan.get_layer("x_conv_pad").padding == ((1, 1), (1, 1))
+
+
+def test_a_blueprint_follows_the_dtype_policy() -> None:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        assert blueprint(ki.LeNet5).get_layer("c1_conv").compute_dtype == "bfloat16"
+    finally:
+        keras.config.set_dtype_policy(before)

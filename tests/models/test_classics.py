@@ -242,26 +242,6 @@ def test_squeeze_and_excitation_of_each_row(name: str, rows: list[str]) -> None:
 # ------------------------------------------------------------------------------------------------------ what is refused
 
 
-@pytest.mark.parametrize(
-    ("name", "kwargs", "message"),
-    [
-        ("alexnet", {"lrn": "pytorch"}, "'caffe' or 'paper'"),
-        ("alexnet", {"dropout": 1.0}, r"\[0, 1\)"),
-        ("alexnet_owt", {"dropout": -0.1}, r"\[0, 1\)"),
-        ("zfnet", {"pool_first": "yes"}, "True or False"),
-        ("zfnet", {"lrn": "paper"}, "lrn must be 'caffe' or 'tf2cv'; got 'paper'"),
-        ("vgg11", {"se_ratio": 0}, "at least 1"),
-        ("densenet_bc100_12", {"dropout": True}, r"\[0, 1\)"),
-        ("squeezenet1_1", {"se_ratio": 2.5}, "at least 1"),
-        ("nin_cifar", {"dropout": None}, r"\[0, 1\)"),
-    ],
-)
-def test_arguments_that_are_not_allowed(name: str, kwargs: dict, message: str) -> None:
-    with pytest.raises(InputError, match=message) as error:
-        create_model(name, **kwargs)
-    assert "\n" not in str(error.value)
-
-
 @pytest.mark.parametrize("name", ["lenet5", "alexnet", "alexnet_owt", "zfnet", "vgg11"])
 def test_a_dense_top_needs_a_size(name: str) -> None:
     with pytest.raises(InputError, match="give both in input_shape, or include_top=False") as error:

@@ -7,12 +7,12 @@ import pytest
 from keras.layers import AveragePooling2D, GlobalAveragePooling2D, MaxPooling2D
 
 from keras_inception.analysis.cost import blueprint, layer_costs, total
-from keras_inception.layers import Branches, Conv, Word, chain
+from keras_inception.layers import Branches, Conv, LayerSpec, chain
 from keras_inception.model_graph import steps
 from keras_inception.registry import get
 
 
-def macs(*words: Word, channels: int, size: int = 28) -> int:
+def macs(*words: LayerSpec, channels: int, size: int = 28) -> int:
     inputs = keras.Input((size, size, channels))
     return total(keras.Model(inputs, chain(inputs, words, name="x"))).macs
 
@@ -50,7 +50,9 @@ def test_the_example_module_makes_256_channels(googlenet: keras.Model) -> None:
     ],
     ids=["3x3 3x3 for 5x5", "1x3 3x1 for 3x3"],
 )
-def test_what_a_factorised_convolution_costs(factors: list[Word], whole: Word, share: Fraction, percent: int) -> None:
+def test_what_a_factorised_convolution_costs(
+    factors: list[LayerSpec], whole: LayerSpec, share: Fraction, percent: int
+) -> None:
     found = Fraction(macs(*factors, channels=64), macs(whole, channels=64))
     assert found == share
     assert round(100 * found) == percent
