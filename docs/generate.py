@@ -167,9 +167,11 @@ def _own_arguments(networks: list[Architecture]) -> Iterable[str]:
     rows = []
     for (name, allowed, meaning), uses in found.items():
         defaults = dict.fromkeys(repr(argument.default) for _, argument in uses)
-        only = "" if len(uses) == len(networks) else f" Of {_listed([a.builder for a, _ in uses])}."
-        rows.append((f"`{name}`", _safe(allowed), " or ".join(f"`{d}`" for d in defaults), _safe(meaning) + only))
-    yield _table(("argument", "allowed", "default", "meaning"), "llll", rows)
+        having = "all" if len(uses) == len(networks) else _listed([a.builder for a, _ in uses])
+        rows.append((f"`{name}`", having, _safe(allowed), " or ".join(f"`{d}`" for d in defaults), _safe(meaning)))
+    names = [row[0] for row in rows]
+    rows.sort(key=lambda row: names.index(row[0]))  # the meanings of one name together
+    yield _table(("argument", "of", "allowed", "default", "meaning"), "lllll", rows)
 
 
 def _listed(builders: list[str]) -> str:

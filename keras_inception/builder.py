@@ -192,7 +192,7 @@ def _assemble(entry: Architecture, kwargs: Mapping[str, Any]) -> keras.Model:
         else:
             outputs = x
         model = keras.Model(inputs, outputs, name=values["name"] or entry.name)
-    published.load(model, source)
+        published.load(model, source)
     return model
 
 

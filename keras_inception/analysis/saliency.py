@@ -9,12 +9,14 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import InputError
+from ..layers import deep_graph
 from ..outputs import MAIN
 
 
 def last_map(model: keras.Model) -> str | None:
     """The name of the last layer before the main output whose output is a feature map; None without such a layer."""
-    head = keras.Model(model.input, model.get_layer(MAIN).output)
+    with deep_graph():
+        head = keras.Model(model.input, model.get_layer(MAIN).output)
     return next((layer.name for layer in reversed(head.layers) if _is_map(layer)), None)
 
 
@@ -36,7 +38,8 @@ def grad_cam(model: keras.Model, images: np.ndarray, classes: np.ndarray, *, end
         InputError: the network has no such endpoint, or its output is not a feature map.
     """
     layer = _endpoint(model, endpoint)
-    taps = keras.Model(model.input, [layer.output, model.get_layer(MAIN).input])
+    with deep_graph():
+        taps = keras.Model(model.input, [layer.output, model.get_layer(MAIN).input])
     with tf.GradientTape() as tape:
         pixels = tf.convert_to_tensor(images)
         tape.watch(pixels)

@@ -40,7 +40,7 @@ def activated(x: Tensor, *, name: str) -> Tensor:
 
 @dataclass(frozen=True)
 class DenseBlock:
-    """Equation 2: each layer sees the maps of all layers before it and adds `growth` of its own."""
+    """Equation 2: each layer reads the maps of all layers before it and adds `growth` of its own."""
 
     depth: int
     growth: int

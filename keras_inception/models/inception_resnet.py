@@ -173,8 +173,9 @@ def backbone_v2(x: Tensor, *, se_ratio: SERatio = None, residual_scale: Residual
     InceptionResNetV2 is TensorFlow's, which has no scale (55,813,192 trainable, as in keras.applications); with
     `numerics="torch"` it has a scale.
 
-    SEInceptionResNetV2 (64,387,444 parameters) follows this reading of Hu et al.'s Figure 3: its authors released
-    neither the network nor a table. The auxiliary head is TF-slim's, after the last 17 x 17 map.
+    SEInceptionResNetV2 (64,387,444 parameters) has its squeeze-and-excitation modules before the scale. That is one
+    reading of Hu et al.'s Figure 3: they released neither the network nor a table. The auxiliary head is TF-slim's,
+    after the last 17 x 17 map.
     """
     a, b, c = residual_scale
     table: Mapping[str, LayerSpec] = {

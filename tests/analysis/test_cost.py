@@ -14,17 +14,17 @@ from keras_inception.layers import TORCH, Conv, numerics
 from keras_inception.model_graph import endpoints, steps
 
 
-def chain(shape: tuple[int | None, ...], *words: keras.Layer) -> keras.Model:
+def chain(shape: tuple[int | None, ...], *chained: keras.Layer) -> keras.Model:
     inputs = keras.Input(shape)
     x = inputs
-    for word in words:
-        x = word(x)
+    for layer in chained:
+        x = layer(x)
     return keras.Model(inputs, x)
 
 
-def cost(shape: tuple[int | None, ...], *words: keras.Layer) -> LayerCost:
+def cost(shape: tuple[int | None, ...], *chained: keras.Layer) -> LayerCost:
     """Of the last layer."""
-    return layer_costs(chain(shape, *words))[-1]
+    return layer_costs(chain(shape, *chained))[-1]
 
 
 # ---------------------------------------------------------------------------------------------------- multiply-adds
@@ -72,7 +72,7 @@ def test_a_layer_called_twice_is_paid_for_twice_and_owned_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "says"),
+    ("model", "message"),
     [
         (chain((None, None, 3), layers.Conv2D(2, 3)), r"unknown, .*: build the network with a fixed input_shape"),
         (chain((8, 8, 3), chain((8, 8, 3), layers.Conv2D(2, 3))), "holds the model"),
@@ -81,8 +81,8 @@ def test_a_layer_called_twice_is_paid_for_twice_and_owned_once() -> None:
     ],
     ids=["size", "nested", "recurrent", "unbuilt"],
 )
-def test_what_cannot_be_counted_is_said(model: keras.Model, says: str) -> None:
-    with pytest.raises(InputError, match=says) as caught:
+def test_what_cannot_be_counted_is_an_error(model: keras.Model, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
         layer_costs(model)
     assert "\n" not in str(caught.value)
 
@@ -91,10 +91,10 @@ def test_what_cannot_be_counted_is_said(model: keras.Model, says: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "field", "stride"),
+    ("chained", "field", "stride"),
     [
         ([layers.Conv2D(1, 3)], (3, 3), (1, 1)),
-        ([layers.Conv2D(1, 3), layers.Conv2D(1, 3)], (5, 5), (1, 1)),  # two 3x3 see what a 5x5 sees
+        ([layers.Conv2D(1, 3), layers.Conv2D(1, 3)], (5, 5), (1, 1)),  # two 3x3 have the receptive field of a 5x5
         ([layers.Conv2D(1, 7, 2), layers.MaxPooling2D(3, 2)], (11, 11), (4, 4)),
         ([layers.Conv2D(1, (1, 7)), layers.Conv2D(1, (7, 1))], (7, 7), (1, 1)),
         ([layers.Conv2D(1, 3, dilation_rate=4)], (9, 9), (1, 1)),
@@ -106,8 +106,8 @@ def test_what_cannot_be_counted_is_said(model: keras.Model, says: str) -> None:
         ([layers.Flatten(), layers.Dense(1)], (40, 32), (40, 32)),
     ],
 )
-def test_receptive_field_by_hand(words: list[keras.Layer], field: tuple[int, int], stride: tuple[int, int]) -> None:
-    found = cost((40, 32, 1), *words)
+def test_receptive_field_by_hand(chained: list[keras.Layer], field: tuple[int, int], stride: tuple[int, int]) -> None:
+    found = cost((40, 32, 1), *chained)
     assert (found.receptive_field, found.stride) == (field, stride)
 
 
@@ -122,8 +122,8 @@ def test_of_several_paths_the_one_that_sees_most() -> None:
 
 
 def test_a_receptive_field_is_what_reaches_the_output() -> None:
-    words = [layers.Conv2D(1, 3, 2), layers.MaxPooling2D(3, 2), layers.Conv2D(1, (3, 5), padding="same")]
-    model = chain((60, 60, 1), *words)
+    chained = [layers.Conv2D(1, 3, 2), layers.MaxPooling2D(3, 2), layers.Conv2D(1, (3, 5), padding="same")]
+    model = chain((60, 60, 1), *chained)
     model.set_weights([np.ones_like(weight) for weight in model.get_weights()])
     seen = layer_costs(model)[-1].receptive_field
     middle = model.output_shape[1] // 2

@@ -95,7 +95,7 @@ WRONG: list[Any] = [
 
 
 def is_allowed(value: Any, argument: Argument) -> bool:
-    """Said again, by hand: which of `WRONG` an argument takes."""
+    """Which of `WRONG` an argument takes, by another implementation."""
     if argument.name == "weights":  # its values are checked by keras_inception.weights
         return value is None
     kinds = get_args(argument.type) if get_origin(argument.type) in (Union, UnionType) else (argument.type,)
@@ -141,7 +141,7 @@ def test_a_wrong_value_is_refused_before_anything_is_built(
 
 
 @pytest.mark.parametrize(
-    ("network", "given", "says"),
+    ("network", "given", "expected"),
     [
         ("lenet5", {"pooling": "mean"}, "pooling must be 'avg', 'max' or None; got 'mean'"),
         ("lenet5", {"classes": 2.0}, "classes must be a whole number of at least 1; got 2.0"),
@@ -160,8 +160,8 @@ def test_a_wrong_value_is_refused_before_anything_is_built(
         ("zfnet", {"pool_first": 1}, "pool_first must be True or False; got 1"),
     ],
 )
-def test_the_message_has_argument_value_and_what_is_allowed(network: str, given: dict, says: str) -> None:
-    with pytest.raises(InputError, match=re.escape(says)):
+def test_the_message_has_argument_value_and_what_is_allowed(network: str, given: dict, expected: str) -> None:
+    with pytest.raises(InputError, match=re.escape(expected)):
         get(network).build(**given)
 
 

@@ -21,7 +21,7 @@ SLACK = 0.03  # more than four standard deviations of a frequency over that many
 
 
 def small(drop_path: float = 0.15, global_drop_path: float = 0.5) -> keras.Model:
-    """Two narrow blocks of three columns, under random moving statistics."""
+    """Two narrow blocks of three columns, with random moving statistics."""
     keras.utils.set_random_seed(0)
     images = keras.Input((8, 8, 3), name="images")
     x = backbone(images, filters=(4, 6), columns=3, small=True, drop_path=drop_path, global_drop_path=global_drop_path)
@@ -36,7 +36,7 @@ def small(drop_path: float = 0.15, global_drop_path: float = 0.5) -> keras.Model
 
 @functools.cache
 def plan(name: str) -> keras.Model:
-    """A network by its default arguments, without weights."""
+    """A network with its default arguments, without weights."""
     return blueprint(get(name).build)
 
 
@@ -46,7 +46,7 @@ def images() -> np.ndarray:
 
 
 def draws(function: Callable[[], tf.Tensor], count: int = DRAWS) -> np.ndarray:
-    """What a random function gives in that many calls."""
+    """The results of that many calls of a random function."""
     signature = tf.TensorSpec(function().shape, tf.float32)
     return tf.function(
         lambda: tf.map_fn(lambda _: function(), tf.range(count), fn_output_signature=signature)

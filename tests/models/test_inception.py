@@ -1,4 +1,4 @@
-"""The Inception line: what parity and conformance do not see."""
+"""The Inception networks: what parity and conformance do not test."""
 
 import functools
 from collections.abc import Callable
@@ -159,7 +159,7 @@ def test_auxiliary_heads_are_as_large_as_the_released(name: str, kwargs: dict, h
     assert total(model).trainable == parameters
 
 
-def test_auxiliary_heads_say_when_a_image_is_too_small_for_them() -> None:
+def test_auxiliary_heads_say_when_an_image_is_too_small_for_them() -> None:
     with pytest.raises(InputError, match="needs a map of at least 5 x 5; got 3 x 3"):
         plan("inception_v3", aux_heads=True, input_shape=(75, 75, 3))
 

@@ -1,4 +1,4 @@
-"""The vocabulary against plain NumPy, and what it calls its layers."""
+"""Functions and layer specs against plain NumPy, and the names of their layers."""
 
 import math
 from collections.abc import Callable
@@ -33,14 +33,14 @@ CAFFE = replace(TORCH, padding="caffe")
 Array = np.ndarray
 
 
-def build(word: Callable, shape: tuple[int | None, ...], **kwargs: object) -> keras.Model:
-    """A model of one verb or word, called "x"."""
+def build(spec: Callable, shape: tuple[int | None, ...], **kwargs: object) -> keras.Model:
+    """A model of one function or spec, called "x"."""
     inputs = keras.Input(shape, name="input")
-    return keras.Model(inputs, word(inputs, name="x", **kwargs))
+    return keras.Model(inputs, spec(inputs, name="x", **kwargs))
 
 
-def run(word: Callable, x: Array, **kwargs: object) -> Array:
-    return keras.ops.convert_to_numpy(build(word, x.shape[1:], **kwargs)(x))
+def run(spec: Callable, x: Array, **kwargs: object) -> Array:
+    return keras.ops.convert_to_numpy(build(spec, x.shape[1:], **kwargs)(x))
 
 
 def names(model: keras.Model) -> list[str]:
@@ -48,7 +48,7 @@ def names(model: keras.Model) -> list[str]:
 
 
 def numbers(*shape: int) -> Array:
-    """Positive, as maps behind a ReLU are."""
+    """Positive, as maps after a ReLU are."""
     return np.random.default_rng(0).uniform(0.1, 1, shape).astype("float32")
 
 
@@ -147,7 +147,7 @@ def test_a_padding_layer_only_where_it_must_be(
 
 
 def caffe_max_pool(x: Array, kernel: int, stride: int) -> Array:
-    """The last window may hang over the edge, but must begin before it."""
+    """The last window may extend past the edge, but must begin before it."""
     size = x.shape[1]
     starts = [i * stride for i in range(math.ceil((size - kernel) / stride) + 1) if i * stride < size]
     rows = [[x[:, i : i + kernel, j : j + kernel].max((1, 2)) for j in starts] for i in starts]
@@ -168,7 +168,7 @@ def test_ceil_pooling(kernel: int, stride: int, size: int) -> None:
 @pytest.mark.parametrize("size", [5, 6, 7, 8])
 def test_ceil_pooling_with_zeros_around(size: int) -> None:
     x = numbers(2, size, size, 3)
-    zeros = 1 - size % 2  # an odd map needs none; behind an even one no window reaches them
+    zeros = 1 - size % 2  # an odd map needs none; no window reaches those after an even one
     padded = np.pad(x, [(0, 0), (zeros, 0), (zeros, 0), (0, 0)])
     with layers.numerics(layers.Numerics(overhang="around")):
         pool = build(layers.pool, x.shape[1:], kind="max", size=3, strides=2, padding="ceil")
@@ -236,7 +236,7 @@ def test_channel_shuffle(groups: int) -> None:
     assert anywhere.output_shape == (None, None, None, 12)
 
 
-# ------------------------------------------------------------------------------------------------------------- words
+# -------------------------------------------------------------------------------------------------------- layer specs
 
 
 def test_chain_names_a_table_by_its_keys_and_a_sequence_by_number() -> None:
@@ -249,7 +249,7 @@ def test_chain_names_a_table_by_its_keys_and_a_sequence_by_number() -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "expected"),
+    ("spec", "expected"),
     [
         (Conv(4), ["x_conv", "x_bn", "x"]),
         (Conv(4, activation=None), ["x_conv", "x"]),
@@ -265,12 +265,12 @@ def test_chain_names_a_table_by_its_keys_and_a_sequence_by_number() -> None:
         (SqueezeExcite(Norm(None), 2), ["x_mix", "x_squeeze", "x_reduce", "x_relu", "x_expand", "x_gate", "x"]),
     ],
 )
-def test_a_word_gives_its_name_to_its_last_layer(word: layers.LayerSpec, expected: list[str]) -> None:
-    assert names(build(word, (8, 8, 4))) == expected
+def test_a_word_gives_its_name_to_its_last_layer(spec: layers.LayerSpec, expected: list[str]) -> None:
+    assert names(build(spec, (8, 8, 4))) == expected
 
 
 @pytest.mark.parametrize(
-    ("word", "has_bias"),
+    ("spec", "has_bias"),
     [
         (Conv(4), False),
         (Conv(4, batch_norm=False), True),
@@ -278,8 +278,8 @@ def test_a_word_gives_its_name_to_its_last_layer(word: layers.LayerSpec, expecte
         (Conv(4, bias=True), True),
     ],
 )
-def test_a_bias_stands_where_no_norm_takes_its_place(word: Conv, has_bias: bool) -> None:
-    assert build(word, (8, 8, 4)).get_layer("x_conv").use_bias is has_bias
+def test_a_convolution_without_batch_norm_has_a_bias(spec: Conv, has_bias: bool) -> None:
+    assert build(spec, (8, 8, 4)).get_layer("x_conv").use_bias is has_bias
 
 
 def test_a_grouped_convolution_sees_its_group() -> None:

@@ -141,7 +141,7 @@ def test_shufflenet_v2_stays_on_a_phones_gpu() -> None:
 @pytest.mark.parametrize(
     ("builder", "modules", "before"),
     [
-        (MobileNetV1, 13, {"DepthwiseConv2D", "ZeroPadding2D"}),  # behind each separable convolution
+        (MobileNetV1, 13, {"DepthwiseConv2D", "ZeroPadding2D"}),  # after each separable convolution
         (MobileNetV2, 17, {"Conv2D"}),  # on the expanded map, before the projection
         (ShuffleNetV1, 16, {"Add", "Concatenate"}),  # on the path
         (ShuffleNetV2, 16, {"Concatenate"}),

@@ -1,4 +1,4 @@
-"""MSDNet: what it costs to stop at each exit, and how the exits are called."""
+"""MSDNet: the cost of each exit, and the names of the exits."""
 
 import keras
 import numpy as np

@@ -19,7 +19,7 @@ STEPS = 50
 
 @cache
 def small(rate: float, steps: int | None = None) -> keras.Model:
-    """A normal cell a stage, 24 channels."""
+    """One normal cell for each stage, 24 channels."""
     inputs = keras.Input((32, 32, 3))
     arguments: dict[str, Any] = {"blocks": 1, "filters": 24, "stem": 8, "skip_reduction_input": False}
     return keras.Model(inputs, nasnet.backbone(inputs, **arguments, drop_path=rate, drop_path_steps=steps))

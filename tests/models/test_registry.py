@@ -1,4 +1,4 @@
-"""The one dictionary of networks: its names, and what its builders say and refuse."""
+"""The dictionary of networks, its names, and what its builders refuse."""
 
 import inspect
 import re
@@ -30,7 +30,7 @@ def test_a_network_has_one_name_in_two_spellings(architecture: Architecture) -> 
 
 
 @every
-def test_a_builder_says_what_it_takes(architecture: Architecture) -> None:
+def test_a_builder_documents_its_arguments(architecture: Architecture) -> None:
     builder = getattr(ki, architecture.builder)
     signature = inspect.signature(builder)
     assert list(signature.parameters) == [*COMMON, *architecture.own]
@@ -124,7 +124,7 @@ def test_registering_makes_a_builder() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         ({"input_shape": (8, 32, 1)}, "input_shape: LeNet5 takes images of at least 16 x 16 pixels; got 8 x 32"),
         ({"input_tensor": keras.Input((8, 32, 1))}, "input_tensor: LeNet5 takes images of at least 16 x 16 pixels"),
@@ -135,8 +135,8 @@ def test_registering_makes_a_builder() -> None:
         ({"weights": "imagenet"}, "no weights are published for lenet5"),
     ],
 )
-def test_an_argument_that_is_not_allowed(arguments: dict, says: str) -> None:
-    with pytest.raises(InputError, match=says) as caught:
+def test_an_argument_that_is_not_allowed(arguments: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
         ki.LeNet5(**arguments)
     assert "\n" not in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""What is public is listed, can be imported, and says what it is."""
+"""What is public is listed, can be imported, and has a docstring."""
 
 import importlib
 import importlib.metadata
@@ -59,17 +59,17 @@ def test_names_that_users_look_for_are_public() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [
         ("InceptionV33", "module 'keras_inception' has no attribute 'InceptionV33'; did you mean 'InceptionV3'?"),
         ("trian", "module 'keras_inception' has no attribute 'trian'; did you mean 'train'?"),
         ("zzzzzz", "module 'keras_inception' has no attribute 'zzzzzz'"),
     ],
 )
-def test_a_wrong_name_is_an_error_of_this_module(name: str, says: str) -> None:
+def test_a_wrong_name_is_an_error_of_this_module(name: str, message: str) -> None:
     with pytest.raises(AttributeError) as caught:
         getattr(keras_inception, name)
-    assert str(caught.value) == says
+    assert str(caught.value) == message
 
 
 def test_a_public_name_is_looked_up_once() -> None:
