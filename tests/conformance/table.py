@@ -1,6 +1,6 @@
-"""A table that takes hours: a row a network, each measured in a process of its own and written at once.
+"""A table that takes hours to measure: a row for each network, measured in its own process and written immediately.
 
-It stands beside its module as Markdown. A row that is ok and was measured by the same versions is not measured again.
+It is a Markdown file beside its module. A row that is ok and was measured by the same versions is not measured again.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Table:
         return ", ".join(f"{package} {version(package)}" for package in self.packages)
 
     def run(self, name: str) -> Row:
-        """A row, of another process."""
+        """A row, measured in another process."""
         try:
             command = [sys.executable, "-m", self.module, "--row", name]
             done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
@@ -84,7 +84,7 @@ class Table:
         return dict.fromkeys(self.all_columns, "") | {"network": name, "ok": reason}
 
     def read(self) -> list[Row]:
-        """The rows, if these versions measured them."""
+        """The rows, if they were measured with these versions."""
         if not self.path.exists() or self.versions not in (text := self.path.read_text(encoding="utf-8")):
             return []
         cells = [[c.strip() for c in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]

@@ -6,9 +6,10 @@ import keras
 import numpy as np
 import pytest
 
+from keras_inception.builder import register
 from keras_inception.data import from_arrays
 from keras_inception.errors import InputError
-from keras_inception.registry import ARCHITECTURES, Paper, get, register
+from keras_inception.registry import ARCHITECTURES, Paper, get
 from keras_inception.run import Run
 from keras_inception.training import recipes
 from keras_inception.training.fine_tuning import deployed
