@@ -1,4 +1,4 @@
-"""TFLite files: conversion, what is inside, and what they say about themselves."""
+"""TFLite files: conversion, contents and metadata."""
 
 from .convert import Quantization, to_tflite
 

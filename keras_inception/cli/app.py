@@ -396,7 +396,7 @@ def demo(
 
     dataset = digits()
     run = train(dataset, out=out_path, **SETTINGS)
-    files = export_run(run, list(FORMATS), calibration=dataset.train)
+    files = export_run(run, list(FORMATS), images=dataset.train)
     _report(_verified(files, run, dataset.val), as_json)
 
 

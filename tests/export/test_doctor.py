@@ -132,6 +132,29 @@ def test_labels_that_are_not_the_classes(healthy, examined):
     assert level(examined(whole), "no labels") == "note"
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_outputs_that_are_not_classes(known, examined, tmp_path):
+    """The heads of detectors and pose networks: scalars, and outputs whose shape the file does not hold."""
+
+    def detect(x):
+        return {"boxes": tf.reshape(x, (1, 48, 4)), "score": tf.reduce_max(x)}
+
+    content = schema.ModelT.InitFromPackedBuf(converted(detect), 0)
+    [graph] = content.subgraphs
+    if not known:
+        for output in graph.outputs:
+            graph.tensors[output].shape = None
+    findings = examined(mediapipe_metadata.with_labels(packed(content), ["cat", "dog"]))
+    assert "error" not in findings.values()
+    [signature] = export.doctor(tmp_path / "patient.tflite").signatures.values()
+    assert "FLOAT32 scalar" in signature
+
+
+def test_a_single_scalar_output(examined):
+    findings = examined(converted(tf.reduce_max))
+    assert "error" not in findings.values()
+
+
 def test_files_that_cannot_be_examined(healthy, tmp_path):
     (tmp_path / "text.tflite").write_text("hello, phone")
     (tmp_path / "cut.tflite").write_bytes(healthy.read_bytes()[:1000])

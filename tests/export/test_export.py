@@ -19,8 +19,12 @@ from sklearn.datasets import load_digits
 
 from keras_inception import InputError, Preprocessing, Run, export
 from keras_inception.data import from_arrays
-
-metadata, saved_model, flatbuffer = export.metadata, export.saved_model, export._flatbuffer
+from keras_inception.evaluation import scores
+from keras_inception.export import saved_model
+from keras_inception.export.comparison import same_class
+from keras_inception.export.inputs import Exportable
+from keras_inception.export.quantization import calibration
+from keras_inception.export.tflite import convert, flatbuffer, metadata
 
 # Every channel differs in weight, mean and deviation, so that no two can be mistaken for each other.
 PREPROCESSING = Preprocessing(size=(32, 32), crop=0.9, channels="BGR", mean=(50.0, 60.0, 80.0), std=(57.0, 71.0, 89.0))
@@ -73,9 +77,9 @@ def exported(model, digits, tmp_path_factory):
         if name == "saved_model":
             files[name] = export.to_saved_model(model, folder / name, **known)
         else:
-            calibration = digits.train if "int" in quantization else None
+            images = digits.train if "int" in quantization else None
             files[name] = export.to_tflite(
-                model, folder / f"{name}.tflite", quantization=quantization, calibration=calibration, **known
+                model, folder / f"{name}.tflite", quantization=quantization, calibration=images, **known
             )
     return files
 
@@ -120,6 +124,29 @@ def test_agreement_finds_a_difference(exported, digits):
     result = export.agreement(exported["tflite float32"], other, digits.val, limit=LIMIT)
     assert result.agreement < 0.5
     assert result.top1 > 0.9 > result.keras_top1
+
+
+@pytest.mark.parametrize("units", [3, 1])
+def test_ties_count_as_in_evaluation(units, tmp_path):
+    """Equal outputs for all classes: a tie counts as a chance, in the file as in the Keras model."""
+    image = keras.Input((4, 4, 3))
+    end = layers.Dense(units, "softmax" if units > 1 else "sigmoid", kernel_initializer="zeros")
+    model = keras.Model(image, end(layers.Flatten()(image)))
+    x, labels = np.random.default_rng(0).uniform(-1, 1, (60, 4, 4, 3)).astype(np.float32), np.zeros(60, int)
+    path = export.to_tflite(model, tmp_path / "int8.tflite", quantization="int8", calibration=x)
+    result = export.agreement(path, model, (x, labels))
+    classes = max(units, 2)
+    assert result.top1 == result.keras_top1 == pytest.approx(1 / classes)
+    want = np.full((60, classes), 1 / classes, np.float32)
+    assert scores(want, labels)["top1"] == result.top1
+    assert result.agreement == 1  # both say the same
+
+
+def test_the_same_class_where_classes_tie():
+    single, tied, all_equal = np.array([[0.8, 0.1, 0.1]]), np.array([[0.4, 0.4, 0.2]]), np.full((1, 3), 1 / 3)
+    assert same_class(tied, tied) == same_class(single, single) == 1
+    assert same_class(single, tied) == same_class(tied, single) == pytest.approx(1 / 2)
+    assert same_class(single, all_equal) == pytest.approx(1 / 3)  # a constant output agrees by chance only
 
 
 @pytest.mark.parametrize("name", ["saved_model", "tflite float32", "tflite int8"])
@@ -312,15 +339,13 @@ def test_constants_stay_aligned(exported):
 def test_normalisation_as_one_convolution(preprocessing):
     pixels = np.random.default_rng(0).uniform(0, 255, (1, 6, 5, 3)).astype(np.float32)
     want = preprocessing.normalize(pixels).numpy()
-    np.testing.assert_allclose(export.tflite._normalize(preprocessing)(pixels), want, atol=2e-6)
-    back = export.calibration.to_pixels(want, preprocessing)
+    np.testing.assert_allclose(convert._normalize(preprocessing)(pixels), want, atol=2e-6)
+    back = calibration.to_pixels(want, preprocessing)
     if preprocessing.channels == "L":
         back = back[..., :1]
         pixels = back  # any grey of that brightness will do
     np.testing.assert_allclose(back, pixels, atol=1e-4)
-    np.testing.assert_allclose(
-        preprocessing.normalize(export.calibration.to_pixels(want, preprocessing)), want, atol=2e-6
-    )
+    np.testing.assert_allclose(preprocessing.normalize(calibration.to_pixels(want, preprocessing)), want, atol=2e-6)
 
 
 # -------------------------------------------------------------------------------------------- what can be exported
@@ -386,9 +411,9 @@ def test_output_is_named_for_what_it_is():
         "probabilities": layers.Softmax()(logits),
     }
     for name, tensor in names.items():
-        assert export._source.Source.of(keras.Model(image, tensor)).output_name == name
+        assert Exportable.of(keras.Model(image, tensor)).output_name == name
     nested = keras.Sequential([keras.Input((8,)), keras.Model(image, layers.Activation("softmax")(logits))])
-    assert export._source.Source.of(nested).output_name == "probabilities"
+    assert Exportable.of(nested).output_name == "probabilities"
 
 
 # ------------------------------------------------------------------------------------------------------------- silence

@@ -11,7 +11,7 @@ from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
 from keras_inception import InputError, Preprocessing, export
-from keras_inception.export.tflite import mediapipe_metadata
+from keras_inception.export.tflite import mediapipe_metadata, metadata
 
 PREPROCESSING = Preprocessing(size=(8, 12), mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
 LABELS = ["rød", "绿", "blue sky"]
@@ -68,7 +68,7 @@ class Table:
 
 
 def test_the_tables_of_the_schema(content):
-    described = export.metadata.read_metadata(content, "TFLITE_METADATA")
+    described = metadata.read_metadata(content, "TFLITE_METADATA")
     assert described[4:8] == b"M001"
     root = Table(described)
     assert [root.text(slot) for slot in (0, 1, 2, 4, 5)] == [
@@ -107,7 +107,7 @@ def test_labels_lie_behind_the_file_as_they_are(content):
 
 
 def test_the_file_still_runs_and_has_our_own_record(content, model):
-    assert export.metadata.read_record(content) == export.Record(
+    assert metadata.read_record(content) == export.Record(
         input="pixels", preprocessing=PREPROCESSING, labels=tuple(LABELS)
     )
     interpreter = Interpreter(model_content=content)
@@ -118,16 +118,21 @@ def test_the_file_still_runs_and_has_our_own_record(content, model):
 
 def test_what_is_not_known_is_not_said(model, tmp_path):
     content = export.to_tflite(model, tmp_path / "bare.tflite").read_bytes()
-    described = export.metadata.read_metadata(content, "TFLITE_METADATA")
+    described = metadata.read_metadata(content, "TFLITE_METADATA")
     assert Table(described).text(0) == "colours"
     assert not mediapipe_metadata.normalises(described)
     assert mediapipe_metadata.read_labels(content) is None
 
 
-@pytest.mark.parametrize(
-    ("labels", "words"), [(["a", "b\nc", "d"], "line break"), (["a", "", "c"], "empty"), (["a", "b"], "2 labels")]
-)
-def test_labels_that_a_file_of_lines_cannot_hold(model, tmp_path, labels, words):
+def test_line_breaks_in_labels_become_spaces_for_phone_libraries(model, tmp_path):
+    labels = ("a", "b\nc", "$5_$ <b> %s \u2028 ../x")
+    content = export.to_tflite(model, tmp_path / "phone.tflite", labels=labels).read_bytes()
+    assert metadata.read_record(content).labels == labels
+    assert mediapipe_metadata.read_labels(content) == ["a", "b c", "$5_$ <b> %s   ../x"]
+
+
+@pytest.mark.parametrize(("labels", "words"), [(["a", "", "c"], "blank"), (["a", "b"], "2 labels")])
+def test_labels_that_do_not_name_the_classes(model, tmp_path, labels, words):
     with pytest.raises(InputError, match=words):
         export.to_tflite(model, tmp_path / "phone.tflite", labels=labels)
     assert not list(tmp_path.iterdir())
