@@ -1,4 +1,4 @@
-"""Files timed side by side, each in a process of its own."""
+"""Files timed in turns, each in a process of its own."""
 
 import importlib
 import json

@@ -1,4 +1,4 @@
-"""The images that a network is quantised by: which, checked how, and that the file says so."""
+"""Calibration images: where they come from, how they are checked, and their record in the file."""
 
 import json
 from contextlib import contextmanager

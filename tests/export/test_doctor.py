@@ -1,4 +1,4 @@
-"""Ill files, each with its finding; and a healthy one without."""
+"""Faulty files, each with its finding, and a healthy one without."""
 
 import json
 import sys
@@ -30,7 +30,7 @@ def network(*body, classes=3):
 
 
 def converted(function, shape=(1, 8, 8, 3), *, dtype=tf.float32, flex=False):
-    """What someone else's export may be."""
+    """A file as other exporters write it."""
     concrete = tf.function(function, [tf.TensorSpec(shape, dtype)]).get_concrete_function()
     with quiet():
         converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], tf.Module())
@@ -51,7 +51,7 @@ def examined(tmp_path):
 
 
 def level(findings, *words):
-    """The level of the one finding that says all of that."""
+    """The level of the one finding with all of these words."""
     [found] = [level for text, level in findings.items() if all(word in text for word in words)]
     return found
 
@@ -123,7 +123,7 @@ def test_int8_and_int16_by_their_edges(tmp_path):
 
 
 def test_labels_that_are_not_the_classes(healthy, examined):
-    """MediaPipe would hang: a file of someone else's, with its labels behind it."""
+    """MediaPipe would hang. The file is from elsewhere, with labels appended."""
     content = healthy.read_bytes()
     whole = packed(schema.ModelT.InitFromPackedBuf(content, 0))
     assert (

@@ -1,4 +1,4 @@
-"""Exported files against the Keras model that they come from, each in its own runtime, on real digits."""
+"""Exported files compared with their Keras model, each in its own runtime, on real digits."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def conv(x, filters, kernel, strides=1):
 
 
 def network():
-    """What a classic network is made of: a residual, a depthwise convolution, branches, an average pool."""
+    """The parts of a classic network: a residual, a depthwise convolution, branches, an average pool."""
     image = keras.Input((32, 32, 3))
     x = conv(image, 16, 3, 2)
     y = layers.DepthwiseConv2D(3, padding="same", use_bias=False)(x)
@@ -70,7 +70,7 @@ def model(digits):
 
 @pytest.fixture(scope="module")
 def exported(model, digits, tmp_path_factory):
-    """Every format's file, by what `Agreement.format` should call it."""
+    """A file in each format, by its `Agreement.format`."""
     folder, files = tmp_path_factory.mktemp("exported"), {}
     known = {"labels": digits.classes, "preprocessing": PREPROCESSING}
     for name, quantization in NAMES.items():
@@ -89,7 +89,7 @@ def results(exported, model, digits):
     return {name: export.agreement(file, model, digits.val, limit=LIMIT) for name, file in exported.items()}
 
 
-# ------------------------------------------------------------------------------------------------------ the same answer
+# ------------------------------------------------------------------------------------------------------- same outputs
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -97,7 +97,7 @@ def test_file_agrees_with_the_model(results, name):
     result = results[name]
     assert result.format == name
     assert result.n == LIMIT
-    assert result.keras_top1 >= 0.9  # a network that has learnt something, or agreement means nothing
+    assert result.keras_top1 >= 0.9  # without a trained network agreement means nothing
     assert result.top1 >= result.keras_top1 - 0.02
     assert result.agreement >= 0.98
     assert 0 < result.mean_difference < result.max_difference
@@ -172,14 +172,14 @@ model, image = tf.saved_model.load(sys.argv[1]), np.load(sys.argv[2])
 serve, encoded, own = (model.signatures[k] for k in ("serving_default", "encoded", "preprocessed"))
 large = np.repeat(np.repeat(image, 12, 0), 9, 1)
 files = [tf.io.encode_png(image), tf.io.encode_jpeg(large, quality=100), tf.io.encode_png(large)]
-answers = [
+replies = [
     serve(image=tf.constant(image[None])),
     encoded(encoded=tf.stack(files)),
     serve(image=tf.constant(np.stack([large, 255 - large]))),
     own(input=tf.constant(np.load(sys.argv[3]))),
 ]
 plain = lambda v: v.numpy().astype("U" if v.dtype == tf.string else float).tolist()
-print(json.dumps([{k: plain(v) for k, v in answer.items()} for answer in answers]))
+print(json.dumps([{k: plain(v) for k, v in reply.items()} for reply in replies]))
 """
 
 
@@ -255,10 +255,10 @@ def test_tflite_file_is_clean(exported, name):
     interpreter = Interpreter(model_content=content)
     [signature] = interpreter.get_signature_list().values()
     assert signature == {"inputs": ["pixels"], "outputs": ["probabilities"]}
-    [given], [answer] = interpreter.get_input_details(), interpreter.get_output_details()
+    [given], [output] = interpreter.get_input_details(), interpreter.get_output_details()
     assert given["shape_signature"].tolist() == [1, 32, 32, 3]
-    assert answer["shape_signature"].tolist() == [1, 10]
-    assert given["dtype"] == answer["dtype"] == np.float32
+    assert output["shape_signature"].tolist() == [1, 10]
+    assert given["dtype"] == output["dtype"] == np.float32
 
 
 @pytest.mark.parametrize(("name", "inside"), [("tflite int8", "INT8"), ("tflite int16x8", "INT16")])
@@ -282,9 +282,9 @@ def test_int8_file_with_bytes_at_the_edge(model, digits, results, tmp_path):
         edge="uint8",
     )
     interpreter = Interpreter(model_path=str(path))
-    [given], [answer] = interpreter.get_input_details(), interpreter.get_output_details()
-    assert given["dtype"] == answer["dtype"] == np.uint8
-    assert given["quantization"] == (1.0, 0)  # a byte is a byte, whatever the images held
+    [given], [output] = interpreter.get_input_details(), interpreter.get_output_details()
+    assert given["dtype"] == output["dtype"] == np.uint8
+    assert given["quantization"] == (1.0, 0)  # a byte is a byte, whatever the images contain
     assert "FLOAT32" not in activations(path)
     result = export.agreement(path, model, digits.val, limit=LIMIT)
     assert result.format == "tflite int8"

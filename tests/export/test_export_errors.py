@@ -1,4 +1,4 @@
-"""What cannot be exported or compared: one line that says why, and nothing left on the disk."""
+"""What cannot be exported or compared: an error of one line, and nothing left on the disk."""
 
 import re
 import shutil
@@ -54,7 +54,7 @@ def two_outputs(names):
     image = keras.Input((8, 8, 3))
     x = layers.Flatten()(image)
     outputs = [layers.Dense(2, name=f"d_{name}")(x) for name in names]
-    return keras.Model(image, dict(zip(names, outputs, strict=True)), name="twins")
+    return keras.Model(image, dict(zip(names, outputs, strict=True)), name="pair_of_outputs")
 
 
 def two_inputs():
@@ -200,7 +200,7 @@ def test_existing_output_is_kept_unless_told(to, model, tmp_path):
     with one_line(str(path), "exists", "overwrite"):
         to(model, path)
     with one_line("9 labels"):
-        to(model, path, labels=["x"] * 9, overwrite=True)  # fails behind the check of the path
+        to(model, path, labels=["x"] * 9, overwrite=True)  # fails after the check of the path
     assert {file: file.read_bytes() for file in [path, *path.rglob("*")] if file.is_file()} == before
     assert to(small(classes=5), path, overwrite=True) == path
     assert list(tmp_path.iterdir()) == [path]

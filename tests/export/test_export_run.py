@@ -1,4 +1,4 @@
-"""Exports of a run: what cannot be done is said before anything is written."""
+"""Exports of a run: what is missing is an error before anything is written."""
 
 import importlib.util
 

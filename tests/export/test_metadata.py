@@ -1,4 +1,4 @@
-"""What a .tflite file says to phone libraries, read back by the schema's own rules."""
+"""The metadata of a .tflite file for phone libraries, read back by an independent reader of the schema."""
 
 import io
 import zipfile
@@ -33,7 +33,7 @@ def content(model, tmp_path_factory):
 
 
 class Table:
-    """A table of the schema by slot numbers, as metadata_schema.fbs has them: a reader of its own."""
+    """A table by slot numbers, as in metadata_schema.fbs: a reader that shares no code with the package."""
 
     def __init__(self, content, place=None):
         place = int.from_bytes(content[:4], "little") if place is None else place
@@ -79,8 +79,8 @@ def test_the_tables_of_the_schema(content):
         "CC-BY-4.0",
     ]
     graph = root.only(3)
-    given, answer = graph.only(2), graph.only(3)
-    assert (given.text(0), answer.text(0)) == ("pixels", "probabilities")
+    given, output = graph.only(2), graph.only(3)
+    assert (given.text(0), output.text(0)) == ("pixels", "probabilities")
     image = given.child(3)
     assert image.byte(0) == 2  # ImageProperties
     assert image.child(1).byte(0) == 1  # RGB
@@ -90,14 +90,14 @@ def test_the_tables_of_the_schema(content):
     # The means of the channels are in the graph: MediaPipe takes one for all only.
     assert (unit.child(1).floats(0), unit.child(1).floats(1)) == ([0.0], [1.0])
     assert (given.child(5).floats(0), given.child(5).floats(1)) == ([255.0], [0.0])
-    assert (answer.child(5).floats(0), answer.child(5).floats(1)) == ([1.0], [0.0])
-    file = answer.only(6)
+    assert (output.child(5).floats(0), output.child(5).floats(1)) == ([1.0], [0.0])
+    file = output.only(6)
     assert file.text(0) == "labels.txt"
     assert file.byte(2) == 2  # labels of an axis
     assert mediapipe_metadata.normalises(described)
 
 
-def test_labels_lie_behind_the_file_as_they_are(content):
+def test_labels_are_appended_to_the_file(content):
     """Where a library maps the file it cannot inflate; and it looks for them from the start of the file on."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         [member] = archive.infolist()
@@ -112,11 +112,11 @@ def test_the_file_still_runs_and_has_our_own_record(content, model):
     )
     interpreter = Interpreter(model_content=content)
     image = np.full((1, 8, 12, 3), 99, np.float32)
-    answer = interpreter.get_signature_runner()(pixels=image)["probabilities"]
-    np.testing.assert_allclose(answer, model(PREPROCESSING.normalize(image)), atol=1e-5)
+    output = interpreter.get_signature_runner()(pixels=image)["probabilities"]
+    np.testing.assert_allclose(output, model(PREPROCESSING.normalize(image)), atol=1e-5)
 
 
-def test_what_is_not_known_is_not_said(model, tmp_path):
+def test_what_is_not_known_is_left_out(model, tmp_path):
     content = export.to_tflite(model, tmp_path / "bare.tflite").read_bytes()
     described = metadata.read_metadata(content, "TFLITE_METADATA")
     assert Table(described).text(0) == "colours"

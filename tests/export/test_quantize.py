@@ -1,4 +1,4 @@
-"""Quantisation-aware training, pruning and clustering: on real digits, and block by block of the networks."""
+"""Quantisation-aware training, pruning and clustering: on real digits, and on blocks of the networks."""
 
 import errno
 import json
@@ -79,7 +79,7 @@ def test_the_file_is_int8_and_as_good_as_the_network(quantized, model, digits):
     assert set(operators(content)) & {"MUL", "DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D", "CONCATENATION", "ADD", "SOFTMAX"}
     agreement = quantized.agreement
     assert agreement.format == "tflite int8"
-    assert agreement.keras_top1 >= 0.9  # it has learnt something, or agreement means nothing
+    assert agreement.keras_top1 >= 0.9  # without a trained network agreement means nothing
     assert agreement.top1 >= agreement.keras_top1 - 0.01
     assert agreement.agreement >= 0.97
     assert [row["epoch"] for row in quantized.history] == [0, 1, 2]
@@ -111,7 +111,7 @@ def test_nothing_else_is_left_beside_the_file(quantized):
     assert [path.name for path in quantized.path.parent.iterdir()] == ["digits.tflite"]
 
 
-def test_an_interrupted_training_goes_on(model, digits, known, quantized, tmp_path, monkeypatch):
+def test_an_interrupted_training_resumes(model, digits, known, quantized, tmp_path, monkeypatch):
     from keras_inception.export.quantization.qat import trainer
 
     path, saved = tmp_path / "cut.tflite", trainer.Trainer._save
@@ -150,7 +150,7 @@ def test_a_full_disk_is_one_line_and_keeps_the_epoch_before(room, model, digits,
     folder = tmp_path / "state"
     with pytest.raises(InputError, match=r"state could not be written: no space left on device; .*repeat the call"):
         export.prune(model, digits, training=ONE, checkpoints=folder, **known)
-    assert folder.exists() == bool(room)  # nothing is left that no epoch is in
+    assert folder.exists() == bool(room)  # no folder without an epoch is left
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +182,7 @@ def test_command_line_prunes_and_clusters_first(run, tmp_path):
     folder = Run.load(run).data["folder"]
     command = ["export", str(run), "--to", "tflite-int8", "--qat", folder, "--prune", "0.6", "--cluster", "16"]
     told = CliRunner().invoke(app, [*command, "--out", str(tmp_path)])
-    assert "bytes in a zip archive" in told.stderr  # whether so few images recover is not the question here
+    assert "bytes in a zip archive" in told.stderr  # the accuracy after so few images does not matter here
     assert [path.name for path in tmp_path.iterdir()] == ["int8.tflite"]
     for kernel in int8_kernels(tmp_path / "int8.tflite"):
         assert np.mean(kernel == 0) >= 0.5
@@ -340,7 +340,7 @@ except InputError as error:
 """
 
 
-def test_without_tfmot_the_cure_is_named():
+def test_without_tfmot_the_extra_is_named():
     done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=True)
     assert "pip install 'keras-inception[qat]'" in done.stdout
 

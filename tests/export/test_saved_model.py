@@ -22,7 +22,7 @@ LABELS = [f"cläss {i}" for i in range(10)]
 
 @pytest.fixture(scope="module")
 def model():
-    """Every image has an answer of its own, with a probability that is neither 0 nor 1."""
+    """Every image has its own prediction, with a probability that is neither 0 nor 1."""
     keras.utils.set_random_seed(0)
     x = image = keras.Input((32, 32, 3))
     for filters in (16, 32, 32):
@@ -56,7 +56,7 @@ def test_precision(model, inputs, precision, bar, tmp_path):
     assert size - (weights if precision == "float32" else 0.55 * weights) < 60_000
 
 
-def test_xla_gives_the_same_answers(model, inputs, tmp_path):
+def test_xla_gives_the_same_outputs(model, inputs, tmp_path):
     path = export.to_saved_model(model, tmp_path / "xla", jit_compile=True)
     loaded = tf.saved_model.load(str(path))
     functions = loaded.signatures["serving_default"].graph.as_graph_def().library.function

@@ -1,4 +1,4 @@
-"""Keras 3 networks rebuilt in Keras 2: the same numbers, layer by layer, and weights that come back."""
+"""Keras 2 copies of Keras 3 networks: the same outputs, layer by layer, and the way back for the weights."""
 
 import json
 import subprocess
