@@ -29,7 +29,7 @@ from .tflite.layer_errors import IMAGES, layer_errors, worst
 from .tflite.metadata import Input
 
 # Labelled images; or inputs of the network, (n, *input_shape), without or with their labels, (n,).
-Data: TypeAlias = Split | np.ndarray | tuple[np.ndarray, np.ndarray]
+ComparisonData: TypeAlias = Split | np.ndarray | tuple[np.ndarray, np.ndarray]
 
 _Pair: TypeAlias = tuple[np.ndarray, np.ndarray]  # the inputs of the Keras model and of the file, batches of one
 
@@ -75,7 +75,7 @@ class Agreement:
 def agreement(
     path: str | Path,
     model_or_run: ModelOrRun,
-    data: Data | None = None,
+    data: ComparisonData | None = None,
     *,
     limit: int | None = None,
     runtime: str | None = None,
@@ -101,7 +101,7 @@ def agreement(
 
 
 def agreements(
-    path: str | Path, model_or_run: ModelOrRun, data: Data | None = None, *, limit: int | None = None
+    path: str | Path, model_or_run: ModelOrRun, data: ComparisonData | None = None, *, limit: int | None = None
 ) -> list[Agreement]:
     """`agreement` for each exit of a file, the earliest first; one entry for a file without early exits.
 
@@ -120,7 +120,12 @@ def agreements(
 
 
 def _measured(
-    file: OpenFile, key: str | None, source: Exportable, model: keras.Model, data: Data | None, limit: int | None
+    file: OpenFile,
+    key: str | None,
+    source: Exportable,
+    model: keras.Model,
+    data: ComparisonData | None,
+    limit: int | None,
 ) -> Agreement:
     """Compare one exit of the file, or with None its main output, with the model's output."""
     if data is None:
@@ -190,7 +195,7 @@ def _compared(
 
 
 def _pairs(
-    data: Data, limit: int | None, file: OpenFile, source: Exportable
+    data: ComparisonData, limit: int | None, file: OpenFile, source: Exportable
 ) -> tuple[Input, Iterator[_Pair], np.ndarray | None]:
     """Which of the file's inputs to use, the inputs of both sides, and the labels."""
     if limit is not None and limit < 1:

@@ -30,7 +30,7 @@ from .settings import FineTuning, Preserve
 
 if TYPE_CHECKING:
     from .compression import Clustering, Pruning
-    from .trainer import Data, Images, Trainer
+    from .trainer import Trainer, TrainingData, TrainingImages
 
 Pattern: TypeAlias = Literal["magnitude", "2:4"]
 
@@ -79,7 +79,7 @@ class Compressed:
 
 def quantize_aware(
     model_or_run: ModelOrRun | Compressed,
-    data: Data | None,
+    data: TrainingData | None,
     path: str | Path,
     *,
     training: FineTuning = DEFAULT,
@@ -117,12 +117,12 @@ def quantize_aware(
             exists or cannot be written; nothing is left.
     """
     need_tfmot()
-    from .trainer import Images
+    from .trainer import TrainingImages
 
     path = Path(path)
     with new_output(path, overwrite=overwrite, kind="TFLite file", is_kind=is_tflite) as part:
         source, kept = _source(model_or_run, preprocessing, labels)
-        images = Images.of(data, source, pixels=source.preprocessing is not None)
+        images = TrainingImages.of(data, source, pixels=source.preprocessing is not None)
         trainer = _quantizing(source, images, training, preserve or kept, path.with_name(f"{path.name}.training"))
         history, content = _trained(trainer, source)
         part.write_bytes(content)
@@ -140,7 +140,7 @@ def quantize_aware(
 
 def prune(
     model_or_run: ModelOrRun | Compressed,
-    data: Data | None,
+    data: TrainingData | None,
     *,
     sparsity: float = 0.5,
     pattern: Pattern = "magnitude",
@@ -177,16 +177,16 @@ def prune(
         )
     need_tfmot()
     from .compression import Pruning
-    from .trainer import Images
+    from .trainer import TrainingImages
 
     source, _ = _source(model_or_run, preprocessing, labels)
-    images = Images.of(data, source, pixels=False)
+    images = TrainingImages.of(data, source, pixels=False)
     return _compressed(source, images, training, Pruning(sparsity, pattern), checkpoints)
 
 
 def cluster(
     model_or_run: ModelOrRun | Compressed,
-    data: Data | None,
+    data: TrainingData | None,
     *,
     clusters: int = 16,
     training: FineTuning = DEFAULT,
@@ -215,10 +215,10 @@ def cluster(
         raise InputError(f"clusters is how many values a kernel may have, 3 to 1024; got {clusters!r}")
     need_tfmot()
     from .compression import Clustering
-    from .trainer import Images
+    from .trainer import TrainingImages
 
     source, kept = _source(model_or_run, preprocessing, labels)
-    images = Images.of(data, source, pixels=False)
+    images = TrainingImages.of(data, source, pixels=False)
     return _compressed(source, images, training, Clustering(clusters, keep_zeros=kept == "sparsity"), checkpoints)
 
 
@@ -256,7 +256,7 @@ def _source(
 
 
 def _quantizing(
-    source: Exportable, images: Images, training: FineTuning, preserve: Preserve | None, folder: Path
+    source: Exportable, images: TrainingImages, training: FineTuning, preserve: Preserve | None, folder: Path
 ) -> Trainer:
     """The trainer of a fake-quantised copy, whose ranges are measured unless a training is resumed."""
     from . import bridge, fake_quantized
@@ -295,7 +295,7 @@ def _trained(trainer: Trainer, source: Exportable) -> tuple[list[dict[str, float
 
 def _compressed(
     source: Exportable,
-    images: Images,
+    images: TrainingImages,
     training: FineTuning,
     method: Pruning | Clustering,
     checkpoints: str | Path | None,

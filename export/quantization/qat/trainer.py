@@ -28,12 +28,12 @@ from .settings import FineTuning
 from .tfmot import quiet_tfmot, tf_keras
 
 # Labelled images: a folder or a data set, part of which is held out; or the network's inputs and their labels.
-Data: TypeAlias = Dataset | tuple[np.ndarray, np.ndarray] | str | Path
+TrainingData: TypeAlias = Dataset | tuple[np.ndarray, np.ndarray] | str | Path
 Labelled: TypeAlias = Split | tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Images:
+class TrainingImages:
     """What to train on and what to measure on, in batches of the copy's input."""
 
     train: Labelled
@@ -41,7 +41,7 @@ class Images:
     preprocessing: Preprocessing | None  # without the normalisation if the copy contains it
 
     @classmethod
-    def of(cls, data: Data | None, source: Exportable, *, pixels: bool) -> Images:
+    def of(cls, data: TrainingData | None, source: Exportable, *, pixels: bool) -> TrainingImages:
         """The images of a folder, a data set or arrays; by default those of the run.
 
         Raises:
@@ -135,7 +135,9 @@ class Trainer:
     epoch's variables, and the history. The file is complete or absent.
     """
 
-    def __init__(self, copy: Keras2Copy, images: Images, settings: FineTuning, folder: Path | None, request: Any):
+    def __init__(
+        self, copy: Keras2Copy, images: TrainingImages, settings: FineTuning, folder: Path | None, request: Any
+    ):
         self.copy, self.images, self.settings = copy, images, settings
         self.history: list[dict[str, float]] = []
         self._file = folder / "state.npz" if folder else None
