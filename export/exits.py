@@ -1,4 +1,4 @@
-"""Networks that can stop early, as one network for each exit."""
+"""Networks with early exits, as one network for each exit."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def exit_networks(model: keras.Model, exits: bool | None = None) -> dict[str, ke
 
     Args:
         model: a functional model, which is not changed.
-        exits: None takes the exits that the model returns; True a FractalNet's columns too; False none.
+        exits: None takes the exits that the model returns; True also a FractalNet's columns; False none.
 
     Raises:
-        InputError: `exits=True`, and the model has none.
+        InputError: `exits=True`, and the model has no early exits.
     """
     if exits is False:
         return {}
@@ -33,6 +33,6 @@ def exit_networks(model: keras.Model, exits: bool | None = None) -> dict[str, ke
     columns = next((layer.columns for layer in model.layers if isinstance(layer, ColumnChoice)), 0)
     if not columns:
         raise InputError(
-            f"{model.name} has no early exits: leave exits= out (an MSDNet has, and a FractalNet's columns)"
+            f"{model.name} has no early exits: leave exits= out (an MSDNet has early exits, a FractalNet columns)"
         )
     return {exit_name(c): extract_column(model, c) for c in range(1, columns + 1)} | {exit_name(columns + 1): model}

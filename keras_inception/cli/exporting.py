@@ -51,7 +51,7 @@ def export(
         run,
         formats,
         out_path,
-        calibration=calibration,
+        images=calibration,
         qat=qat,
         prune=prune,
         cluster=cluster,

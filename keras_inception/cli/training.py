@@ -99,5 +99,5 @@ def demo(
 
     dataset = digits()
     run = train(dataset, out=out_path, **SETTINGS)
-    files = export_run(run, list(FORMATS), calibration=dataset.train)
+    files = export_run(run, list(FORMATS), images=dataset.train)
     report_agreement(verified(files, run, dataset.val), as_json)

@@ -50,7 +50,7 @@ class KerasPredictor:
     def probabilities(self, images: Split, *, batch_size: int = 32) -> dict[str, np.ndarray]:
         """As `Predictor.probabilities`."""
         views = Crops(self.crops) if self.crops > 1 else None
-        found: dict[str, list[np.ndarray]] = {}
+        found: dict[str, list[Any]] = {}
         with input_errors():
             given = images.batches(self.preprocessing, max(1, batch_size // self.crops), augmentation=views)
             batches = (x if views is None else np.concatenate(x) for x, _ in given)

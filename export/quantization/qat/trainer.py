@@ -1,4 +1,4 @@
-"""Fine-tuning of a Keras 2 twin: its images, its epochs, and its state on disk."""
+"""Fine-tuning of a Keras 2 copy: its images, its epochs, and its state on disk."""
 
 from __future__ import annotations
 
@@ -20,52 +20,40 @@ from keras_inception.files import reason, write_file
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.terminal import note
 
-from ...inputs import Source, fits
+from ...comparison import by_class
+from ...inputs import Exportable, fits
 from ..calibration import to_pixels
-from .bridge import Bridge
-from .tfmot import hushed, tf_keras
+from .bridge import Keras2Copy
+from .settings import FineTuning
+from .tfmot import quiet_tfmot, tf_keras
 
-# Labelled images: a folder or a data set, of which a part is held out; or the network's inputs and their labels.
-Data: TypeAlias = Dataset | tuple[np.ndarray, np.ndarray] | str | Path
+# Labelled images: a folder or a data set, part of which is held out; or the network's inputs and their labels.
+TrainingData: TypeAlias = Dataset | tuple[np.ndarray, np.ndarray] | str | Path
 Labelled: TypeAlias = Split | tuple[np.ndarray, np.ndarray]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How a twin is fine-tuned: by Adam, whose rate falls from `learning_rate` to 0 along a cosine."""
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    augmentation: Any
-    seed: int
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} must be positive; got {getattr(self, name)}")
-
-
 @dataclass(frozen=True)
-class Images:
-    """What to train on and what to measure on, in batches of the twin's input."""
+class TrainingImages:
+    """What to train on and what to measure on, in batches of the copy's input."""
 
     train: Labelled
     held_out: Labelled
-    preprocessing: Preprocessing | None  # of the twin: without the normalisation where the twin has that inside
+    preprocessing: Preprocessing | None  # without the normalisation if the copy contains it
 
     @classmethod
-    def of(cls, data: Data | None, source: Source, *, pixels: bool) -> Images:
-        """The images of a folder, a data set or arrays; those of the run by default.
+    def of(cls, data: TrainingData | None, source: Exportable, *, pixels: bool) -> TrainingImages:
+        """The images of a folder, a data set or arrays; by default those of the run.
 
         Raises:
-            InputError: there are none, or they do not fit the network.
+            InputError: there are no images, or they do not fit the network.
         """
         run = source.run
         if data is None:
-            if run is None or not (folder := run.data.get("folder")):
-                raise InputError("give images to train on: a folder with one folder a class, or (inputs, labels)")
-            data = folder
+            if run is None:
+                raise InputError(
+                    "give images to train on: a folder with one folder of images per class, or (inputs, labels)"
+                )
+            data = Dataset(run.images("train"), run.images("held_out"))
         if isinstance(data, str | Path):
             data = load_folder(data, validation=run.data.get("validation", 0.2) if run else 0.2)
         if isinstance(data, Dataset):
@@ -73,7 +61,7 @@ class Images:
                 raise InputError("to train on images give preprocessing= too, or the network's inputs as an array")
             if source.labels is not None and data.classes != source.labels:
                 raise InputError(
-                    f"the images are of {', '.join(data.classes[:5])}, the network tells apart "
+                    f"the images have the classes {', '.join(data.classes[:5])}, the network has "
                     f"{', '.join(source.labels[:5])}: give images of the network's classes"
                 )
             own = source.preprocessing
@@ -91,8 +79,8 @@ class Images:
     def __len__(self) -> int:
         return len(self.train) if isinstance(self.train, Split) else len(self.train[1])
 
-    def batches(self, settings: Settings, epoch: int) -> tf.data.Dataset:
-        """An epoch of training."""
+    def batches(self, settings: FineTuning, epoch: int) -> tf.data.Dataset:
+        """The batches of one epoch of training."""
         seed = settings.seed + epoch
         if isinstance(self.train, Split):
             assert self.preprocessing is not None
@@ -103,20 +91,20 @@ class Images:
         return data.shuffle(len(self), seed=seed).batch(settings.batch_size)
 
     def typical(self, count: int, batch_size: int) -> Iterator[np.ndarray]:
-        """Batches of inputs of at most so many training images."""
+        """Batches of the inputs of at most `count` training images."""
         train = self.train
         if isinstance(train, Split):
             yield from (x for x, _ in self._of(train.sample(count), batch_size))
         else:
             yield from (x for x, _ in self._of((train[0][:count], train[1][:count]), batch_size))
 
-    def measured(self, bridge: Bridge, batch_size: int) -> dict[str, float]:
-        """What `scores` says of a twin's answers on the held-out images."""
-        answers, labels = [], []
+    def measured(self, copy: Keras2Copy, batch_size: int) -> dict[str, float]:
+        """The `scores` of a copy on the held-out images."""
+        outputs, labels = [], []
         for x, y in self._of(self.held_out, batch_size):
-            answers.append(bridge.model.predict_on_batch(np.asarray(x)))
+            outputs.append(copy.model.predict_on_batch(np.asarray(x)))
             labels.append(np.asarray(y))
-        return scores(_as_probabilities(bridge, np.concatenate(answers)), np.concatenate(labels))
+        return scores(_probabilities(copy, np.concatenate(outputs)), np.concatenate(labels))
 
     def _of(self, labelled: Labelled, batch_size: int) -> Iterator[tuple[Any, Any]]:
         if isinstance(labelled, Split):
@@ -133,69 +121,74 @@ def without_normalisation(preprocessing: Preprocessing) -> Preprocessing:
     return replace(preprocessing, channels="RGB", mean=(0.0,) * 3, std=(1.0,) * 3)
 
 
-def _as_probabilities(bridge: Bridge, outputs: np.ndarray) -> np.ndarray:
-    """A twin's outputs as probabilities of classes: of logits their softmax, of one sigmoid both classes."""
-    if outputs.shape[-1] == 1:
-        return np.concatenate([1 - outputs, outputs], axis=-1)
-    return tf.nn.softmax(outputs).numpy() if bridge.model.output is bridge.logits.output else outputs
+def _probabilities(copy: Keras2Copy, outputs: np.ndarray) -> np.ndarray:
+    """A copy's outputs as probabilities of classes: the softmax of logits, two classes for a single sigmoid."""
+    if outputs.shape[-1] > 1 and copy.model.output is copy.logits.output:
+        return tf.nn.softmax(outputs).numpy()
+    return by_class(outputs)
 
 
-class Lessons:
-    """Epoch after epoch, each kept on disk; the best one is what remains.
+class Trainer:
+    """Trains a copy for some epochs, keeps each on disk, and leaves the best epoch's weights in the copy.
 
-    `state.npz` in `folder` holds the twin's and the optimizer's variables behind the last whole epoch, the best twin's,
-    and the history, in one file that is whole or not there.
+    `state.npz` in `folder` holds the variables of the copy and of the optimizer after the last complete epoch, the best
+    epoch's variables, and the history. The file is complete or absent.
     """
 
-    def __init__(self, bridge: Bridge, images: Images, settings: Settings, folder: Path | None, request: Any):
-        self.bridge, self.images, self.settings = bridge, images, settings
+    def __init__(
+        self, copy: Keras2Copy, images: TrainingImages, settings: FineTuning, folder: Path | None, request: Any
+    ):
+        self.copy, self.images, self.settings = copy, images, settings
         self.history: list[dict[str, float]] = []
         self._file = folder / "state.npz" if folder else None
-        self._request = json.dumps([request, repr(settings), len(images), _fingerprint(bridge.plan)])
+        self._request = json.dumps([request, repr(settings), len(images), _fingerprint(copy.plan)])
         steps = -(-len(images) // settings.batch_size)
         rate = tf_keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps * settings.epochs)
         self._optimizer = tf_keras.optimizers.Adam(rate)
-        binary = bridge.logits.output_shape[-1] == 1
+        binary = copy.logits.output_shape[-1] == 1
         loss = tf_keras.losses.BinaryCrossentropy if binary else tf_keras.losses.SparseCategoricalCrossentropy
-        with hushed():
-            bridge.logits.compile(self._optimizer, loss(from_logits=True), jit_compile=False)
-            self._optimizer.build(bridge.logits.trainable_variables)
-        self._best = self._values(bridge.model.variables)
+        with quiet_tfmot():
+            copy.logits.compile(self._optimizer, loss(from_logits=True), jit_compile=False)
+            self._optimizer.build(copy.logits.trainable_variables)
+        self._best = self._values(copy.model.variables)
 
-    def learn(
+    def train(
         self,
         *,
         callbacks: Sequence[Any] = (),
         before: Callable[[int], None] = lambda epoch: None,
         after: Callable[[], None] = lambda: None,
-        count_from: int = 0,
+        first: int = 0,
     ) -> list[dict[str, float]]:
-        """Train what is left to train, and leave the best epoch's weights in the twin.
+        """Train the remaining epochs, and leave the best epoch's weights in the copy. Returns the history.
 
-        `before` is called with an epoch's number from 0, `after` when it is trained and not yet measured. The best is
-        looked for from the epoch `count_from` on, 0 being the twin as it came.
+        Args:
+            callbacks: of Keras 2, for each epoch.
+            before: called with an epoch's number, from 0, before it.
+            after: called after an epoch is trained and before it is measured.
+            first: the first epoch that may be the best; 0 is the copy before any training.
         """
         self._restore()
         if not self.history:
-            self._measured({"epoch": 0}, count_from)
+            self._measure({"epoch": 0}, first)
         for epoch in range(len(self.history) - 1, self.settings.epochs):
             before(epoch)
-            with input_errors(), hushed():
-                fitted = self.bridge.logits.fit(
+            with input_errors(), quiet_tfmot():
+                fitted = self.copy.logits.fit(
                     self.images.batches(self.settings, epoch), callbacks=list(callbacks), shuffle=False, verbose=0
                 )
             after()
             loss = float(fitted.history["loss"][-1])
             if not np.isfinite(loss):
                 raise InputError(f"the loss is {loss} in epoch {epoch + 1}: give a smaller learning_rate")
-            self._measured({"epoch": epoch + 1, "loss": loss}, count_from)
-        for variable, value in zip(self.bridge.model.variables, self._best, strict=True):
+            self._measure({"epoch": epoch + 1, "loss": loss}, first)
+        for variable, value in zip(self.copy.model.variables, self._best, strict=True):
             variable.assign(value)
         return self.history
 
     @property
     def started(self) -> bool:
-        """Whether there is a state on disk to go on from."""
+        """Whether there is a state on disk from which to resume."""
         return self._file is not None and self._file.is_file()
 
     def clear(self) -> None:
@@ -204,12 +197,12 @@ class Lessons:
             self._file.unlink()
             self._file.parent.rmdir()
 
-    def _measured(self, row: dict[str, float], count_from: int) -> None:
-        measured = self.images.measured(self.bridge, self.settings.batch_size)
+    def _measure(self, row: dict[str, float], first: int) -> None:
+        measured = self.images.measured(self.copy, self.settings.batch_size)
         row |= {"val_accuracy": measured["top1"], "val_loss": measured["loss"]}
-        rivals = [h for h in self.history if h["epoch"] >= count_from]
-        if all((-row["val_accuracy"], row["val_loss"]) <= (-h["val_accuracy"], h["val_loss"]) for h in rivals):
-            self._best = self._values(self.bridge.model.variables)
+        rivals = [h for h in self.history if h["epoch"] >= first]
+        if all((-row["val_accuracy"], row["val_loss"]) < (-h["val_accuracy"], h["val_loss"]) for h in rivals):
+            self._best = self._values(self.copy.model.variables)
         self.history.append(row)
         self._save()
         loss = f"  loss {row['loss']:.3f}" if "loss" in row else ""
@@ -228,12 +221,12 @@ class Lessons:
             write_file(self._file, lambda part: np.savez(part, **arrays))
         except OSError as error:
             with suppress(OSError):
-                folder.rmdir()  # unless it has the epoch before
+                folder.rmdir()  # fails if the epoch before is in it
             kept = "the epoch before is kept, so repeat the call when" if self.started else "repeat the call when"
             raise InputError(f"{folder} could not be written: {reason(error)}; {kept} there is room") from error
 
     def _groups(self) -> dict[str, list[np.ndarray]]:
-        last, state = self._values(self.bridge.model.variables), self._values(self._optimizer.variables)
+        last, state = self._values(self.copy.model.variables), self._values(self._optimizer.variables)
         return {"last": last, "best": self._best, "optimizer": state}
 
     def _restore(self) -> None:
@@ -248,7 +241,7 @@ class Lessons:
                 )
             self.history = json.loads(str(state["history"]))
             self._best = [state[f"best{i}"] for i in range(len(self._best))]
-            for group, variables in (("last", self.bridge.model.variables), ("optimizer", self._optimizer.variables)):
+            for group, variables in (("last", self.copy.model.variables), ("optimizer", self._optimizer.variables)):
                 for i, variable in enumerate(variables):
                     variable.assign(state[f"{group}{i}"])
         note(f"resuming after epoch {self.history[-1]['epoch']:.0f}", style="")
@@ -259,7 +252,7 @@ class Lessons:
 
 
 def _fingerprint(plan: Any) -> str:
-    """Of all weights, so that a training goes on only from the same ones."""
+    """A digest of all weights: a training is resumed only from the weights that it started with."""
     digest = hashlib.sha256()
     for node in plan.nodes:
         for value in node.weights:
