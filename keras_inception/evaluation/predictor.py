@@ -58,7 +58,7 @@ class KerasPredictor:
                 for name, values in by_name(outputs).items():
                     each = values.reshape(len(values) // self.crops, self.crops, -1)
                     found.setdefault(name, []).append(np.asarray(each.mean(axis=1)))
-        return {name: np.concatenate(parts) for name, parts in found.items()}
+        return {name: np.asarray(np.concatenate(parts)) for name, parts in found.items()}
 
 
 class Ensemble:
