@@ -30,7 +30,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(download.HOME, str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(transport, "PAUSE", 0.0)
+    monkeypatch.setattr(transport, "BACKOFF", 0.0)
     return tmp_path / "cache"
 
 

@@ -74,8 +74,8 @@ def test_a_cut_download_goes_on_where_it_stopped(server: Server, cuts: list[int]
 
 def test_a_later_call_goes_on_too(server: Server, home: Path) -> None:
     url = server.put("/w.h5", CONTENT)
-    server.cuts = [400_000, 0, 0, 0, 0]
-    with pytest.raises(InputError, match=r"keeps breaking off; the 400,000 bytes that came are kept") as caught:
+    server.cuts = [400_000, 0]
+    with pytest.raises(InputError, match=r"keeps breaking off; 400,000 bytes are kept") as caught:
         cached([url], "w.h5", digest(CONTENT))
     assert "\n" not in str(caught.value)
     assert not (home / "w.h5").exists()
@@ -87,7 +87,7 @@ def test_a_later_call_goes_on_too(server: Server, home: Path) -> None:
 
 def test_a_file_that_changed_meanwhile_starts_anew(server: Server, home: Path) -> None:
     url = server.put("/w.h5", b"the old one" * 1000)
-    server.cuts = [5000, 0, 0, 0, 0]
+    server.cuts = [5000, 0]
     with pytest.raises(InputError, match="keeps breaking off"):
         cached([url], "w.h5", digest(CONTENT))
     server.put("/w.h5", CONTENT)
@@ -142,6 +142,7 @@ def test_a_damaged_file_in_the_cache_is_replaced(server: Server, home: Path, mon
     [
         ("/nothing.h5", [], r"/nothing\.h5 answers 404 Not Found"),
         ("/w.h5", [403], r"/w\.h5 answers 403 Forbidden"),
+        ("/w.h5", [416], r"/w\.h5 answers with a part of the file, or none"),
         (
             "/w.h5",
             [500] * 9,
@@ -205,17 +206,38 @@ def test_without_a_published_hash_the_servers_word_counts(
     server.put("/w.h5", CONTENT)
     assert cached([url], "w.h5").read_bytes() == CONTENT
     assert kept(home)["w.h5.sha256"] == digest(CONTENT).encode()
-    assert "w.h5 has no published hash; what came is what its server announced" in capsys.readouterr().err
+    assert "w.h5 has no published hash; it is as its server announced; pinned to sha256:" in capsys.readouterr().err
     (home / "w.h5").write_bytes(CONTENT[1:])  # from now on it is known
     assert cached([url], "w.h5").read_bytes() == CONTENT
     assert len(server.asked) == 3
+
+
+@pytest.mark.parametrize("lost", ["missing", "damaged"])
+def test_the_hash_of_the_first_download_stays_pinned(server: Server, home: Path, lost: str) -> None:
+    url = server.put("/w.h5", CONTENT)
+    path = cached([url], "w.h5")
+    path.unlink() if lost == "missing" else path.write_bytes(CONTENT[1:])
+    before = kept(home)
+    server.put("/w.h5", b"another file")
+    accept = rf"has changed since its first download: .*, not {digest(CONTENT)}; .* delete {home}/w\.h5\.sha256$"
+    for _ in range(2):
+        with pytest.raises(InputError, match=accept) as caught:
+            cached([url], "w.h5")
+        assert "\n" not in str(caught.value)
+        assert kept(home) == before
+    server.put("/w.h5", CONTENT)
+    assert cached([url], "w.h5").read_bytes() == CONTENT
+    server.put("/w.h5", b"another file")
+    path.unlink()
+    (home / "w.h5.sha256").unlink()  # as it said
+    assert cached([url], "w.h5").read_bytes() == b"another file"
 
 
 def test_a_file_for_whose_hash_there_is_no_word_is_said_to_be_one(
     server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     url = server.put("/w.h5", CONTENT)
-    for said in (f"server announces none; held to {digest(CONTENT).replace(':', ' ')} from now on\n", ""):
+    for said in (f"server announces none; pinned to {digest(CONTENT)}\n", ""):
         cached([url], "w.h5")
         assert capsys.readouterr().err.endswith(said)
     assert len(server.asked) == 1
@@ -304,8 +326,8 @@ def test_a_zip_is_unpacked_and_what_is_in_it_verified(server: Server, home: Path
         (zipped(**{"a": b"1", "b": b"2"}), "holds 'a', 'b': it is not used"),
         (zipped(), "holds nothing: it is not used"),
         (zipped(**{"w.h5": bytes(3_000_000)}), "unpacks to 3,000,000 bytes: it is not used"),
-        (zipped(**{"w.h5": CONTENT})[:-100], "is not a zip that can be read"),
-        (b"not a zip", "is not a zip that can be read"),
+        (zipped(**{"w.h5": CONTENT})[:-100], "is not a readable zip"),
+        (b"not a zip", "is not a readable zip"),
         (zipped(**{"w.h5": CONTENT[1:]}), "is not the file that was published"),
     ],
     ids=["up", "absolute", "two", "empty", "bomb", "truncated", "none", "other"],
@@ -364,9 +386,10 @@ def test_of_two_processes_one_waits(server: Server, home: Path) -> None:
 def test_a_killed_process_leaves_a_part_that_the_next_goes_on_with(server: Server, home: Path) -> None:
     server.cuts = [11 * 2**16, 0]
     url = server.put("/w.h5", CONTENT)
-    killed = (
-        "download.transport.time.sleep = lambda _: os._exit(9); download.cached(sys.argv[1:2], 'w.h5', sys.argv[2])"
-    )
+    killed = """
+transport.size = lambda part, size=transport.size: os._exit(9) if size(part) else 0
+download.cached(sys.argv[1:2], 'w.h5', sys.argv[2])
+"""
     assert subprocess.run(command(killed, url)).returncode == 9
     assert (home / "part.w.h5").stat().st_size == 11 * 2**16
     server.cuts = []

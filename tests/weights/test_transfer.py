@@ -28,8 +28,10 @@ from keras_inception.weights import (
     imagenet_labels,
 )
 from keras_inception.weights.transfer import (
+    CLASSIFIER,
     adapter,
     classifiers,
+    first_convolutions,
     reinitialise_classifiers,
     without_auxiliary_heads,
 )
@@ -319,11 +321,16 @@ def test_classifiers_are_initialised_anew(checkpoint: Checkpoint, trained: keras
     assert not np.any(model.get_layer("conv10_conv").bias)
 
 
-def test_the_classifiers_of_every_network_are_found(plan: Network) -> None:
+def test_the_ends_of_every_network_are_found(plan: Network) -> None:
     wide = plan.architecture.classes
     found = classifiers(plan.model)
     assert len(found) == len(plan.model.outputs)
     assert all(variable.shape[-1] == wide for layer in found for variable in layer.weights)
+    assert len({layer.name for layer in found} & set(CLASSIFIER)) == 1
+
+    first = first_convolutions(plan.model)
+    assert first
+    assert all(layer.kernel.shape[2] == plan.model.input_shape[-1] for layer in first)
 
 
 # ----------------------------------------------------------------------------------------------------------- training
