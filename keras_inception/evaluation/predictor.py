@@ -58,7 +58,7 @@ class KerasPredictor:
                 for name, values in by_name(outputs).items():
                     each = values.reshape(len(values) // self.crops, self.crops, -1)
                     found.setdefault(name, []).append(np.asarray(each.mean(axis=1)))
-        return {name: np.asarray(np.concatenate(parts)) for name, parts in found.items()}
+        return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
 class Ensemble:
@@ -78,7 +78,7 @@ class Ensemble:
     def probabilities(self, images: Split, *, batch_size: int = 32) -> dict[str, np.ndarray]:
         """The mean of the main outputs."""
         each = [member.probabilities(images, batch_size=batch_size)[MAIN] for member in self.members]
-        return {MAIN: np.mean(each, axis=0, dtype=np.float64).astype(np.float32)}
+        return {MAIN: np.asarray(np.mean(each, axis=0, dtype=np.float64), np.float32)}
 
 
 @dataclass(frozen=True)
