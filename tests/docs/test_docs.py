@@ -70,7 +70,7 @@ def name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-# ----------------------------------------------------------------------------------------------------- what is shown
+# ----------------------------------------------------------------------------------------------------- code that is run
 
 
 @pytest.fixture(scope="session")
@@ -217,7 +217,7 @@ def slug(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
 
 
-# -------------------------------------------------------------------------------------------------- what is generated
+# -------------------------------------------------------------------------------------------------- generated pages
 
 
 def test_generated_pages_are_up_to_date(accept):
@@ -248,7 +248,7 @@ def test_diagrams_are_up_to_date(tmp_path):
     assert not stale, "`make diagrams` renews them"
 
 
-# --------------------------------------------------------------------------------------------------- what is described
+# --------------------------------------------------------------------------------------------------- docstrings
 
 PUBLIC = [(module, public) for module in (keras_inception, export) for public in module.__all__]
 
@@ -297,7 +297,7 @@ def module_names() -> list[str]:
     return [module.name for module in found if not module.name.startswith("__")]
 
 
-# ------------------------------------------------------------------------------------------------------- that it builds
+# ------------------------------------------------------------------------------------------------------- the site
 
 
 def test_the_site_builds_without_a_warning(tmp_path):
