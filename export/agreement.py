@@ -17,7 +17,6 @@ import tensorflow as tf
 
 from keras_inception.data import Split
 from keras_inception.errors import InputError
-from keras_inception.evaluation.predictor import held_out
 from keras_inception.preprocessing import Preprocessing
 
 from .exits import exit_networks
@@ -122,7 +121,7 @@ def _measured(
     if data is None:
         if source.run is None:
             raise InputError("give data to compare on: labelled images, or an array of the network's inputs")
-        data = held_out(source.run)
+        data = source.run.images("held_out")
     kind, pairs, labels = _pairs(data, limit, file, source)
     run = file.exits[key] if key else file.entries[kind]
     spec = tf.TensorSpec(model.input_shape, model.inputs[0].dtype)

@@ -78,7 +78,7 @@ class Architecture:
         """What is published for it, the preferred first: tags, accuracies, licences."""
         return published.checkpoints(self.name)
 
-    def source(self, weights: published.Weights, arguments: Mapping[str, Any]) -> published.Source:
+    def source(self, weights: published.Weights, arguments: Mapping[str, Any]) -> published.WeightsSource:
         """What `build(weights=weights, **arguments)` starts from.
 
         Raises:

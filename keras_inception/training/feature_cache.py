@@ -14,7 +14,7 @@ from rich.progress import track
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from ..data import Split, input_errors
-from ..evaluation.predictor import predictions
+from ..evaluation.batch import in_batches
 from ..files import cache_directory, write_file
 from ..preprocessing import Preprocessing
 from ..terminal import console
@@ -77,7 +77,7 @@ def _compute(part: Path, backbone: keras.Model, split: Split, preprocessing: Pre
         np.lib.format.write_array_header_1_0(file, header)
         given = split.batches(preprocessing, batch_size)
         shown = track(given, "features", steps, console=console, transient=True, disable=quiet)
-        for made in predictions(_frozen(backbone), (images for images, _ in shown)):
+        for made in in_batches(_frozen(backbone), (images for images, _ in shown)):
             file.write(np.ascontiguousarray(made, "<f4").data)
 
 

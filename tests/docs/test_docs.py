@@ -22,7 +22,7 @@ import keras_inception
 from docs.families import FAMILIES
 from docs.generate import DOCS, pages
 from keras_inception import export
-from keras_inception.cli import app
+from keras_inception import cli
 from keras_inception.registry import architectures
 
 ROOT = DOCS.parent
@@ -121,7 +121,7 @@ def run_command(words: list[str], monkeypatch, capfd) -> tuple[int, str]:
     found = [match for word in words for match in (sorted(Path().glob(word)) if "*" in word else [word])]
     monkeypatch.setattr(sys, "argv", list(map(str, found)))
     with pytest.raises(SystemExit) as stop:
-        app.main()
+        cli.main()
     said = capfd.readouterr()
     return stop.value.code or 0, said.out + said.err
 

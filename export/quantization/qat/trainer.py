@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from keras_inception.data import Dataset, Split, input_errors, load_folder
 from keras_inception.errors import InputError
-from keras_inception.evaluation.predictor import scores
+from keras_inception.evaluation import scores
 from keras_inception.files import reason, write_file
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.terminal import console

@@ -1,96 +1,42 @@
-"""The weights of tf2cv, for TensorFlow 2, and of pytorchcv: two packages of one author, from osmr/imgclsmob's releases.
+"""tf2cv, which is pytorchcv for TensorFlow 2: its checkpoints, and how their names become pytorchcv's.
 
-A file's name has its error in hundredths of a percent, of top 5 on ImageNet and of top 1 on CIFAR, and the first digits
-of its SHA-1, which the packages' lists of models have whole; it is that of the file in the .zip. Top-1 errors on
-ImageNet are the packages' READMEs', where tf2cv's ZFNet has 395.0 for 39.50. All networks take the same normalisation.
-
-Left out are networks that are not the paper's, and not here: AlexNet without groups ("alexnet"), ZFNet of 512, 1024 and
-512 channels ("zfnetb"), and ShuffleNet v2 of other widths at 1.5 and 2.
+Keras writes the whole scope of a weight: "res_net/features/features/stage1/stage1/unit1/body/conv1/conv/conv/kernel:0".
+Removed from it are the class of the network (which TensorFlow 2.3 did not write yet), the doubled names of containers,
+and the Keras layer that each convolution of tf2cv wraps (a grouped convolution wraps one per group).
 """
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from ...preprocessing import Preprocessing
+import keras
+import numpy as np
+from keras.layers import Dense
+
+from ...layers import TORCH as NUMERICS
+from ..frameworks import KERAS, grid
+from ..matching import Layout, Tensors
 from ..record import Checkpoint
-from .norms import IMAGENET
+from . import pytorchcv as osmr
 
-URL = "https://github.com/osmr/imgclsmob/releases/download/v0.0."
-LICENSE = "MIT (osmr/imgclsmob; it states none for the weights)"
-SIZES = {"inception_v3": 299, "inception_v4": 299, "inception_resnet_v1": 299, "inception_resnet_v2": 299}
-SIZES |= {"xception": 299, "nasnet_large": 331}
-CIFAR: dict[str, Any] = {"mean": (125.307, 122.961, 113.8575), "std": (51.5865, 50.847, 51.255)}
-
-# Networks whose pools tf2cv pads as no other package does, and SE-ResNet-152, which strides in its first 1x1 there.
+# Networks whose pools tf2cv pads in its own way, and SE-ResNet-152, whose stride is in the first 1x1 convolution there.
 OWN = (
     *("zfnet", "squeezenet", "inception_v2", "inception_v4", "inception_resnet_v2", "xception", "nasnet"),
     "seresnet152",
 )
-TRAINED: dict[str, dict[str, Any]] = {  # by network, the arguments that all its checkpoints have
-    "inception_resnet_v1": {"released": True},
-    "resnet110": {"shortcut": "projection"},
-    "resnet1202_sd": {"shortcut": "projection"},
-    "mobilenet_v1": {"activation": "relu"},
-}
-
-
-def row(
-    layout: str,
-    numerics: str,
-    suffix: str,
-    model: str,
-    file: str,
-    sha1: str,
-    top1: float | None = None,
-    top5: float | None = None,
-    **kwargs: Any,
-) -> Checkpoint:
-    """One file, "release/name-error"; `top1` and `top5` are errors."""
-    error = int(file.rpartition("-")[2]) / 100
-    dataset = next((data for data in ("cifar100", "cifar10") if f"_{data}-" in file), "imagenet")
-    cifar, size = dataset != "imagenet", SIZES.get(model, 224)
-    if cifar:
-        top1 = error
-    else:
-        top5 = error if top5 is None else top5
-    return Checkpoint(
-        model=model,
-        tag=f"{layout}{_variant(**kwargs)}_{dataset if cifar else 'in1k'}",
-        layout=layout,
-        urls=(f"{URL}{file}-{sha1[:8]}{suffix}.zip",),
-        hash=f"sha1:{sha1}",
-        license=LICENSE,
-        source=f"{layout}: list of its model store, table of its README",
-        top1=None if top1 is None else round(100 - top1, 2),
-        top5=None if top5 is None else round(100 - top5, 2),
-        dataset=dataset,
-        classes={"cifar10": 10, "cifar100": 100}.get(dataset, 1000),
-        numerics=numerics,
-        kwargs=TRAINED.get(model, {}) | kwargs,
-        preprocessing=Preprocessing(size=(32, 32), **CIFAR)
-        if cifar
-        else Preprocessing(size=(size, size), crop=0.875, **IMAGENET),
-    )
-
-
-def _variant(*, alpha: float = 1.0, groups: int | None = None, scale: float = 1.0, **_: Any) -> str:
-    width = f"_{round(100 * alpha):03}" if alpha != 1.0 else f"_x{scale}".replace(".", "_") if scale != 1.0 else ""
-    return (f"_g{groups}" if groups else "") + width
 
 
 def tf2cv(model: str, *file: Any, **kwargs: Any) -> Checkpoint:
-    """One Keras 2 file, in a .zip."""
-    return row("tf2cv", "tf2cv" if model.startswith(OWN) else "torch", ".tf2.h5", model, *file, **kwargs)
-
-
-def pytorchcv(model: str, *file: Any, **kwargs: Any) -> Checkpoint:
-    """One PyTorch file, in a .zip."""
-    return row("pytorchcv", "torch", ".pth", model, *file, **kwargs)
+    """The record of a Keras 2 file in a .zip."""
+    return osmr.row("tf2cv", "tf2cv" if model.startswith(OWN) else "torch", ".tf2.h5", model, *file, **kwargs)
 
 
 # fmt: off
-TF2CV = (
+CHECKPOINTS = (
     tf2cv("alexnet_owt", "485/alexnetb-1706", "df9cb6fd363e35b987a652a7ba706b6118eefff3", 39.28),
     tf2cv("zfnet", "422/zfnet-1717", "9500db3008e9ca8bc8f8de8101ec760e5ac8c05a", 39.50, lrn="tf2cv"),
     tf2cv("vgg11", "422/vgg11-1017", "c20556f4179e9311f28baa310702b6ea9265fee8", 29.59),
@@ -161,14 +107,114 @@ TF2CV = (
     tf2cv("shufflenet_v2", "422/shufflenetv2_wd2-1843", "d492d721d3167cd64ab1c2a1f33f3ca5f6dec7c3", 40.75, scale=0.5),
     tf2cv("shufflenet_v2", "422/shufflenetv2_w1-1135", "dae13ee9f24c89cd1ea12a58fb90b967223c8e2e", 31.00, scale=1.0),
 )
-PYTORCHCV = (
-    pytorchcv("alexnet_owt", "485/alexnetb-1747", "ac887bf7eada4179857d243584ac30b4d74a6493", 39.74),
-    pytorchcv("zfnet", "395/zfnet-1727", "d010ddca1eb32a50a8cceb475c792f53e769b631", 39.79),
-    pytorchcv("nin_cifar", "175/nin_cifar10-0743", "795b082470b58c1aa94e2f861514b7914f6e2f58"),
-    pytorchcv("nin_cifar", "183/nin_cifar100-2839", "627a11c064eb44c6451fe53e0becfc21a6d57d7f"),
-    pytorchcv("inception_v2", "405/bninception-0774", "d79ba5f573ba2da5fea5e4c9a7f67ddd526e234b", 25.37),
-    pytorchcv("inception_resnet_v1", "552/inceptionresnetv1-0480", "f8b3e9e369ff38e28b4ae4def273ef78741e2e28", 19.63),
-    pytorchcv("wide_resnet28_10", "166/wrn28_10_cifar10-0239", "fe97dcd6d0dd8dda8e9e38e6cfa320cffb9955ce"),
-    pytorchcv("wide_resnet28_10", "320/wrn28_10_cifar100-1788", "8c3fe8185d3af9cc3813fe376cab895f6780ac18"),
-)
 # fmt: on
+
+# --------------------------------------------------------------------------------------------------------------- layout
+
+CONTAINER = re.compile(r"features|stage\d+|output1")
+WRAPPED = re.compile(r"(?:dw_)?conv|convgroup(\d+)")
+# Layers without a name of their own, which Keras numbers.
+UNNAMED = {"se_block": "se", "conv2d": ""}
+
+
+def prepare(tensors: Tensors) -> Tensors:
+    """Rename "layer|scope/variable:0" to pytorchcv's "module.variable", and join the groups of a convolution.
+
+    Other names, and names that occur twice, stay as they are.
+    """
+    parts: dict[str, dict[int, np.ndarray]] = defaultdict(dict)
+    for name, array in tensors.items():
+        layer, bar, weight = name.partition("|")
+        module, variable, group = _named(layer, weight)
+        key = f"{module}.{variable}"
+        if bar and group not in parts[key]:
+            parts[key][group] = array
+        else:
+            parts[name][0] = array
+    joined = {name: array for key, groups in parts.items() for name, array in _joined(key, groups)}
+    folded = any(".body." in name for name in joined) and not any(name.endswith(".gamma") for name in joined)
+    return _unfolded(joined) if folded else joined
+
+
+def _joined(name: str, groups: Mapping[int, np.ndarray]) -> list[tuple[str, np.ndarray]]:
+    """The groups of a convolution as one kernel, if they have the same shape."""
+    arrays = [groups[g] for g in sorted(groups)]
+    if len(arrays) == 1 or arrays[0].ndim != 4 or len({array.shape for array in arrays}) > 1:
+        return [(f"{name}{g or ''}", groups[g]) for g in groups]
+    return [(name, np.concatenate(arrays, axis=-1))]
+
+
+def _named(layer: str, weight: str) -> tuple[str, str, int]:
+    """The module, the variable, and the index of the convolution's group."""
+    *scopes, variable = weight.partition(":")[0].split("/")
+    if layer in scopes:
+        scopes = scopes[scopes.index(layer) :]
+    group = 0
+    if scopes and variable.endswith(("kernel", "bias")) and (wrapped := WRAPPED.fullmatch(scopes[-1])):
+        group = int(wrapped[1] or 0)
+        del scopes[-1]
+    module: list[str] = []
+    for scope in scopes:
+        part = UNNAMED.get(re.sub(r"_\d+$", "", scope), scope)
+        if part and not (module[-1:] == [part] and CONTAINER.fullmatch(part)):
+            module.append(part)
+    return ".".join(module).replace("output1", "output", 1), variable.removeprefix("depthwise_"), group
+
+
+def _unfolded(tensors: Tensors) -> Tensors:
+    """Add batch norms that only add the bias, where theirs are folded into the convolutions: wrn50_2."""
+    unfolded: dict[str, np.ndarray] = {}
+    for name, array in tensors.items():
+        if name.endswith(".conv.bias"):
+            norm = name.removesuffix(".conv.bias") + ".bn"
+            unfolded |= {f"{norm}.beta": array, f"{norm}.gamma": np.ones_like(array)}
+            unfolded |= {f"{norm}.moving_mean": np.zeros_like(array)}
+            unfolded |= {f"{norm}.moving_variance": np.full_like(array, 1 - NUMERICS.epsilon)}
+        else:
+            unfolded[name] = array
+    return unfolded
+
+
+def kernel(array: np.ndarray, layer: keras.layers.Layer) -> np.ndarray:
+    """Our order of axes, except that maps are flattened channels first."""
+    if isinstance(layer, Dense) and array.ndim == 2:
+        height, width, channels = grid(layer.input)
+        if len(array) == height * width * channels:
+            array = array.reshape(channels, height, width, -1).transpose(1, 2, 0, 3).reshape(array.shape)
+    return array
+
+
+LAYOUT = Layout(
+    name="tf2cv",
+    framework=replace(KERAS, separator=".", kernel=kernel),
+    prepare=prepare,
+    tables={
+        network: table
+        for networks, table in (
+            (("alexnet_owt", "zfnet"), osmr.ALEXNET),
+            ((f"vgg{depth}{suffix}" for depth in (11, 13, 16, 19) for suffix in ("", "_bn")), osmr.VGG),
+            (("inception_v2",), osmr.BN_INCEPTION),
+            (("inception_v3",), osmr.INCEPTION_V3),
+            (("inception_v4",), osmr.INCEPTION_V4),
+            (("inception_resnet_v1",), osmr.INCEPTION_RESNET_V1),
+            (("inception_resnet_v2",), osmr.INCEPTION_RESNET_V2),
+            (("resnet18", "resnet34"), osmr.BASIC),
+            (("resnet50", "resnet101", "resnet152", "wide_resnet50_2"), osmr.BOTTLENECK),
+            (("resnext50_32x4d", "resnext101_32x4d", "resnext101_64x4d"), osmr.BOTTLENECK),
+            (("resnet110", "resnet1202_sd"), osmr.RESNET_CIFAR),
+            (("densenet121", "densenet161", "densenet169", "densenet201"), osmr.DENSENET),
+            (("densenet_bc100_12", "densenet_bc190_40", "densenet_bc250_24"), osmr.DENSENET_CIFAR),
+            (("xception",), osmr.XCEPTION),
+            (("seresnet50", "seresnet101", "seresnet152", "seresnext50_32x4d", "seresnext101_32x4d"), osmr.SE_RESNET),
+            (("senet154",), osmr.SENET154),
+            (("squeezenet1_0",), osmr.fires((3, 4, 1))),
+            (("squeezenet1_1",), osmr.fires((2, 2, 4))),
+            (("nasnet_mobile",), osmr.nasnet(4)),
+            (("nasnet_large",), osmr.nasnet(6)),
+            (("mobilenet_v1",), osmr.MOBILENET_V1),
+            (("shufflenet_v1",), osmr.SHUFFLENET_V1),
+            (("shufflenet_v2",), osmr.SHUFFLENET_V2),
+        )
+        for network in networks
+    },
+)

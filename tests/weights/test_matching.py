@@ -11,10 +11,9 @@ from keras.layers import BatchNormalization, Conv2D, Dense, DepthwiseConv2D, Fla
 
 from keras_inception import create_model
 from keras_inception.errors import InputError
-from keras_inception.weights import checkpoints
-from keras_inception.weights.names import LAYOUTS, fill, frameworks, match, recognise, rules
-from keras_inception.weights.names.layout import Layout
-from keras_inception.weights.source import Source
+from keras_inception.weights import WeightsSource, checkpoints, frameworks, rules
+from keras_inception.weights.matching import Layout, fill, match, recognises
+from keras_inception.weights.publishers import LAYOUTS
 
 from .golden import FOLDER, fold, places, unfold
 from .proofs import BAR, proofs
@@ -70,12 +69,12 @@ def test_a_published_file_fills_the_network_as_it_did_when_its_logits_agreed(pro
 
     keras.backend.clear_session()
     record = proof.record
-    arguments = {**record.kwargs, **Source(checkpoint=record).arguments}
+    arguments = {**record.kwargs, **WeightsSource(checkpoint=record).arguments}
     model = create_model(record.model, **arguments)
-    fill(model, record.model, record.layout, tensors, path=path.name)
+    fill(model, record.model, LAYOUTS[record.layout], tensors, path=path.name)
 
     assert places(model, record.model, record.layout, tensors) == golden["places"], RENEW.format(id=proof.id)
-    assert record.layout in recognise(record.model, tensors)
+    assert recognises(LAYOUTS[record.layout], record.model, tensors)
     made_up = {"gamma", "moving_variance"} if proof.id == "tf2cv-wide_resnet50_2" else {}  # its file has no batch norm
     assert not any(np.any(v) for v in model.weights if v.name not in made_up), "filled with zeros, so every weight is 0"
 
@@ -122,7 +121,7 @@ def test_a_row_says_numbers_more_or_less_kinds_and_counts() -> None:
 
 
 def test_anything_a_row_can_name_is_recognised_and_nothing_else() -> None:
-    row = rules.anything("layer{s-1}.{b-1}.[conv|bn]{i+1}")
+    row = rules.modules_of("layer{s-1}.{b-1}.[conv|bn]{i+1}")
     assert row.fullmatch("layer2.0.conv1")
     assert row.fullmatch("layer2.0.bn3")
     assert not row.fullmatch("layer2.0.downsample.0")
@@ -138,11 +137,6 @@ LAYOUT = Layout(
     framework=frameworks.TORCH,
     tables={NETWORK: {"conv{i}": "[conv|bn]{i}", "fc6": "hidden", "logits": "fc", "aux_1_logits": "side.fc"}},
 )
-
-
-@pytest.fixture(autouse=True)
-def small_layout(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(LAYOUTS, "small", LAYOUT)
 
 
 def small(top: bool = True, gamma: bool = True) -> keras.Model:
@@ -179,7 +173,7 @@ def theirs() -> dict[str, np.ndarray]:
 
 def filled(tensors: dict[str, np.ndarray], **kwargs: bool) -> keras.Model:
     model = small(**kwargs)
-    fill(model, NETWORK, "small", tensors, path="file.pth")
+    fill(model, NETWORK, LAYOUT, tensors, path="file.pth")
     return model
 
 
@@ -210,7 +204,7 @@ def test_the_background_before_a_thousand_classes_is_dropped() -> None:
     x = inputs = keras.Input((2,))
     model = keras.Model(inputs, Dense(1000, name="logits")(x))
     weight, bias = np.arange(2002, dtype="float32").reshape(1001, 2), np.arange(1001, dtype="float32")
-    fill(model, NETWORK, "small", {"fc.weight": weight, "fc.bias": bias}, path="file")
+    fill(model, NETWORK, LAYOUT, {"fc.weight": weight, "fc.bias": bias}, path="file")
     np.testing.assert_array_equal(model.get_layer("logits").kernel, weight[1:].T)
     np.testing.assert_array_equal(model.get_layer("logits").bias, bias[1:])
 
@@ -239,7 +233,7 @@ def test_what_does_not_fit_is_named_on_both_sides_and_changes_nothing(change, me
     model = small()
     before = model.get_weights()
     with pytest.raises(InputError, match=r"^file\.pth does not hold small in the small layout: .*" + message):
-        fill(model, NETWORK, "small", change(theirs()), path="file.pth")
+        fill(model, NETWORK, LAYOUT, change(theirs()), path="file.pth")
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
 
@@ -257,15 +251,16 @@ def test_adapt_is_asked_where_a_shape_differs_and_may_leave_a_variable_as_it_is(
         asked.append((layer.name, variable, array.shape))
 
     tensors = theirs() | {"fc.weight": np.zeros((9, 7), "float32"), "fc.bias": np.zeros(9, "float32")}
-    fill(model, NETWORK, "small", tensors, path="file", adapt=adapt)
+    fill(model, NETWORK, LAYOUT, tensors, path="file", adapt=adapt)
     assert asked == [("logits", "kernel", (7, 9)), ("logits", "bias", (9,))]
     np.testing.assert_array_equal(model.get_layer("logits").kernel, before)
 
 
 def test_a_file_is_recognised_by_its_names_whichever_publishers_have_them() -> None:
-    assert recognise(NETWORK, theirs()) == ["small"]
-    assert recognise(NETWORK, {f"x.{k}": v for k, v in theirs().items()}) == []
-    assert recognise(NETWORK, {}) == []
+    assert recognises(LAYOUT, NETWORK, theirs())
+    assert not recognises(LAYOUT, NETWORK, {f"x.{k}": v for k, v in theirs().items()})
+    assert not recognises(LAYOUT, NETWORK, {})
+    assert not recognises(LAYOUT, "another", theirs())
 
 
 # ----------------------------------------------------------------------------------------------------- Keras' own files
@@ -295,9 +290,9 @@ def keras_file(old: bool, first: int = 0) -> dict[str, np.ndarray]:
 
 def test_older_names_of_keras_files_are_todays() -> None:
     model = create_model("mobilenet_v2", alpha=0.35)
-    new, old = (match(model, "mobilenet_v2", "keras", keras_file(old))[0] for old in (False, True))
+    new, old = (match(model, "mobilenet_v2", LAYOUTS["keras"], keras_file(old))[0] for old in (False, True))
     assert [m[:2] for m in new] == [m[:2] for m in old]
-    assert recognise("mobilenet_v2", keras_file(old=True)) == ["keras"]
+    assert recognises(LAYOUTS["keras"], "mobilenet_v2", keras_file(old=True))
 
 
 def test_layers_that_keras_numbered_are_counted_from_whatever_number_a_session_began_with() -> None:

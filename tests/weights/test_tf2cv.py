@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras.layers import Dense, Flatten
 
-from keras_inception.weights.names.tf2cv import kernel, prepare
+from keras_inception.weights.publishers.tf2cv import kernel, prepare
 
 SCOPE = "res_net/features/features/stage1/stage1/unit1"
 

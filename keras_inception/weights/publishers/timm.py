@@ -1,7 +1,7 @@
-"""timm's weights: .safetensors on the Hugging Face hub, and .pth of the networks that it calls legacy.
+"""timm: its checkpoints (`.safetensors` on the Hugging Face hub, `.pth` for its legacy networks), and their names.
 
-The hub has a SHA-256 for each file, but nobody states it offline, and no revision: so none is pinned here. Where a
-network was measured at several sizes, the accuracy is that of the size it was trained at.
+The hub has a SHA-256 for each file, but no hash or revision is stated anywhere else, so none is pinned here. Where a
+network was evaluated at several sizes, the accuracy is that at the training size.
 """
 
 from __future__ import annotations
@@ -9,11 +9,15 @@ from __future__ import annotations
 from typing import Any
 
 from ...preprocessing import Preprocessing
+from ..frameworks import TORCH
+from ..matching import Layout
 from ..record import Checkpoint
-from . import cadene
+from ..rules import NameTable
 from .norms import HALF, IMAGENET
+from .torchvision import BASIC, BOTTLENECK, DENSENET, INCEPTION_V3, VGG, vgg_features, with_current_names
 
 RELEASES = "https://github.com/rwightman/pytorch-image-models/releases/download/"
+CADENE = "http://data.lip6.fr/cadene/pretrainedmodels/"  # has the same files as v0.1-cadene
 SOURCE = "timm 1.0.31 default_cfgs; huggingface/pytorch-image-models results/results-imagenet.csv"
 APACHE, BSD, CC_BY_NC = "Apache-2.0", "BSD-3-Clause", "CC-BY-NC-4.0"
 BILINEAR, BICUBIC = "bilinear", "bicubic"
@@ -31,7 +35,7 @@ def hub(
     license: str,
     alpha: float | None = None,
 ) -> Checkpoint:
-    """One repository on the hub."""
+    """The record of one repository on the hub."""
     width = f"{round(100 * alpha):03}_" if alpha not in (None, 1.0) else ""
     return Checkpoint(
         model=model,
@@ -43,7 +47,7 @@ def hub(
         source=SOURCE,
         top1=top1,
         top5=top5,
-        # timm's SENet is of today's padding; its NASNet pads as its port does
+        # SENet: torch padding, unlike the legacy files; NASNet: as in timm's port
         numerics="torch",
         kwargs={} if alpha is None else {"alpha": alpha},
         preprocessing=Preprocessing(size=(size, size), crop=crop, interpolation=interpolation, **norm),
@@ -53,10 +57,10 @@ def hub(
 def legacy(
     model: str, file: str, norm: dict[str, Any], size: int, crop: float, interpolation: str, top1: float, top5: float
 ) -> Checkpoint:
-    """One file of a release, whose name ends in the first digits of its SHA-256; Cadene's own is at his place too."""
+    """The record of one release file; its name ends in digits of its SHA-256. Cadene's are on his server too."""
     urls = [RELEASES + file]
     if file.startswith("v0.1-cadene/"):
-        urls.append(cadene.URL + file.removeprefix("v0.1-cadene/"))
+        urls.append(CADENE + file.removeprefix("v0.1-cadene/"))
     return Checkpoint(
         model=model,
         tag="legacy_tf_in1k" if model == "xception" else "legacy_in1k",
@@ -73,7 +77,7 @@ def legacy(
 
 
 # fmt: off
-TIMM = (
+HUB = (
     hub("vgg11", "vgg11.tv_in1k", IMAGENET, 224, 0.875, BILINEAR, 69.05, 88.63, BSD),
     hub("vgg11_bn", "vgg11_bn.tv_in1k", IMAGENET, 224, 0.875, BILINEAR, 70.374, 89.802, BSD),
     hub("vgg13", "vgg13.tv_in1k", IMAGENET, 224, 0.875, BILINEAR, 69.95, 89.262, BSD),
@@ -146,3 +150,156 @@ LEGACY = (
     legacy("senet154", "v0.1-weights/legacy_senet154-e9eb9fe6.pth", IMAGENET, 224, 0.875, BILINEAR, 81.32, 95.502),
 )
 # fmt: on
+CHECKPOINTS = (*HUB, *LEGACY)
+
+
+# --------------------------------------------------------------------------------------------------------------- layout
+
+
+def excited(bottleneck: NameTable, module: str) -> NameTable:
+    """Add a squeeze-and-excitation module to each block; our layers of the path are then called `mix`."""
+    return {ours.replace("_residual", "_residual_mix"): theirs for ours, theirs in bottleneck.items()} | {
+        "conv{s}_block{b}_residual_reduce": f"layer{{s-1}}.{{b-1}}.{module}.fc1",
+        "conv{s}_block{b}_residual_expand": f"layer{{s-1}}.{{b-1}}.{module}.fc2",
+    }
+
+
+def numbered(counts: tuple[int, ...]) -> list[str]:
+    """Names "stage.block" for stages with these numbers of blocks: (1, 2) -> ["0.0", "1.0", "1.1"]."""
+    return [f"{stage}.{block}" for stage, count in enumerate(counts) for block in range(count)]
+
+
+VGG_HEAD: NameTable = {"fc6": "pre_logits.fc1", "fc7": "pre_logits.fc2", "logits": "head.fc"}
+
+SENET154: NameTable = excited(BOTTLENECK, "se") | {
+    "conv1": "conv1.[0|1]",
+    "conv2": "conv1.[3|4]",
+    "conv3": "[conv1.6|bn1]",
+}
+
+INCEPTION_V4: NameTable = {
+    "conv2d_1a_3x3": "features.0.[conv|bn]",
+    "conv2d_2a_3x3": "features.1.[conv|bn]",
+    "conv2d_2b_3x3": "features.2.[conv|bn]",
+    "mixed_3a_b1_0": "features.3.conv.[conv|bn]",
+    "mixed_4a_b{b}_{i}": "features.4.branch{b}.{i}.[conv|bn]",
+    "mixed_5a_b0_0": "features.5.conv.[conv|bn]",
+    **{
+        f"mixed_{module}_b{ours}": f"features.{place}.branch{theirs}.[conv|bn]"
+        for place, module in enumerate(["5b", "5c", "5d", "5e", "6a", "6b", "6c", "6d", "6e", "6f", "6g", "6h"], 6)
+        for ours, theirs in (("0_0", "0"), ("{b}_{i}", "{b}.{i}"))
+    },
+    "mixed_7a_b{b}_{i}": "features.18.branch{b}.{i}.[conv|bn]",
+    **{
+        f"mixed_{module}_b{ours}": f"features.{place}.branch{theirs}.[conv|bn]"
+        for place, module in enumerate(("7b", "7c", "7d"), 19)
+        for ours, theirs in (
+            ("0_0", "0"),
+            ("1_1_b0_0", "1_1a"),
+            ("1_1_b1_0", "1_1b"),
+            ("2_3_b0_0", "2_3a"),
+            ("2_3_b1_0", "2_3b"),
+            ("3_1", "3.1"),
+            ("{b}_{i}", "{b}_{i}"),
+        )
+    },
+    "logits": "last_linear",
+}
+
+INCEPTION_RESNET_V2: NameTable = {
+    "conv2d_{n}_{size}": "conv2d_{n}.[conv|bn]",
+    "mixed_{m:5b|6a}_b0_0": "mixed_{m}.branch0.[conv|bn]",
+    "mixed_{m}_b{b}_{i}": "mixed_{m}.branch{b}.{i}.[conv|bn]",
+    "block8_10_residual": "block8.conv2d",
+    "block8_10_residual_mix_b0_0": "block8.branch0.[conv|bn]",
+    "block8_10_residual_mix_b{b}_{i}": "block8.branch{b}.{i}.[conv|bn]",
+    **{
+        f"{ours}_{{n}}_residual{suffix}": f"{theirs}.{{n-1}}.{module}"
+        for ours, theirs in (("block35", "repeat"), ("block17", "repeat_1"), ("block8", "repeat_2"))
+        for suffix, module in (
+            ("", "conv2d"),
+            ("_mix_b0_0", "branch0.[conv|bn]"),
+            ("_mix_b{b}_{i}", "branch{b}.{i}.[conv|bn]"),
+        )
+    },
+    "logits": "classif",
+}
+
+
+def nasnet_cells(ours: str, theirs: str) -> NameTable:
+    """Rows of the cells with these names."""
+    return {
+        f"{ours}_h": f"{theirs}.conv_1x1.[conv|bn]",
+        f"{ours}_p_{{i:[01]}}": f"{theirs}.path_{{i+1}}.conv",
+        f"{ours}_p": f"{theirs}.conv_prev_1x1.[conv|bn]",
+        **{
+            f"{ours}_{{i:[0-4]}}_{{side:left|right}}{suffix}{part}": f"{theirs}.comb_iter_{{i}}_{{side}}.{module}"
+            for suffix, n in (("_0", 1), ("", 2))
+            for part, module in (
+                ("_depthwise", f"separable_{n}.depthwise_conv2d"),
+                ("_pointwise", f"separable_{n}.pointwise_conv2d"),
+                ("", f"bn_sep_{n}"),
+            )
+        },
+    }
+
+
+NASNET_ENDS: NameTable = {"conv0": "conv0.[conv|bn]", "logits": "last_linear"}
+# The first cell after each reduction halves the map of its second input; the others apply a 1x1 convolution to it.
+NASNET_LARGE: NameTable = {
+    "{c:cell_stem_1|cell_0|cell_6|cell_12}_p": "{c}.final_path_bn",
+    **nasnet_cells("{c:(?:reduction_)?cell_[0-9]+|cell_stem_[01]}", "{c}"),
+    **NASNET_ENDS,
+}
+
+MOBILENET_V1: NameTable = {
+    "conv2d_0": "[conv_stem|bn1]",
+    **{
+        f"conv2d_{i}_{ours}": f"blocks.{block}.[{theirs}]"
+        for i, block in enumerate(numbered((1, 2, 2, 6, 2)), 1)
+        for ours, theirs in (("depthwise", "conv_dw|bn1"), ("pointwise", "conv_pw|bn2"))
+    },
+    "logits": "classifier",
+}
+MOBILENET_V2: NameTable = {
+    "stem": "[conv_stem|bn1]",
+    "block_0_depthwise": "blocks.0.0.[conv_dw|bn1]",
+    "block_0": "blocks.0.0.[conv_pw|bn2]",
+    **{
+        f"block_{i}{{r:_residual|}}{ours}": f"blocks.{block}.[{theirs}]"
+        for i, block in enumerate(numbered((1, 2, 3, 4, 3, 3, 1)))
+        for ours, theirs in (("_expand", "conv_pw|bn1"), ("_depthwise", "conv_dw|bn2"), ("", "conv_pwl|bn3"))
+        if i
+    },
+    "features": "[conv_head|bn2]",
+    "logits": "classifier",
+}
+
+LAYOUT = Layout(
+    name="timm",
+    framework=TORCH,
+    prepare=with_current_names,
+    tables={
+        **{
+            f"vgg{depth}{suffix}": vgg_features(column, bool(suffix)) | VGG_HEAD
+            for depth, column in VGG.items()
+            for suffix in ("", "_bn")
+        },
+        "inception_v3": INCEPTION_V3,
+        "inception_v4": INCEPTION_V4,
+        "inception_resnet_v2": INCEPTION_RESNET_V2,
+        **dict.fromkeys(("resnet18", "resnet34"), BASIC),
+        **dict.fromkeys(("resnet50", "resnet101", "resnet152"), BOTTLENECK),
+        **dict.fromkeys(("resnext50_32x4d", "resnext101_32x4d", "resnext101_64x4d"), BOTTLENECK),
+        **dict.fromkeys(("wide_resnet50_2", "wide_resnet101_2"), BOTTLENECK),
+        **dict.fromkeys(
+            ("seresnet50", "seresnet101", "seresnet152", "seresnext50_32x4d", "seresnext101_32x4d"),
+            excited(BOTTLENECK, "se"),
+        ),
+        "senet154": SENET154,
+        **dict.fromkeys(("densenet121", "densenet161", "densenet169", "densenet201"), DENSENET),
+        "nasnet_large": NASNET_LARGE,
+        "mobilenet_v1": MOBILENET_V1,
+        "mobilenet_v2": MOBILENET_V2,
+    },
+)

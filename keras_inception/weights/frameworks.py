@@ -1,4 +1,4 @@
-"""How a framework names a layer's variables, and how it lays a kernel out."""
+"""How a framework names the variables of a layer, and in which order it stores the axes of a kernel."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from keras.layers import Activation, Conv2D, Dense, DepthwiseConv2D, Dropout, Fl
 
 @dataclass(frozen=True, kw_only=True)
 class Framework:
-    """What is the same for every network of a framework."""
+    """The conventions that all networks of a framework share."""
 
-    separator: str  # between a module's name and its variable's
-    variables: Mapping[str, str]  # ours -> theirs
-    kernel: Callable[[np.ndarray, keras.layers.Layer], np.ndarray]  # theirs, our layer -> ours, if it fits
-    ignored: re.Pattern[str]  # what is in a file and is no weight
+    separator: str  # between the name of a module and of its variable
+    variables: Mapping[str, str]  # our name -> theirs
+    kernel: Callable[[np.ndarray, keras.layers.Layer], np.ndarray]  # their kernel and our layer -> our order of axes
+    ignored: re.Pattern[str]  # names in a file that are no weights
 
 
 def torch_kernel(kernel: np.ndarray, layer: keras.layers.Layer) -> np.ndarray:
-    """(out, in) or (out, in, height, width) -> our layer's, (height, width, in, out) or (in, out)."""
+    """Turn (out, in) or (out, in, height, width) into the layer's (height, width, in, out) or (in, out)."""
     if isinstance(layer, DepthwiseConv2D) and kernel.ndim == 4:
         return kernel.transpose(2, 3, 0, 1)
     if isinstance(layer, Conv2D):
@@ -30,29 +30,29 @@ def torch_kernel(kernel: np.ndarray, layer: keras.layers.Layer) -> np.ndarray:
         return kernel.transpose(2, 3, 1, 0) if kernel.ndim == 4 else kernel
     if isinstance(layer, Dense) and kernel.ndim == 2:
         height, width, channels = grid(layer.input)
-        if kernel.shape[1] == height * width * channels:  # they flatten channels first
+        if kernel.shape[1] == height * width * channels:  # PyTorch flattens channels first
             kernel = kernel.reshape(-1, channels, height, width)
-    if isinstance(layer, Dense) and kernel.ndim == 4:  # a convolution that covers the map
+    if isinstance(layer, Dense) and kernel.ndim == 4:  # a convolution that covers the whole map
         return kernel.transpose(2, 3, 1, 0).reshape(-1, kernel.shape[0])
     return kernel.T
 
 
 def keras_kernel(kernel: np.ndarray, layer: keras.layers.Layer) -> np.ndarray:
-    """As ours is, but that a 1x1 convolution may stand for a dense layer, and a depthwise for a grouped."""
+    """Our order of axes; convert 1x1 convolutions from and to dense layers, and depthwise to grouped convolutions."""
     shape = tuple(layer.kernel.shape)
     if isinstance(layer, Dense) and kernel.ndim == 4:
         return kernel.reshape(-1, kernel.shape[-1])
     if isinstance(layer, Conv2D) and kernel.ndim == 2:
         return kernel[None, None]
     if isinstance(layer, Conv2D) and layer.groups > 1 and kernel.shape == (*shape[:2], shape[3], shape[2]):
-        # One filter for each pair of channels of a group, as keras.applications' ResNeXt has it, which adds them up.
+        # keras.applications' ResNeXt has a filter for each pair of channels in a group, and sums their outputs.
         pairs = kernel.reshape(*shape[:2], layer.groups, shape[2], shape[2])
         return pairs.transpose(0, 1, 3, 2, 4).reshape(shape)
     return kernel
 
 
 def grid(tensor: keras.KerasTensor) -> tuple[int, int, int]:
-    """(height, width, channels) of the map that a dense layer's input was flattened from; 1 x 1 if from none."""
+    """(height, width, channels) of the map that a dense layer's input was flattened from; 1 x 1 if from no map."""
     history = tensor._keras_history
     inputs = history.operation._inbound_nodes[history.node_index].input_tensors
     if isinstance(history.operation, Flatten):

@@ -10,7 +10,7 @@ from keras_inception.errors import InputError
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.registry import get
 from keras_inception.weights import Checkpoint, checkpoints, find
-from keras_inception.weights.names import LAYOUTS
+from keras_inception.weights.publishers import LAYOUTS
 
 ALL = checkpoints()
 record = pytest.mark.parametrize("record", ALL, ids=lambda c: f"{c.id}-{c.layout}")
@@ -80,13 +80,12 @@ def test_an_unknown_tag_lists_those_that_there_are() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"layout": "caffe"}, "layout must be one of keras, timm"),
         ({"urls": ()}, "either urls or a repository"),
         ({"hf_repo": "timm/x"}, "either urls or a repository"),
         ({"hash": ""}, "either a hash or a reason"),
         ({"unhashed": "why"}, "either a hash or a reason"),
         ({"urls": ("http://example.org/x.h5",), "hash": "", "unhashed": "why"}, "plain http needs a hash"),
-        ({"hash": "md5:12"}, "'md5:12' is no hash"),
+        ({"hash": "md5:12"}, "'md5:12' is not a hash"),
     ],
 )
 def test_a_record_that_lacks_a_fact_is_none(changes: dict, message: str) -> None:
