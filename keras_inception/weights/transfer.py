@@ -187,7 +187,7 @@ def first_convolutions(model: keras.Model) -> list[keras.layers.Layer]:
     seen = {id(tensor) for tensor in model.inputs}
     found: list[keras.layers.Layer] = []
     for layer in in_order(model):
-        if isinstance(layer, InputLayer) or not any(id(tensor) in seen for tensor in keras.tree.flatten(layer.input)):
+        if isinstance(layer, InputLayer) or not all(id(tensor) in seen for tensor in keras.tree.flatten(layer.input)):
             continue
         if layer.weights:
             found.append(layer)
