@@ -6,8 +6,8 @@
     model.evaluate(x, y, callbacks=[AuxiliaryHeads()])
 
 Both change only what `fit` minimises. The validation `loss`, `accuracy` and all other metrics are of the main output
-and the true labels. The callbacks replace the model's loss while `fit` or `evaluate` runs; afterwards the model is as it
-was before. The weights are variables, so that a schedule never retraces the training step.
+and the true labels. The callbacks replace the model's loss while `fit` or `evaluate` runs, and restore it at the end.
+The weights are variables, so that a schedule never retraces the training step.
 """
 
 from __future__ import annotations
@@ -208,9 +208,7 @@ class _Objective:
             loss, metrics = model._compile_loss, model._compile_metrics
             self.compiled["_compile_loss"] = type(loss)(loss._user_loss, loss._user_loss_weights)
             if metrics is not None:
-                self.compiled["_compile_metrics"] = type(metrics)(
-                    metrics._user_metrics, metrics._user_weighted_metrics
-                )
+                self.compiled["_compile_metrics"] = type(metrics)(metrics._user_metrics, metrics._user_weighted_metrics)
 
     @property
     def recompiled(self) -> bool:
