@@ -10,10 +10,9 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from rich.progress import track
 
 from ..errors import InputError
-from ..terminal import console
+from ..terminal import note, progress
 from .decoding import pixels, reason
 from .near_duplicates import difference_hash, find_near_duplicates
 from .split import Dataset, Rejected, Split, content_digest, fraction, hold_out, stack_digests
@@ -77,11 +76,7 @@ def load_images(path: str | Path, classes: Sequence[str]) -> Split:
     found = _read(path, named)
     if found.rejected:
         first = found.rejected[0]
-        console.print(
-            f"{len(found.rejected)} images in {path} are left out; {first.path}: {first.reason}",
-            highlight=False,
-            markup=False,
-        )
+        note(f"{len(found.rejected)} images in {path} are left out; {first.path}: {first.reason}")
     places = np.array([classes.index(name) for name in found.images.classes], dtype=np.int32)
     return replace(found.images, labels=places[found.images.labels], classes=tuple(classes))
 
@@ -122,12 +117,11 @@ def examine(source: Path | bytes) -> tuple[bytes, np.ndarray] | str:
 
 def examine_all(sources: Sequence[Path | bytes]) -> list[tuple[bytes, np.ndarray] | str]:
     """Call `examine` in threads, with a progress bar on a terminal if there are many sources."""
-    quiet = len(sources) < MANY_FILES or not console.is_terminal
     pool = ThreadPoolExecutor()
     try:
         with warnings.catch_warnings(action="ignore"):  # Pillow warns of oddities in images that it can decode
             results = pool.map(examine, sources)
-            return list(track(results, "Checking images", len(sources), console=console, transient=True, disable=quiet))
+            return list(progress(results, "Checking images", len(sources)) if len(sources) >= MANY_FILES else results)
     finally:
         pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the rest
 

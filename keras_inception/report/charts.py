@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 BINS = 10  # of confidence
 WIDTH = 20  # of a label in a chart, in columns; Chinese, Japanese and Korean characters take two
+JOINERS = "\u200c\u200d"  # of Arabic and Indic scripts, and of emoji
 MOST_LABELS = 30  # classes; with more, numbers and names in a confusion matrix would not be legible
 
 
@@ -74,8 +75,9 @@ def reliability(confidence: np.ndarray, correct: np.ndarray) -> str:
 
 
 def printable(label: str) -> str:
-    """Return a label on one line, with whatever cannot be printed (or is no Unicode) as U+FFFD."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(label.split())) or "(empty)"
+    """Return a label on one line, with U+FFFD for characters that cannot be printed; joiners of scripts stay."""
+    line = " ".join(label.split())
+    return "".join(c if c.isprintable() or c in JOINERS else "\ufffd" for c in line) or "(empty)"
 
 
 def shortened(label: str, number: int) -> str:
