@@ -5,9 +5,9 @@
     model.fit(x, y, callbacks=[AuxiliaryHeads(0.4), LabelSmoothing(0.1)])
     model.evaluate(x, y, callbacks=[AuxiliaryHeads()])
 
-Both change only what `fit` minimises. The validation `loss`, `accuracy` and all other metrics refer to the main output
-and the true labels. The callbacks replace the model's loss while `fit` or `evaluate` runs; afterwards the model is as it
-was before. Weights are held in variables, so that a schedule never retraces the training step.
+Both change only what `fit` minimises. The validation `loss`, `accuracy` and all other metrics are of the main output
+and the true labels. The callbacks replace the model's loss while `fit` or `evaluate` runs, and restore it at the end.
+The weights are variables, so that a schedule never retraces the training step.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def fade(epochs: int) -> Schedule:
 class _LossCallback(keras.callbacks.Callback):
     """Replaces the model's loss from the start of a `fit` or `evaluate` to its end."""
 
-    objective: _Objective | None = None
+    objective: _Objective
 
     def set_model(self, model: keras.Model) -> None:
         """Replace the model's loss. Keras calls this; see `AuxiliaryHeads` for when to call it yourself.
@@ -55,7 +55,7 @@ class _LossCallback(keras.callbacks.Callback):
             InputError: the model is not compiled with a cross-entropy, or its outputs do not fit.
         """
         super().set_model(model)
-        self.objective = _Objective.of(model, self.objective)
+        self.objective = _Objective.of(model, getattr(self, "objective", None))
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Start without the values of an earlier `fit`."""
@@ -208,9 +208,7 @@ class _Objective:
             loss, metrics = model._compile_loss, model._compile_metrics
             self.compiled["_compile_loss"] = type(loss)(loss._user_loss, loss._user_loss_weights)
             if metrics is not None:
-                self.compiled["_compile_metrics"] = type(metrics)(
-                    metrics._user_metrics, metrics._user_weighted_metrics
-                )
+                self.compiled["_compile_metrics"] = type(metrics)(metrics._user_metrics, metrics._user_weighted_metrics)
 
     @property
     def recompiled(self) -> bool:
@@ -312,9 +310,9 @@ def _crossentropies(loss: Any) -> tuple[keras.losses.Loss, CategoricalCrossentro
     name = loss if isinstance(loss, str) else getattr(loss, "__name__", None)
     if name in CROSSENTROPIES:
         loss = CROSSENTROPIES[name]()
-    if not isinstance(loss, tuple(CROSSENTROPIES.values())):
+    if not isinstance(loss, SparseCategoricalCrossentropy | CategoricalCrossentropy):
         raise InputError(f"compile with loss={' or '.join(map(repr, CROSSENTROPIES))}; got {loss!r}")
-    config = loss.get_config()
+    config: dict[str, Any] = loss.get_config()
     if config.get("label_smoothing"):
         raise InputError("the loss already smooths labels: compile it without label_smoothing")
     return loss, CategoricalCrossentropy(from_logits=config.get("from_logits", False))
