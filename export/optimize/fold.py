@@ -35,7 +35,7 @@ def into_layer_before(node: Node) -> Node | None:
 
 
 def into_layer_after(node: Node) -> Node | None:
-    """`(x * scale + shift) * kernel + bias` as one layer. Not where the layer pads a shifted map: zeros have no shift."""
+    """`(x * scale + shift) * kernel + bias` as one layer, unless that pads a shifted map: zeros have no shift."""
     if not is_linear_map(node) or isinstance(node.layer, layers.Conv2DTranspose):
         return None
     [before] = node.sources

@@ -15,7 +15,8 @@ def norm_as_convolution(node: Node) -> Node | None:
     """A norm or scale that could not be folded, as a 1x1 depthwise convolution with a bias.
 
     As a product and a sum it would be two operators, rounded in between, whose factors share one scale. A kernel has a
-    scale for each channel, and a bias has 32 bits. This module raised a DenseNet 121 of random weights from 14 to 24 dB.
+    scale for each channel, and a bias has 32 bits. This module raised a DenseNet 121 with
+    random weights from 14 to 24 dB.
     """
     if len(node.shape) != 4 or (affine := affine_of(node)) is None:
         return None

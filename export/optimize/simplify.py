@@ -67,7 +67,7 @@ def _window(layer: Any) -> tuple[int, ...]:
 
 
 def _is_same(zeros: tuple[int, int], size: int | None, window: int, stride: int) -> bool:
-    """Whether windows over a padded side lie where "same" puts them. More zeros at the end may be out of their reach."""
+    """Whether windows over a padded side lie where "same" puts them. Further zeros may be out of their reach."""
     if size is None:  # only with stride 1 it is the same for every size
         return stride == 1 and zeros == ((window - 1) // 2, window // 2)
     count = -(-size // stride)
