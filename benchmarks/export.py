@@ -1,14 +1,14 @@
-"""Exported files beside those of Keras' own export, and beside the hosted ones, each table in one interleaved run.
+"""Exported files compared with those of Keras' own export and with hosted ones, each table in one interleaved run.
 
     python benchmarks/export.py make FOLDER          # the files: minutes of CPU, 900 MB
-    python benchmarks/export.py time FOLDER TABLE    # "servers", "int8" or "hosted": 3 minutes, nothing else runs
+    python benchmarks/export.py time FOLDER TABLE    # "servers", "int8" or "hosted": 3 minutes on an idle machine
     python benchmarks/export.py judge FOLDER         # the hosted MobileNets on photographs
 
-Each prints its table and puts it into its place in export.md.
+Each prints its table and writes it into its place in export.md.
 
-In "servers" and "int8" both sides are the very same network of keras.applications with random weights, offsets and
-means of batch norm included. "hosted" and "judge" read Google's hosted files and photographs of ImageNet's classes in
-$KERAS_INCEPTION_DATA, and ours have the hosted files' weights. OpenVINO has columns where it is installed.
+In "servers" and "int8" both sides are the same network of keras.applications with random weights, including offsets and
+means of batch norm. "hosted" and "judge" read Google's hosted files and photographs of ImageNet's classes from
+$KERAS_INCEPTION_DATA; our files have the hosted files' weights. OpenVINO has rows if it is installed.
 """
 
 import importlib.metadata
@@ -74,7 +74,7 @@ def make(folder: Path) -> None:
 
 
 def shift_norms(model: keras.Model) -> None:
-    """Offsets and means as of a trained network: of zeros TensorFlow makes no bias, and fuses no activation with it."""
+    """Set offsets and means as in a trained network: for zeros TensorFlow makes no bias and fuses no activation."""
     rng = np.random.default_rng(0)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -83,7 +83,7 @@ def shift_norms(model: keras.Model) -> None:
 
 
 def plain_tflite(model: keras.Model, inputs: np.ndarray | None) -> bytes:
-    """What TensorFlow's converter makes of Keras' own export, in full int8 by these inputs."""
+    """Keras' own export, converted by TensorFlow's converter; with inputs in full int8."""
     with quiet(), tempfile.TemporaryDirectory() as folder:
         model.export(folder, input_signature=[tf.TensorSpec((1, *model.input_shape[1:]), tf.float32)])
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
@@ -113,7 +113,7 @@ def photographs() -> list[tuple[int, np.ndarray]]:
 
 
 def measure(folder: Path, table: str) -> None:
-    """A table of medians, with the quartiles."""
+    """Write a table of medians and quartiles."""
     files = {
         "servers": [folder / f"{name}.{side}" for name in SERVERS for side in ("keras", "ours")],
         "int8": [folder / f"InceptionV3.{side}.{ending}" for ending in ("int8.tflite", "tflite")
@@ -142,7 +142,7 @@ def measure(folder: Path, table: str) -> None:
 
 
 def ratios(timings: Sequence[Timing]) -> str:
-    """Our files' times as shares of those that they stand beside, in the same runtime."""
+    """Our files' times as shares of those of their counterparts in the same runtime."""
     found = {(Path(t.path).name, t.runtime): t.milliseconds for t in timings}
     hosted_files = {file: f"{name}.int8.tflite" for name, (file, _) in HOSTED.items()}
     shares = []
@@ -150,11 +150,13 @@ def ratios(timings: Sequence[Timing]) -> str:
         ours = hosted_files.get(name, name.replace(".keras", ".ours"))
         if ours != name:
             shares.append(f"{ours} in {runtime} {found[ours, runtime] / milliseconds:.2f}")
-    return textwrap.fill("**Of the time beside it**: " + ", ".join(shares) + ".", 120, break_on_hyphens=False)
+    return textwrap.fill(
+        "**Time as a share of the counterpart's**: " + ", ".join(shares) + ".", 120, break_on_hyphens=False
+    )
 
 
 def publish(block: str, lines: Sequence[str]) -> None:
-    """Print a table, and put it in its place in the page."""
+    """Print a table, and write it into its place in the page."""
     text = "\n".join(lines)
     print(text)
     place = re.compile(rf"(?<=<!-- {block} -->\n).*?(?=\n<!-- end -->)", re.DOTALL)
@@ -162,7 +164,7 @@ def publish(block: str, lines: Sequence[str]) -> None:
 
 
 def judge(folder: Path) -> None:
-    """How many of the photographs each file names rightly; int8 is calibrated on every second of them."""
+    """How many photographs each file classifies correctly; int8 is calibrated on every second photograph."""
     columns = ["network", "Keras", "hosted file", *QUANTIZATIONS, "other half: Keras", "int8"]
     lines = ["| " + " | ".join(columns) + " |", "|---|" + "---:|" * (len(columns) - 1)]
     for name, (file, _) in HOSTED.items():
@@ -171,24 +173,24 @@ def judge(folder: Path) -> None:
         labels = np.array([label for label, _ in photographs()]) + 1  # class 0 is the background
         results = [export.agreement(folder / f"{name}.{q}.tflite", model, (x, labels)) for q in QUANTIZATIONS]
         half = export.agreement(folder / f"{name}.int8.tflite", model, (x[1::2], labels[1::2]))
-        right = [round(r.top1 * r.n) for r in results]
-        row = [round(results[0].keras_top1 * len(x)), int(np.sum(answers(DATA / file, x) == labels)), *right]
+        correct = [round(r.top1 * r.n) for r in results]
+        row = [round(results[0].keras_top1 * len(x)), int(np.sum(predicted(DATA / file, x) == labels)), *correct]
         row += [round(half.keras_top1 * half.n), round(half.top1 * half.n)]
         lines.append(f"| {' | '.join(map(str, [name, *row]))} |")
     publish("judge", lines)
 
 
-def answers(path: Path, x: np.ndarray) -> np.ndarray:
-    """What a hosted file answers, in its own 8 bits: N x H x W x 3 in [-1, 1] -> N classes."""
+def predicted(path: Path, x: np.ndarray) -> np.ndarray:
+    """The classes that a hosted file predicts, in its own 8 bits: N x H x W x 3 in [-1, 1] -> N."""
     interpreter = Interpreter(str(path), num_threads=os.cpu_count())
     interpreter.allocate_tensors()
-    (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
-    scale, zero = taken["quantization"]
+    (given,), (output,) = interpreter.get_input_details(), interpreter.get_output_details()
+    scale, zero = given["quantization"]
     found = []
     for pixels in np.clip(np.round(x / scale + zero), 0, 255).astype(np.uint8):
-        interpreter.set_tensor(taken["index"], pixels[np.newaxis])
+        interpreter.set_tensor(given["index"], pixels[np.newaxis])
         interpreter.invoke()
-        found.append(interpreter.get_tensor(given["index"])[0].argmax())
+        found.append(interpreter.get_tensor(output["index"])[0].argmax())
     return np.array(found)
 
 

@@ -36,6 +36,7 @@ from matplotlib.figure import Figure
 from export import HOSTED, hosted, photographs
 from keras_inception import Run, export
 from keras_inception.data import Dataset, Split
+from keras_inception.export import FineTuning
 from keras_inception.export.quantization.qat.fine_tune import zipped
 from keras_inception.export.runtimes.benchmark import benchmark
 from keras_inception.files import write_file
@@ -137,7 +138,7 @@ def variants(run: Run, data: Dataset, epochs: int) -> dict[str, Callable[[Path],
 
     @cache
     def pruned() -> export.Compressed:
-        return export.prune(run, data, sparsity=0.5, epochs=1, learning_rate=3e-4)
+        return export.prune(run, data, sparsity=0.5, training=FineTuning(epochs=1, learning_rate=3e-4))
 
     def float32(made: export.Compressed, path: Path) -> object:
         return export.to_tflite(made.model, path, overwrite=True, **known)
@@ -149,11 +150,14 @@ def variants(run: Run, data: Dataset, epochs: int) -> dict[str, Callable[[Path],
             run, path, quantization="int8", calibration=export.CalibrationSet.of(data.train, run.preprocessing),
             overwrite=True,
         ),
-        "aware": lambda path: export.quantize_aware(run, data, path, epochs=epochs, overwrite=True),
+        "aware": lambda path: export.quantize_aware(
+            run, data, path, training=FineTuning(epochs=epochs), overwrite=True
+        ),
         "pruned": lambda path: float32(pruned(), path),
-        "clustered": lambda path: float32(export.cluster(run, data, clusters=16, epochs=1), path),
+        "clustered": lambda path: float32(export.cluster(run, data, clusters=16, training=FineTuning(epochs=1)), path),
         "all": lambda path: export.quantize_aware(
-            export.cluster(pruned(), data, clusters=16, epochs=1), data, path, epochs=epochs, overwrite=True
+            export.cluster(pruned(), data, clusters=16, training=FineTuning(epochs=1)), data, path,
+            training=FineTuning(epochs=epochs), overwrite=True,
         ),
     }  # fmt: skip
 
@@ -174,7 +178,7 @@ def measure_hosted(name: str, out: Path) -> Iterator[None]:
         "float32": lambda path, x, y: export.to_tflite(model, path, overwrite=True),
         "int8": lambda path, x, y: export.to_tflite(model, path, quantization="int8", calibration=x, overwrite=True),
         "aware": lambda path, x, y: export.quantize_aware(
-            model, (x, y), path, epochs=3, batch_size=10, learning_rate=1e-5, overwrite=True
+            model, (x, y), path, training=FineTuning(batch_size=10, learning_rate=1e-5), overwrite=True
         ),
     }
     for variant, make in makers.items():

@@ -1,4 +1,4 @@
-"""Trained networks as files that servers and phones run, and the proof that they still give the same answers."""
+"""Trained networks as files for servers and phones, and the check that they still predict the same."""
 
 from .agreement import Agreement, agreement, agreements
 from .doctor import Diagnosis, Finding, doctor
@@ -8,7 +8,9 @@ from .openvino import to_openvino
 from .optimize import optimize
 from .quantization.calibration import CalibrationSet
 from .quantization.qat.fine_tune import Compressed, Quantized, cluster, prune, quantize_aware
+from .quantization.qat.settings import FineTuning
 from .runtimes.benchmark import Benchmark, Timing, benchmark
+from .runtimes.predictor import ExportedFile, open_predictor
 from .saved_model import to_saved_model
 from .tflite.convert import to_tflite
 from .tflite.layer_errors import LayerError, layer_errors
@@ -22,7 +24,9 @@ __all__ = [
     "CalibrationSet",
     "Compressed",
     "Diagnosis",
+    "ExportedFile",
     "Finding",
+    "FineTuning",
     "LayerError",
     "Quantized",
     "Record",
@@ -36,6 +40,7 @@ __all__ = [
     "exported",
     "layer_errors",
     "misses",
+    "open_predictor",
     "optimize",
     "prune",
     "quantize_aware",

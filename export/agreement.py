@@ -1,4 +1,4 @@
-"""An exported file, in its own runtime, against the Keras model that it came from."""
+"""Exported files, in their own runtimes, compared with the Keras model that they were made from."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias, get_args
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -17,25 +17,25 @@ import tensorflow as tf
 
 from keras_inception.data import Split
 from keras_inception.errors import InputError
-from keras_inception.evaluation.predictor import held_out
+from keras_inception.evaluation import scores
 from keras_inception.preprocessing import Preprocessing
 
+from .comparison import by_class, same_class, snr
 from .exits import exit_networks
-from .inputs import ModelOrRun, Source, fits
-from .quantization.calibration import compiled, to_pixels
-from .runtimes.opening import File, open_file
-from .signal_to_noise import snr
+from .inputs import Exportable, ModelOrRun, compiled, fits
+from .quantization.calibration import to_pixels
+from .runtimes.runners import OpenFile, open_file
 from .tflite.layer_errors import IMAGES, layer_errors, worst
-from .tflite.metadata import Input, Record
+from .tflite.metadata import Input
 
 # Labelled images; or inputs of the network, (n, *input_shape), without or with their labels, (n,).
-Data: TypeAlias = Split | np.ndarray | tuple[np.ndarray, np.ndarray]
+ComparisonData: TypeAlias = Split | np.ndarray | tuple[np.ndarray, np.ndarray]
 
-_Pair: TypeAlias = tuple[np.ndarray, np.ndarray]  # what the Keras model and what the file is given, batches of one
+_Pair: TypeAlias = tuple[np.ndarray, np.ndarray]  # the inputs of the Keras model and of the file, batches of one
 
 CHUNK = 16  # images in memory at a time
 WARM_UP = 3  # runs that are not timed
-BAD = 0.9  # agreement, below which one wants to know where it was lost
+BAD = 0.9  # agreement below which the layers are examined
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +43,15 @@ class Agreement:
     """How an exported file compares with its Keras model over `n` images.
 
     `format` is what the file itself shows: "saved_model", or "tflite " and "float32", "float16", "dynamic", "int8" or
-    "int16x8". `exit` is which answer of a network with early exits, None where it has one or the last is meant. `top1`
-    and `keras_top1` are the shares of images that the file and the Keras model get right, None without labels;
-    `agreement` is the share where both give the same answer. The differences are of single outputs, absolute; `snr` is
-    the signal-to-noise ratio of all of them in decibels. `milliseconds` is the median of one image at a time after a
-    warm-up, on at most 4 threads for a .tflite file; a SavedModel that takes images spends part of them on crop and
-    resize, which the others have behind them. Where an integer file agrees badly, `worst_layers` are those behind which
-    most is lost, and their decibels there.
+    "int16x8". `exit` is the early exit that was compared, None for the main output.
+
+    `top1` and `keras_top1` are the top-1 accuracies of the file and of the Keras model, as `evaluate` counts them; None
+    without labels. `agreement` is the share of images for which both predict the same class. The differences are
+    absolute and of single outputs; `snr` is the signal-to-noise ratio of all outputs in decibels.
+
+    `milliseconds` is the median time of one image after a warm-up, on at most 4 threads for a .tflite file. For a
+    SavedModel that takes images it includes crop and resize, which other files leave to the caller. `worst_layers` are
+    the layers of an integer file with little agreement at which most is lost, and their ratios in decibels.
     """
 
     format: str
@@ -73,66 +75,73 @@ class Agreement:
 def agreement(
     path: str | Path,
     model_or_run: ModelOrRun,
-    data: Data | None = None,
+    data: ComparisonData | None = None,
     *,
     limit: int | None = None,
     runtime: str | None = None,
 ) -> Agreement:
-    """Run an exported file in its own runtime, TensorFlow or LiteRT, and compare it with the Keras model.
+    """Run an exported file in its own runtime and compare it with the Keras model.
 
-    The file's record says what it takes; each side gets the same images in its own way. Of a file with early exits
-    it is the last that is compared; `agreements` compares them all.
+    The file's record tells which input it takes; the file and the model get the same images, each in its own form. Of
+    a file with early exits the main output is compared; `agreements` compares all of them.
 
     Args:
-        path: a SavedModel or a .tflite file.
-        model_or_run: where it came from: a functional model, a run or a run directory.
-        data: labelled images; or the network's inputs as an array (n, *input_shape), alone or with labels (n,). By
-            default the images that the run held out.
-        limit: at most so many images: of a split a sample of all classes, of an array the first.
-        runtime: "openvino" runs a file of any format there, as a cross-check; the format then ends in it.
+        path: a SavedModel, a .tflite or .onnx file, or an OpenVINO folder.
+        model_or_run: what the file was made from: a functional model, a run or a run directory.
+        data: labelled images; or the network's inputs as an array (n, *input_shape), alone or with labels (n,). The
+            default is the images that the run held out.
+        limit: the most images to compare on: a sample of all classes of a split, the first images of an array.
+        runtime: "openvino" runs a file of any format in OpenVINO, as a cross-check; `format` then ends in it.
 
     Raises:
-        InputError: no such file, or one that its runtime refuses; data that does not fit; or outputs that are NaN.
+        InputError: there is no such file, or its runtime refuses it; data does not fit; or outputs are NaN.
     """
-    source, file = Source.of(model_or_run), open_file(Path(path), runtime)
+    source, file = Exportable.of(model_or_run), open_file(Path(path), runtime)
     return _measured(file, None, source, source.model, data, limit)
 
 
 def agreements(
-    path: str | Path, model_or_run: ModelOrRun, data: Data | None = None, *, limit: int | None = None
+    path: str | Path, model_or_run: ModelOrRun, data: ComparisonData | None = None, *, limit: int | None = None
 ) -> list[Agreement]:
-    """`agreement` of every exit of a file, the soonest first; of a file that has none, the one.
+    """`agreement` for each exit of a file, the earliest first; one entry for a file without early exits.
 
     Raises:
-        InputError: as `agreement`; or the model has not the exits that the file has.
+        InputError: as `agreement`; or the model does not have the exits that the file has.
     """
-    source, file = Source.of(model_or_run), open_file(Path(path))
+    source, file = Exportable.of(model_or_run), open_file(Path(path))
     networks = exit_networks(source.given, exits=True) if file.exits else {}
     if len(networks) != len(file.exits):
-        raise InputError(f"{path} has {len(file.exits)} exits, the model {len(networks)}: it is another network's")
+        raise InputError(
+            f"{path} has {len(file.exits)} exits, the model {len(networks)}: the file was made from another network"
+        )
     if not networks:
         return [_measured(file, None, source, source.model, data, limit)]
     return [_measured(file, key, source, network, data, limit) for key, network in networks.items()]
 
 
 def _measured(
-    file: File, key: str | None, source: Source, model: keras.Model, data: Data | None, limit: int | None
+    file: OpenFile,
+    key: str | None,
+    source: Exportable,
+    model: keras.Model,
+    data: ComparisonData | None,
+    limit: int | None,
 ) -> Agreement:
-    """Compare one exit of the file, None its only answer or the last, with the model's."""
+    """Compare one exit of the file, or with None its main output, with the model's output."""
     if data is None:
         if source.run is None:
             raise InputError("give data to compare on: labelled images, or an array of the network's inputs")
-        data = held_out(source.run)
+        data = source.run.images("held_out")
     kind, pairs, labels = _pairs(data, limit, file, source)
-    run = file.exits[key] if key else file.entries[kind]
+    run = file.exits[key] if key else file.runners[kind]
     spec = tf.TensorSpec(model.input_shape, model.inputs[0].dtype)
     network = tf.function(lambda x: model(x, training=False), [spec], autograph=False).get_concrete_function()
     want: list[np.ndarray] = []
     got: list[np.ndarray] = []
     seconds: list[float] = []
     while chunk := list(islice(pairs, CHUNK)):
-        own = tf.constant(np.concatenate([prepared for prepared, _ in chunk]), spec.dtype)
-        want += list(np.asarray(network(own), np.float32))
+        inputs = tf.constant(np.concatenate([prepared for prepared, _ in chunk]), spec.dtype)
+        want += list(np.asarray(network(inputs), np.float32))
         for _ in range(0 if seconds else WARM_UP):
             run(chunk[0][1])
         for _, given in chunk:
@@ -144,14 +153,14 @@ def _measured(
     result = _compared(file, key, np.stack(got), np.stack(want), labels, seconds)
     if result.agreement < BAD and result.format in ("tflite int8", "tflite int16x8") and key is None:
         _, again, _ = _pairs(data, IMAGES, file, source)
-        with suppress(InputError):  # another network's file has no layer in common
+        with suppress(InputError):  # a file made from another network has no layer in common
             errors = layer_errors(file.path, source.given, (given for _, given in again))
             return replace(result, worst_layers=worst(errors))
     return result
 
 
 def _compared(
-    file: File,
+    file: OpenFile,
     key: str | None,
     got: np.ndarray,
     want: np.ndarray,
@@ -160,7 +169,8 @@ def _compared(
 ) -> Agreement:
     if got.shape != want.shape:
         raise InputError(
-            f"{file.path} gives {got.shape[1:]} outputs, the model {want.shape[1:]}: it is another network's"
+            f"{file.path} has outputs {got.shape[1:]}, the model {want.shape[1:]}: the file was made from another "
+            "network"
         )
     for name, outputs in {"the Keras model": want, str(file.path): got}.items():
         if bad := sum(not np.isfinite(output).all() for output in outputs):
@@ -171,9 +181,9 @@ def _compared(
         exit=key,
         bytes=file.bytes,
         n=len(want),
-        top1=None if labels is None else float((_answers(got) == labels).mean()),
-        keras_top1=None if labels is None else float((_answers(want) == labels).mean()),
-        agreement=float((_answers(got) == _answers(want)).mean()),
+        top1=None if labels is None else scores(by_class(got), labels)["top1"],
+        keras_top1=None if labels is None else scores(by_class(want), labels)["top1"],
+        agreement=same_class(by_class(want), by_class(got)),
         max_difference=float(difference.max()),
         mean_difference=float(difference.mean()),
         snr=snr(want, got),
@@ -181,18 +191,13 @@ def _compared(
     )
 
 
-def _answers(outputs: np.ndarray) -> np.ndarray:
-    """The class of each image; of one sigmoid, whether it is above a half."""
-    return outputs.argmax(axis=-1) if outputs.shape[-1] > 1 else (outputs[..., 0] > 0.5).astype(int)
-
-
 # ------------------------------------------------------------------------------------------------------------ images
 
 
 def _pairs(
-    data: Data, limit: int | None, file: File, source: Source
+    data: ComparisonData, limit: int | None, file: OpenFile, source: Exportable
 ) -> tuple[Input, Iterator[_Pair], np.ndarray | None]:
-    """Which of the file's inputs to use, what to give both sides, and the labels."""
+    """Which of the file's inputs to use, the inputs of both sides, and the labels."""
     if limit is not None and limit < 1:
         raise InputError(f"limit must be 1 or more; got {limit}")
     if isinstance(data, Split):
@@ -200,33 +205,27 @@ def _pairs(
         own = source.preprocessing or file.record.preprocessing
         if own is None:
             raise InputError("neither the model nor the file knows its preprocessing: give an array of network inputs")
-        kind: Input = next(kind for kind in get_args(Input) if kind in file.entries)  # the rawest that it takes
-        return kind, _from_images(split, own, file.record, kind), split.labels
+        return file.rawest, _from_images(split, own, file), split.labels
     inputs, labels = data if isinstance(data, tuple) else (data, None)
     inputs, labels = np.asarray(inputs)[:limit], None if labels is None else np.asarray(labels)[:limit]
     if not fits(inputs.shape, source.model.input_shape):
         raise InputError(f"the network takes {source.model.input_shape}; data has the shape {inputs.shape}")
     if labels is not None and labels.shape != inputs.shape[:1]:
         raise InputError(f"{len(inputs)} inputs need labels of the shape ({len(inputs)},); got {labels.shape}")
-    if not {"input", "pixels"} & set(file.entries):
-        raise InputError(f"{file.path} takes images only: give labelled images to compare on, as data.load_folder")
-    kind = "input" if "input" in file.entries else "pixels"
-    return kind, _from_inputs(inputs, file.record, kind), labels
+    if not {"input", "pixels"} & set(file.runners):
+        raise InputError(f"{file.path} takes images only: give labelled images, as data.load_folder makes them")
+    kind: Input = "input" if "input" in file.runners else "pixels"
+    return kind, _from_inputs(inputs, file.record.preprocessing if kind == "pixels" else None), labels
 
 
-def _from_images(split: Split, own: Preprocessing, record: Record, kind: Input) -> Iterator[_Pair]:
-    prepare, resize = compiled(own), compiled((record.preprocessing or own).resize)
+def _from_images(split: Split, own: Preprocessing, file: OpenFile) -> Iterator[_Pair]:
+    prepare, given = compiled(own), file.from_image(file.record.preprocessing or own)
     for i in range(len(split)):
         image = split.image(i)
-        prepared = prepare(image)
-        given = image if kind == "image" else resize(image) if kind == "pixels" else prepared
-        yield prepared[np.newaxis], given[np.newaxis]
+        yield prepare(image)[np.newaxis], given(image)
 
 
-def _from_inputs(inputs: np.ndarray, record: Record, kind: Input) -> Iterator[_Pair]:
+def _from_inputs(inputs: np.ndarray, normalised: Preprocessing | None) -> Iterator[_Pair]:
+    """Pairs of network inputs, and of the same or, for a file that normalises, of pixels."""
     for x in inputs[:, np.newaxis]:
-        if kind == "pixels":
-            assert record.preprocessing is not None  # a file that takes pixels says how it normalises them
-            yield x, to_pixels(x, record.preprocessing)
-        else:
-            yield x, x
+        yield x, x if normalised is None else to_pixels(x, normalised)

@@ -1,4 +1,4 @@
-"""What is wrong with a .tflite file, before a phone says so: each finding with its cure."""
+"""What is wrong with a .tflite file, found before it is on a phone; each finding with its cure."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from keras_inception.errors import InputError
+from keras_inception.errors import InputError, first_line
 from keras_inception.terminal import quiet
 
 from .tflite import mediapipe_metadata
-from .tflite.flatbuffer import FLOATS, foreign_operators, is_tflite, names_of, operators, precision
+from .tflite.flatbuffer import FLOATS, foreign_operators, is_tflite, names_of, operators, precision, shape_of
 from .tflite.metadata import Record, read_metadata, read_record
 
 LARGE = 100_000_000  # bytes
-# Measured with LiteRT 2.3.0's GPU accelerator, and what TensorFlow's GPU delegate documents that it leaves out.
+# Measured with LiteRT 2.3.0's GPU accelerator, and listed as unsupported by TensorFlow's GPU delegate.
 NOT_ON_GPU = {
     *("LOCAL_RESPONSE_NORMALIZATION", "L2_POOL_2D", "UNIQUE", "TOPK_V2", "WHERE", "SPARSE_TO_DENSE"),
     *("SHAPE", "PACK", "UNPACK", "GATHER_ND", "SCATTER_ND"),
@@ -35,7 +35,7 @@ Level = Literal["error", "warning", "note"]
 
 @dataclass(frozen=True)
 class Finding:
-    """An "error" keeps the file from running or makes its answers wrong, a "warning" costs speed or an accelerator."""
+    """An "error" stops the file from running or makes its outputs wrong, a "warning" costs speed or an accelerator."""
 
     level: Level
     problem: str
@@ -44,7 +44,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """What a file is made of, and what was found; `ready` says whether a phone takes it."""
+    """The contents of a file and the findings; `ready` says whether it runs on a phone."""
 
     path: str
     format: str
@@ -60,15 +60,15 @@ class Diagnosis:
         return all(finding.level != "error" for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as plain JSON values."""
+        """The contents and findings as plain JSON values."""
         return asdict(self) | {"ready": self.ready}
 
 
 def doctor(path: str | Path) -> Diagnosis:
-    """Examine a .tflite file, ours or anyone's: operators, types, shapes, what GPUs refuse, metadata, and one run.
+    """Examine a .tflite file of any origin: operators, types, shapes, what GPUs refuse, metadata, and one run.
 
     Raises:
-        InputError: there is no such file, or no TFLite file that can be read.
+        InputError: there is no such file, or it is not a TFLite file that can be read.
     """
     path = Path(path)
     if path.is_dir():
@@ -89,7 +89,7 @@ def doctor(path: str | Path) -> Diagnosis:
             findings=tuple(sorted((f for check in CHECKS for f in check(file)), key=_gravity)),
         )
     except (struct.error, IndexError, KeyError, ValueError, TypeError, AttributeError, AssertionError) as error:
-        # whatever reading a cut or damaged file raises; flatbuffers has no check of its own in Python
+        # what reading a damaged file raises; flatbuffers does not verify files in Python
         raise InputError(f"{path} is damaged: export it again, or copy it again") from error
 
 
@@ -160,12 +160,11 @@ def _runs(file: _File) -> Iterator[Finding]:
                 grey = 128 if given["dtype"] == np.uint8 or file.record.input == "pixels" else 0
                 interpreter.set_tensor(given["index"], np.full(given["shape"], grey).astype(given["dtype"]))
             interpreter.invoke()
-            answers = [interpreter.get_tensor(answer["index"]) for answer in interpreter.get_output_details()]
-    except Exception as error:  # ValueError or RuntimeError, of whatever LiteRT says in several lines
-        why = str(error).strip().splitlines() or [type(error).__name__]
-        yield Finding("error", f"LiteRT refuses it: {why[0][:150]}", AGAIN)
+            outputs = [interpreter.get_tensor(output["index"]) for output in interpreter.get_output_details()]
+    except Exception as error:  # ValueError or RuntimeError, with several lines
+        yield Finding("error", f"LiteRT refuses it: {first_line(error)}", AGAIN)
         return
-    if any(np.issubdtype(y.dtype, np.floating) and not np.isfinite(y).all() for y in answers):
+    if any(np.issubdtype(y.dtype, np.floating) and not np.isfinite(y).all() for y in outputs):
         yield Finding("error", "gives NaN or infinite values for a grey image", "train again, or export in float32")
 
 
@@ -174,15 +173,16 @@ def _half_or_double(file: _File) -> Iterator[Finding]:
     if "FLOAT16" in wrong and all(op.kind == "DEQUANTIZE" for op in file.ops if "FLOAT16" in map(_type, op.outputs)):
         wrong.remove("FLOAT16")
     if wrong:
-        cure = "build the network in float32 (to_tflite does), and take quantization='float16' for half the size"
+        cure = "build the network in float32 (to_tflite does), and use quantization='float16' for half the size"
         yield Finding("error", f"computes in {', '.join(sorted(wrong))}, for which phone CPUs have no operators", cure)
 
 
 def _labels(file: _File) -> Iterator[Finding]:
-    labels, classes = mediapipe_metadata.read_labels(file.content), int(file.ends[1].shape[-1])
-    if labels is not None and len(labels) != classes:
-        problem = f"{len(labels)} labels for {classes} classes: MediaPipe hangs at the first image"
-        yield Finding("error", problem, "give to_tflite one label for each class, in the order of the outputs")
+    """Labels are those of a classifier's classes; the outputs of detectors and pose networks are something else."""
+    labels, shape = mediapipe_metadata.read_labels(file.content), shape_of(file.ends[1])
+    if labels is not None and len(file.model.subgraphs[0].outputs) == 1 and shape and len(labels) != shape[-1]:
+        problem = f"{len(labels)} labels for {shape[-1]} classes: MediaPipe hangs at the first image"
+        yield Finding("error", problem, "give to_tflite one label per class, in the order of the outputs")
 
 
 def _dynamic(file: _File) -> Iterator[Finding]:
@@ -195,11 +195,10 @@ def _dynamic(file: _File) -> Iterator[Finding]:
 
 
 def _gpu(file: _File) -> Iterator[Finding]:
-    if high := [t for op in file.ops for t in op.outputs if t.shape is not None and len(t.shape) > 4]:
+    if high := [t for op in file.ops for t in op.outputs if len(shape_of(t)) > 4]:
         problem = f"{len(high)} tensors have more than four dimensions, as {_name(high[0])}: GPU delegates refuse them"
-        yield Finding(
-            "warning", problem, "write the reshape in at most four dimensions, as this package's shuffle does"
-        )
+        cure = "write the reshape with at most four dimensions, as this package's shuffle does"
+        yield Finding("warning", problem, cure)
     if refused := sorted({op.kind for op in file.ops} & NOT_ON_GPU):
         yield Finding(
             "warning", f"{', '.join(refused)} do not run on a GPU", f"{AGAIN}, which rewrites them where it can"
@@ -233,11 +232,11 @@ def _float_islands(file: _File) -> Iterator[Finding]:
 
 def _precision(file: _File) -> Iterator[Finding]:
     if file.precision == "dynamic":
-        cure = "take float16 for GPUs or int8 with calibration; keep it where only the size counts"
+        cure = "use float16 for GPUs or int8 with calibration; keep it where only the size matters"
         yield Finding("note", "dynamic range: a small file, but often slower than float32", cure)
     if any(_type(t) == "UINT8" and t.quantization is not None for op in file.ops for t in op.outputs[:1]
            if op.kind not in ("QUANTIZE", "DEQUANTIZE")):  # fmt: skip
-        problem = "computes in uint8, one scale a tensor: the older form, slower on today's CPUs"
+        problem = "computes in uint8 with one scale per tensor: the older form, slower on today's CPUs"
         yield Finding("warning", problem, "export int8 from the float network; uint8 only at the edge, edge='uint8'")
     if "INT8" in map(_type, file.ends):
         cure = "export with edge='float32' or 'uint8'; keep it for microcontrollers"
@@ -250,22 +249,22 @@ def _precision(file: _File) -> Iterator[Finding]:
 def _described(file: _File) -> Iterator[Finding]:
     described = read_metadata(file.content, mediapipe_metadata.NAME)
     if described is None:
-        problem = "has no metadata: MediaPipe takes no float file without, and apps cannot know what to feed it"
+        problem = "has no metadata: MediaPipe refuses float files without it, and apps cannot know the input"
         yield Finding("warning", problem, f"{AGAIN}, labels= and preprocessing=")
     elif not mediapipe_metadata.normalises(described) and _type(file.ends[0]) == "FLOAT32":
         problem = "does not say how images are normalised, so MediaPipe refuses it"
-        yield Finding("warning", problem, f"{AGAIN} and preprocessing=: the file then normalises by itself")
+        yield Finding("warning", problem, f"{AGAIN} and preprocessing=: the file then normalises its input itself")
     if described is not None and mediapipe_metadata.read_labels(file.content) is None:
         yield Finding("note", "has no labels: apps get class numbers only", f"{AGAIN} and labels=")
     if len(file.model.subgraphs) > 1:
-        problem = f"has {len(file.model.subgraphs)} signatures; MediaPipe takes files of one only"
+        problem = f"has {len(file.model.subgraphs)} signatures; MediaPipe takes files with one"
         yield Finding("note", problem, "for MediaPipe export one exit: exits=False")
 
 
 def _size(file: _File) -> Iterator[Finding]:
     if len(file.content) > LARGE:
-        cure = "export in float16 (half) or int8 (a quarter), or take a smaller network"
-        yield Finding("warning", f"{len(file.content) / 1e6:.0f} MB is much for an app", cure)
+        cure = "export in float16 (half) or int8 (a quarter), or use a smaller network"
+        yield Finding("warning", f"{len(file.content) / 1e6:.0f} MB is large for an app", cure)
 
 
 Check: TypeAlias = Callable[[_File], Iterator[Finding]]
@@ -301,14 +300,14 @@ def _signatures(file: _File) -> dict[str, str]:
 
 
 def _shape(tensor: Any) -> str:
-    return f"{_type(tensor)} {'x'.join(map(str, tensor.shape))}"
+    return f"{_type(tensor)} {'x'.join(map(str, shape_of(tensor))) or 'scalar'}"
 
 
 def _is_grouped_1x1(op: _Op) -> bool:
     if op.kind != "CONV_2D":
         return False
-    taken, kernel = op.inputs[0].shape, op.inputs[1].shape
-    return tuple(kernel[1:3]) == (1, 1) and kernel[3] < taken[3]
+    given, kernel = shape_of(op.inputs[0]), shape_of(op.inputs[1])
+    return len(given) == 4 and kernel[1:3] == (1, 1) and kernel[3] < given[3]
 
 
 def _type(tensor: Any) -> str:

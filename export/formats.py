@@ -1,8 +1,9 @@
-"""The formats of an export, and the bar that each one's file must reach."""
+"""Exports of a run in several formats, and the bar that each file must reach."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +12,28 @@ from keras_inception.errors import InputError
 from keras_inception.run import Run
 
 from .agreement import Agreement
-from .onnx import to_onnx
-from .openvino import to_openvino
+from .onnx import need_onnx, to_onnx
+from .openvino import need_openvino, to_openvino
+from .quantization.calibration import CalibrationSet
 from .quantization.qat import fine_tune
 from .quantization.qat.fine_tune import Compressed
 from .saved_model import to_saved_model
 from .tflite.convert import Quantization, to_tflite
 
-FORMATS: dict[
-    str, tuple[str, Quantization | None]
-] = {  # name -> the file in a run's exports/, and how TFLite quantises it
+# Format -> the file in a run's exports/, and its TFLite quantisation.
+FORMATS: dict[str, tuple[str, Quantization | None]] = {
     "saved_model": ("saved_model", None),
     "tflite": ("float32.tflite", "none"),
     "tflite-float16": ("float16.tflite", "float16"),
     "tflite-dynamic": ("dynamic.tflite", "dynamic"),
     "tflite-int8": ("int8.tflite", "int8"),
 }
-EXTRAS = {"onnx": ("model.onnx", to_onnx), "openvino": ("openvino", to_openvino)}  # when asked for by name
-_FILES = {name: file for name, (file, _) in [*FORMATS.items(), *EXTRAS.items()]}
-MAX_DROP = 0.005  # of top-1, from the Keras model to any file
-MIN_AGREEMENT = 0.9  # with the Keras model, where images have no labels
-MAX_DIFFERENCE = 1e-3  # of a probability, in a file that is not quantised
+# Formats that need an extra -> the file, what checks that the extra is installed, what exports.
+EXTRAS = {"onnx": ("model.onnx", need_onnx, to_onnx), "openvino": ("openvino", need_openvino, to_openvino)}
+_FILES = {name: row[0] for name, row in FORMATS.items()} | {name: row[0] for name, row in EXTRAS.items()}
+MAX_DROP = 0.005  # of top-1 accuracy, from the Keras model to a file
+MIN_AGREEMENT = 0.9  # with the Keras model, for images without labels
+MAX_DIFFERENCE = 1e-3  # of a probability, for a file that is not quantised
 
 
 def export_run(
@@ -39,57 +41,78 @@ def export_run(
     formats: Sequence[str],
     folder: Path | None = None,
     *,
-    calibration: Split | None = None,
-    qat: Path | None = None,
+    images: Split | str | Path | None = None,
+    qat: str | Path | None = None,
     prune: str | None = None,
     cluster: int | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
-    """Export a run in several formats into `folder`, its own `exports/` by default.
+    """Export a run in several formats. Everything is checked before anything is written.
 
-    `calibration` is images to quantise by; by default those that the run was trained on. With `qat`, a folder of
-    images, tflite-int8 is fine-tuned on them by `quantize_aware`, behind `prune` to a share of zeros ("0.5") or to
-    "2:4", and behind `cluster` to so many values a kernel, where these are asked for.
+    Args:
+        run: a finished run.
+        formats: keys of `FORMATS` or `EXTRAS`.
+        folder: where the files go; the run's `exports/` by default.
+        images: what tflite-int8 is calibrated with: a split, or a folder of labelled images in place of a recorded one
+            that moved. The default is the run's training images. Formats in float need none.
+        qat: a folder of labelled images on which `quantize_aware` fine-tunes tflite-int8.
+        prune: before that, `prune` to a share of zeros ("0.5") or to the pattern "2:4".
+        cluster: before that, `cluster` to this many values per kernel.
+        overwrite: replace files that exist.
 
     Raises:
-        InputError: an unknown format, or a file that exists and `overwrite` is not set; nothing is written.
+        InputError: an unknown format, images that cannot be read, an extra that is not installed, or a file that exists
+            without `overwrite`; nothing is written.
     """
-    if unknown := [name for name in formats if name not in _FILES]:
-        raise InputError(f"unknown format {unknown[0]!r}; there are {', '.join(_FILES)}")
-    if qat is not None and "tflite-int8" not in formats:
-        raise InputError("quantisation-aware training makes tflite-int8: ask for that format too, or leave qat out")
-    if qat is None and (prune or cluster):
-        raise InputError("pruning and clustering are in front of quantisation-aware training: say qat too")
+    _check_formats(formats, qat, prune or cluster)
     pruning = _pruning(prune)
     folder = folder or run.path / "exports"
     paths = {name: folder / _FILES[name] for name in formats}
     if not overwrite and (existing := [path for path in paths.values() if path.exists()]):
         raise InputError(f"{existing[0]} exists; give --overwrite to replace it, or another --out")
+    calibration = _calibration(run, images) if "tflite-int8" in formats and qat is None else None
     made: Run | Compressed = run
     if pruning:
         made = fine_tune.prune(made, qat, checkpoints=folder / "prune.training", **pruning)
     if cluster:
         made = fine_tune.cluster(made, qat, clusters=cluster, checkpoints=folder / "cluster.training")
-    about: dict[str, Any] = {
-        "labels": run.labels,
-        "preprocessing": run.preprocessing,
-        "overwrite": overwrite,
-    }
-    model = run.model()  # once: a network of a few hundred layers takes seconds to load
+    about: dict[str, Any] = {"labels": run.labels, "preprocessing": run.preprocessing, "overwrite": overwrite}
+    model = run.model()  # once: a network of some hundred layers takes seconds to load
     for name, path in paths.items():
-        if name in EXTRAS:
-            EXTRAS[name][1](model, path, **about)
-            continue
-        quantization = FORMATS[name][1]
-        if quantization is None:
+        if name == "saved_model":
             to_saved_model(model, path, **about)
-        elif quantization == "int8" and qat is not None:
+        elif name in EXTRAS:
+            EXTRAS[name][2](model, path, **about)
+        elif name == "tflite-int8" and qat is not None:
             fine_tune.quantize_aware(made, qat, path, overwrite=overwrite)
-        elif quantization == "int8":
-            to_tflite(model, path, quantization=quantization, calibration=calibration or run, **about)
         else:
-            to_tflite(model, path, quantization=quantization, **about)
+            given = calibration if name == "tflite-int8" else None
+            to_tflite(model, path, quantization=FORMATS[name][1] or "none", calibration=given, **about)
     return list(paths.values())
+
+
+def _check_formats(formats: Sequence[str], qat: str | Path | None, compress: str | int | None) -> None:
+    if unknown := [name for name in formats if name not in _FILES]:
+        raise InputError(f"unknown format {unknown[0]!r}; give one of {', '.join(_FILES)}")
+    for name in formats:
+        if name in EXTRAS:
+            EXTRAS[name][1]()
+    if qat is not None and "tflite-int8" not in formats:
+        raise InputError("quantisation-aware training makes tflite-int8: ask for that format too, or leave qat out")
+    if qat is None and compress:
+        raise InputError("pruning and clustering come before quantisation-aware training: give qat too")
+    if qat is not None:
+        fine_tune.need_tfmot()
+
+
+def _calibration(run: Run, images: Split | str | Path | None) -> CalibrationSet:
+    source = f"the training images of {run.path.name}"
+    if isinstance(images, Split):
+        split = images
+    else:
+        split = run.images("train", images)
+        source = f"the folder {Path(images).name}" if images else source
+    return replace(CalibrationSet.of(split, run.preprocessing), source=source)
 
 
 def _pruning(share: str | None) -> dict[str, Any] | None:
@@ -103,26 +126,26 @@ def _pruning(share: str | None) -> dict[str, Any] | None:
 
 
 def exported(run: Run) -> list[Path]:
-    """The files that `export_run` left in a run directory.
+    """The files that `export_run` wrote into a run directory.
 
     Raises:
-        InputError: there are none.
+        InputError: there are no exports.
     """
     paths = [run.path / "exports" / file for file in _FILES.values()]
     if not (found := [path for path in paths if path.exists()]):
-        raise InputError(f"{run.path} has no exports; `keras-inception export {run.path}` makes them")
+        raise InputError(f"{run.path} has no exports; `keras-inception export {run.path}` writes them")
     return found
 
 
 def misses(agreement: Agreement) -> list[str]:
-    """What is wrong with a file, a line each: too much accuracy lost, or a difference that no rounding explains."""
+    """Why a file misses its bar, one line each: it loses accuracy, or differs by more than rounding explains."""
     a, lines = agreement, []
     name = f"{a.format} {a.exit}" if a.exit else a.format
     where = ", ".join(f"{layer} ({decibels:.0f} dB)" for layer, decibels in a.worst_layers.items())
     if a.top1 is not None and a.keras_top1 is not None:
         lost = round((a.keras_top1 - a.top1) * a.n)
-        if lost > max(1, MAX_DROP * a.n):  # below 200 images a single one is no evidence
-            lines.append(f"{name} gets {lost} of {a.n} images less right (at most {100 * MAX_DROP} %)")
+        if lost > max(1, MAX_DROP * a.n):  # among fewer than 200 images a single one is no evidence
+            lines.append(f"{name} gets {lost} of {a.n} images fewer right (at most {100 * MAX_DROP} %)")
     elif a.agreement < MIN_AGREEMENT:
         lines.append(f"{name} agrees on {a.agreement:.1%} of {a.n} images (at least {100 * MIN_AGREEMENT:.0f} %)")
     plain = a.format.removesuffix(" in openvino") in ("saved_model", "tflite float32", "onnx", "openvino")

@@ -1,16 +1,20 @@
-"""What is exported: a network with one input and one output, and what is known about its images and classes."""
+"""What an export starts from: a network with one input and one output, its preprocessing and its labels."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_inception.errors import InputError
+from keras_inception.layers import deep_graph
+from keras_inception.model_graph import layer_of
+from keras_inception.outputs import main_output
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.run import Run
 
@@ -18,11 +22,11 @@ ModelOrRun: TypeAlias = keras.Model | Run | str | Path
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
-    """A functional network, (n, *input_shape) -> (n, ...), checked; the model that it came from is not changed.
+class Exportable:
+    """A checked functional network, (n, *input_shape) -> (n, ...).
 
-    `given` is that model, with all of its outputs. `labels` are the class names in the order of the outputs;
-    `preprocessing` makes the network's input from images.
+    `model` has one output; `given` is the unchanged model that it was taken from, with all outputs. `labels` are the
+    class names in the order of the outputs; `preprocessing` turns images into the network's input.
     """
 
     model: keras.Model
@@ -32,18 +36,19 @@ class Source:
     run: Run | None = None
 
     @classmethod
+    @deep_graph()
     def of(
         cls,
         model_or_run: ModelOrRun,
         *,
         labels: Sequence[str] | None = None,
         preprocessing: Preprocessing | None = None,
-    ) -> Source:
-        """Take a model, a run or a run directory; a run knows its labels and its preprocessing.
+    ) -> Exportable:
+        """Check a model, a run or a run directory. A run knows its labels and its preprocessing.
 
         Raises:
-            InputError: not a functional model of one input and one output, or one that cannot be exported; or labels or
-                preprocessing that do not fit it.
+            InputError: it is not a functional model with one input and one main output, it has a layer or weights that
+                cannot be exported, or labels or preprocessing do not fit it.
         """
         run = None
         if isinstance(model_or_run, str | Path):
@@ -56,9 +61,11 @@ class Source:
             raise InputError(f"expected a keras.Model, a Run or a run directory; got {type(model_or_run).__name__}")
         model = _one_to_one(model_or_run)
         _check_layers(model)
+        if labels is not None and (blank := [label for label in labels if not label.strip()]):
+            raise InputError(f"the label {blank[0]!r} is blank: give each class a name")
         if labels is not None and model.output_shape != (None, len(labels)):
             raise InputError(
-                f"{len(labels)} labels for the output {model.output_shape}: give one label for each class, "
+                f"{len(labels)} labels for the output {model.output_shape}: give one label per class, "
                 "in the order of the outputs"
             )
         if preprocessing is not None and not fits(preprocessing.input_shape, model.input_shape[1:]):
@@ -76,54 +83,37 @@ class Source:
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
-        """The network's input without the batch; free sides are as the preprocessing makes them, or None."""
+        """The network's input without the batch axis. Free sides have the preprocessing's size, or are None."""
         return self.preprocessing.input_shape if self.preprocessing else self.model.input_shape[1:]
 
     @property
     def input_dtype(self) -> str:
-        """The type of the network's input, float32 but for a user's own networks."""
+        """The dtype of the network's input: float32 in all registered networks."""
         return "float32" if self.preprocessing else self.model.inputs[0].dtype
 
     @property
     def output_name(self) -> str:
-        """What the network's numbers are called in a signature: "probabilities" behind a softmax or sigmoid."""
-        layer = self.model.outputs[0]._keras_history.operation
-        while isinstance(layer, keras.Model):
-            layer = layer.outputs[0]._keras_history.operation
+        """The output's name in a signature: "probabilities" after a softmax or sigmoid, else "output"."""
+        layer = layer_of(self.model.outputs[0])
         activation = getattr(layer, "activation", None)
         probable = activation in (keras.activations.softmax, keras.activations.sigmoid)
         return "probabilities" if probable or isinstance(layer, keras.layers.Softmax) else "output"
 
 
 def _one_to_one(model: keras.Model) -> keras.Model:
-    """The network from its one input to its one output, of several outputs the one called "predictions"."""
-    inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
-    if not inputs or not outputs:
-        raise InputError(
-            f"{model.name} ({type(model).__name__}) is not a functional model, so its layers cannot be followed: "
-            "build it with keras.Model(inputs, outputs)"
-        )
-    if len(inputs) > 1:
-        raise InputError(
-            f"{model.name} has {len(inputs)} inputs ({', '.join(i.name for i in inputs)}); export takes one"
-        )
-    if len(outputs) == 1:
-        return keras.Model(inputs[0], outputs[0], name=model.name)
-    structure = model.output
-    if isinstance(structure, dict) and "predictions" in structure:
-        return keras.Model(inputs[0], structure["predictions"], name=model.name)
-    names = structure if isinstance(structure, dict) else model.output_names
-    raise InputError(
-        f"{model.name} has {len(outputs)} outputs ({', '.join(names)}) and none is called predictions: "
-        "export keras.Model(model.input, the one you want)"
-    )
+    """The network from its one input to its one or main output."""
+    output = main_output(model)
+    if len(model.inputs) > 1:
+        names = ", ".join(tensor.name for tensor in model.inputs)
+        raise InputError(f"{model.name} has {len(model.inputs)} inputs ({names}); export takes one")
+    return keras.Model(model.inputs[0], output, name=model.name)
 
 
 def _check_layers(model: keras.Model) -> None:
     for layer in _layers(model):
         if isinstance(layer, keras.layers.Lambda):
             raise InputError(
-                f"layer {layer.name} is a Lambda, whose code no file can hold: put a built-in or registered layer there"
+                f"layer {layer.name} is a Lambda, whose code no file can hold: use a built-in or registered layer"
             )
     for variable in model.variables:
         values = variable.numpy()
@@ -142,16 +132,23 @@ def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
 
 
 def fits(shape: tuple[int, ...], pattern: tuple[int | None, ...]) -> bool:
-    """Whether a shape is one that the pattern allows, in which None is any size."""
+    """Whether a shape matches a pattern, in which None stands for any size."""
     return len(shape) == len(pattern) and all(p in (None, s) for s, p in zip(shape, pattern, strict=True))
+
+
+def compiled(prepare: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[np.ndarray], np.ndarray]:
+    """A preprocessing step as a graph, uint8 (H, W, 3) -> float32: the same values, many times as fast."""
+    spec = tf.TensorSpec((None, None, 3), tf.uint8)
+    graph = tf.function(prepare, [spec], autograph=False).get_concrete_function()
+    return lambda image: graph(tf.constant(image)).numpy()
 
 
 def as_convolution(preprocessing: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
     """`preprocessing.normalize` as one 1x1 convolution: kernel (1, 1, 3, channels) and bias (channels,).
 
-    The normalisation is affine in a pixel's red, green and blue, so black and the three primaries tell its matrix. In
-    int8 one operator rounds once. On two x86 cores it took 0.10 ms (float32) and 0.14 ms (int8) of a 224 x 224 image,
-    where a difference and a product took 0.38 and 0.57 ms.
+    The normalisation is affine in a pixel's red, green and blue, so black and the three primaries determine its matrix.
+    In int8 one operator rounds once. On two x86 cores it took 0.10 ms (float32) and 0.14 ms (int8) for a 224 x 224
+    image; a difference and a product took 0.38 and 0.57 ms.
     """
     black, *primaries = preprocessing.normalize(255 * np.eye(4, 3, -1, np.float32)).numpy()
     return ((np.stack(primaries) - black) / np.float32(255))[np.newaxis, np.newaxis], black

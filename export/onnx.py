@@ -1,4 +1,4 @@
-"""An ONNX file, for ONNX Runtime and what else reads it. Needs the extra `onnx`."""
+"""An ONNX file, for ONNX Runtime and other readers of the format. Needs the extra `onnx`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from keras_inception.files import new_output
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.terminal import quiet
 
-from .inputs import ModelOrRun, Source
+from .inputs import Exportable, ModelOrRun
 from .saved_model import pixels_to_outputs, record_of
 from .tflite.metadata import NAME
 
-OPSET = 17  # of 2022: runtimes lag behind, and no network here needs a later one
+OPSET = 17  # of 2022: runtimes lag behind the format, and no network here needs a later one
 
 
 def to_onnx(
@@ -28,28 +28,27 @@ def to_onnx(
     preprocessing: Preprocessing | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Export a float32 .onnx file of a free batch, its maps NHWC.
+    """Export a float32 .onnx file with a free batch size, in NHWC.
 
-    With preprocessing known its input `pixels`, (n, height, width, 3), is RGB, 0..255, cropped and resized; without,
-    `input` is the network's own. The output is called as in a SavedModel. The record of preprocessing and labels is in
-    the file's metadata, under "keras_inception". The network goes through `optimize` first.
+    With known preprocessing the input `pixels`, (n, height, width, 3), is RGB, 0..255, cropped and resized; without,
+    the input `input` is the network's own. The output has the name that it has in a SavedModel. The record of
+    preprocessing and labels is the file's metadata "keras_inception". The network goes through `optimize` first.
 
     Args:
         model_or_run: a functional model, a run or a run directory.
-        path: the file to make.
+        path: the file to write.
         labels: class names in the order of the outputs; a run knows them.
         preprocessing: what the network was trained with; a run knows it.
-        overwrite: replace a file at `path`, once the new one is whole.
+        overwrite: replace a file at `path`, after the new one is complete.
 
     Raises:
         InputError: the extra is not installed, the model cannot be exported, or `path` exists or cannot be written;
-            nothing is left behind.
+            nothing is left.
     """
-    if not (importlib.util.find_spec("tf2onnx") and importlib.util.find_spec("onnx")):
-        raise InputError("ONNX needs tf2onnx and onnx: pip install 'keras-inception[onnx]'")
+    need_onnx()
     path = Path(path)
     with new_output(path, overwrite=overwrite, kind=".onnx file", is_kind=is_onnx) as part:
-        source = Source.of(model_or_run, labels=labels, preprocessing=preprocessing)
+        source = Exportable.of(model_or_run, labels=labels, preprocessing=preprocessing)
         with quiet():
             import onnx
             import tf2onnx
@@ -62,6 +61,12 @@ def to_onnx(
     return path
 
 
+def need_onnx() -> None:
+    """Raise an InputError unless what `to_onnx` needs is installed."""
+    if not (importlib.util.find_spec("tf2onnx") and importlib.util.find_spec("onnx")):
+        raise InputError("ONNX needs tf2onnx and onnx: pip install 'keras-inception[onnx]'")
+
+
 def is_onnx(path: Path) -> bool:
-    """Whether it is a file of that name; the format has no mark."""
+    """Whether it is a file with that suffix; the format has no identifier."""
     return path.is_file() and path.suffix == ".onnx"

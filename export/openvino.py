@@ -1,4 +1,4 @@
-"""OpenVINO's files, the fastest on an x86 server. Needs the extra `openvino`."""
+"""An OpenVINO folder, the fastest format on an x86 server. Needs the extra `openvino`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from keras_inception.files import new_output
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.terminal import quiet
 
-from .inputs import ModelOrRun, Source
+from .inputs import Exportable, ModelOrRun
 from .saved_model import pixels_to_outputs, record_of
 from .tflite.metadata import NAME
 
-FILE = "model.xml"  # with the weights beside it, in model.bin
+FILE = "model.xml"  # the weights are in model.bin, beside it
 
 
 def to_openvino(
@@ -29,28 +29,28 @@ def to_openvino(
     preprocessing: Preprocessing | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Export a folder with OpenVINO's model.xml and model.bin, float32 and of a free batch, its maps NHWC.
+    """Export a folder with OpenVINO's model.xml and model.bin, in float32 with a free batch size, in NHWC.
 
-    With preprocessing known its input `pixels`, (n, height, width, 3), is RGB, 0..255, cropped and resized; without,
-    `input` is the network's own. The output is called as in a SavedModel. The record of preprocessing and labels is the
-    model's runtime information "keras_inception". The network goes through `optimize` first.
+    With known preprocessing the input `pixels`, (n, height, width, 3), is RGB, 0..255, cropped and resized; without,
+    the input `input` is the network's own. The output has the name that it has in a SavedModel. The record of
+    preprocessing and labels is the model's runtime information "keras_inception". The network goes through `optimize`
+    first.
 
     Args:
         model_or_run: a functional model, a run or a run directory.
-        path: the folder to make.
+        path: the folder to write.
         labels: class names in the order of the outputs; a run knows them.
         preprocessing: what the network was trained with; a run knows it.
-        overwrite: replace such a folder at `path`, once the new one is whole.
+        overwrite: replace an OpenVINO folder at `path`, after the new one is complete.
 
     Raises:
         InputError: the extra is not installed, the model cannot be exported, or `path` exists or cannot be written;
-            nothing is left behind.
+            nothing is left.
     """
-    if not importlib.util.find_spec("openvino"):
-        raise InputError("OpenVINO is not installed: pip install 'keras-inception[openvino]'")
+    need_openvino()
     path = Path(path)
-    with new_output(path, overwrite=overwrite, kind="folder of OpenVINO's", is_kind=is_openvino) as part:
-        source = Source.of(model_or_run, labels=labels, preprocessing=preprocessing)
+    with new_output(path, overwrite=overwrite, kind="folder of OpenVINO", is_kind=is_openvino) as part:
+        source = Exportable.of(model_or_run, labels=labels, preprocessing=preprocessing)
         part.mkdir()
         with quiet(), tempfile.TemporaryDirectory(dir=part.parent) as folder:
             import openvino
@@ -64,6 +64,12 @@ def to_openvino(
     return path
 
 
+def need_openvino() -> None:
+    """Raise an InputError unless OpenVINO is installed."""
+    if not importlib.util.find_spec("openvino"):
+        raise InputError("OpenVINO is not installed: pip install 'keras-inception[openvino]'")
+
+
 def is_openvino(path: Path) -> bool:
-    """Whether it is a folder with OpenVINO's model in it."""
+    """Whether it is a folder that holds an OpenVINO model."""
     return (path / FILE).is_file()

@@ -1,4 +1,4 @@
-"""A TensorFlow SavedModel: what a server loads, with preprocessing, labels and weights inside."""
+"""A TensorFlow SavedModel: the format for servers, with preprocessing, labels and weights inside."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from keras_inception.files import new_output
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.terminal import quiet
 
-from .inputs import ModelOrRun, Source
+from .inputs import Exportable, ModelOrRun
 from .optimize import Graph, optimize
 from .tflite.metadata import NAME, Input, Record
 
-RECORD_FILE = f"assets.extra/{NAME}.json"  # TensorFlow leaves assets.extra to others
-# Bytes of weights up to which they become constants of the graph. TensorFlow copies a graph some 25 times when it saves
-# one: a network of 550 MB took 15 GB, and its few, large layers gain nothing by it.
+RECORD_FILE = f"assets.extra/{NAME}.json"  # assets.extra is the place for files of other programs
+# Weights of up to this many bytes become constants of the graph. TensorFlow copies a graph some 25 times when it saves
+# it: a network of 550 MB took 15 GB, and its few large layers gain nothing.
 FREEZE_BELOW = 2**28
 
 Precision = Literal["float32", "float16", "bfloat16"]
@@ -40,43 +40,43 @@ def to_saved_model(
 ) -> Path:
     """Export a SavedModel for TensorFlow Serving or `tf.saved_model.load`; it needs neither Keras nor this package.
 
-    Signatures, the batch of each one free:
+    The signatures, each with a free batch size:
 
     - `serving_default`: `image`, uint8 (n, H, W, 3) RGB of any size.
-    - `encoded`: `encoded`, strings (n,): the bytes of JPEG, PNG, BMP or GIF files (the first frame), each of any size.
-      EXIF orientation is not applied. A file is decoded at whatever size it declares: a public server should limit it.
-    - `preprocessed`: `input`, the network's own, float32 (n, *input_shape).
+    - `encoded`: `encoded`, strings (n,): the bytes of JPEG, PNG, BMP or GIF files (first frame), each of any size. EXIF
+      orientation is not applied. A file is decoded at the size that it declares: a public server should limit it.
+    - `preprocessed`: `input`, the network's own input, float32 (n, *input_shape).
 
-    Each returns `probabilities` (n, classes) float32, and with labels known `label` (n,), the most probable one, and
-    `classes` (classes,), all of them in order. What does not end in a softmax or sigmoid returns `output` instead of
-    `probabilities`. Without preprocessing only the last signature exists, and it is `serving_default`.
+    Each returns `probabilities` (n, classes) float32, and with known labels `label` (n,), the most probable one, and
+    `classes` (classes,), all labels in order. A network that does not end in a softmax or sigmoid returns `output`
+    instead of `probabilities`. Without preprocessing only the last signature exists, as `serving_default`.
 
-    The network goes through `optimize` first. Its weights, stored once, are constants, so that TensorFlow fuses what it
-    can when it loads the graph; beyond `FREEZE_BELOW` bytes they are variables.
+    The network goes through `optimize` first. Its weights are stored once, as constants, so that TensorFlow fuses
+    operators when it loads the graph; above `FREEZE_BELOW` bytes they are variables.
 
     Args:
         model_or_run: a functional model, a run or a run directory.
-        path: the folder to make.
+        path: the folder to write.
         labels: class names in the order of the outputs; a run knows them.
         preprocessing: what the network was trained with; a run knows it.
-        precision: of the weights and of the computation, but for the last layer; inputs and outputs are float32 all the
-            same. "float16" and "bfloat16" are for GPUs that compute faster in them: half the memory, and on a CPU
-            slower. float16 ends at 65,504, which networks without batch norm may pass.
-        jit_compile: let XLA compile the network, anew for each batch size. For GPUs: on a CPU it is slower.
-        overwrite: replace a SavedModel at `path`, once the new one is whole.
+        precision: of the weights and of the computation except for the last layer; inputs and outputs stay float32.
+            "float16" and "bfloat16" are for GPUs that compute faster in them: half the memory, but slower on a CPU.
+            float16 ends at 65,504, which networks without batch norm may exceed.
+        jit_compile: let XLA compile the network, once per batch size. For GPUs; on a CPU it is slower.
+        overwrite: replace a SavedModel at `path`, after the new one is complete.
 
     Raises:
         InputError: the model or an argument cannot be used, or `path` exists or cannot be written; nothing is left.
     """
     if precision not in get_args(Precision):
-        raise InputError(f"unknown precision {precision!r}; there are {', '.join(get_args(Precision))}")
+        raise InputError(f"unknown precision {precision!r}; give one of {', '.join(get_args(Precision))}")
     path = Path(path)
     with new_output(path, overwrite=overwrite, kind="SavedModel", is_kind=is_saved_model) as part:
-        source = Source.of(model_or_run, labels=labels, preprocessing=preprocessing)
+        source = Exportable.of(model_or_run, labels=labels, preprocessing=preprocessing)
         module = tf.Module()
         model = optimize(source.model)
         if precision != "float32":
-            model = Graph(model, model.output).model(precision)
+            model = Graph(model).model(precision)
         with quiet():
             signatures = _signatures(source, _network(model, source.input_dtype, module, jit_compile))
             tf.saved_model.save(module, str(part), signatures)
@@ -86,22 +86,22 @@ def to_saved_model(
     return path
 
 
-def record_of(source: Source, takes: Input) -> Record:
-    """What a file says of itself that takes images or pixels where it knows the preprocessing."""
+def record_of(source: Exportable, takes: Input) -> Record:
+    """The record of a file that takes this input if the preprocessing is known, else the network's own."""
     return Record(
         input=takes if source.preprocessing else "input", preprocessing=source.preprocessing, labels=source.labels
     )
 
 
 def is_saved_model(path: Path) -> bool:
-    """Whether a SavedModel is there."""
+    """Whether the folder holds a SavedModel."""
     return (path / "saved_model.pb").is_file()
 
 
 def _network(model: keras.Model, given: str, module: tf.Module, jit_compile: bool) -> Function:
-    """One graph function for all signatures, of an input of the type `given`.
+    """One graph function for all signatures, with an input of the dtype `given`.
 
-    Its weights are constants, or variables of `module` if they are many.
+    Its weights are constants, or variables of `module` above `FREEZE_BELOW` bytes.
     """
     variables = model.trainable_variables, model.non_trainable_variables
     if sum(v.value.dtype.size * v.shape.num_elements() for group in variables for v in group) > FREEZE_BELOW:
@@ -126,24 +126,24 @@ def _network(model: keras.Model, given: str, module: tf.Module, jit_compile: boo
     return tf.function(network, [spec], autograph=False, jit_compile=jit_compile or None).get_concrete_function()
 
 
-def pixels_to_outputs(source: Source, module: tf.Module) -> tuple[Function, tf.TensorSpec]:
-    """What other formats are made from: the optimised network on a batch of RGB pixels, 0..255, as {name: outputs}.
+def pixels_to_outputs(source: Exportable, module: tf.Module) -> tuple[Function, tf.TensorSpec]:
+    """The function that other formats are converted from: RGB pixels (n, H, W, 3), 0..255 -> {name: outputs}.
 
-    Without preprocessing on its own input. The weights are constants, or variables of `module` if they are many.
+    Without preprocessing it takes the network's own input. The weights are as in `_network`.
     """
     network = _network(optimize(source.model), source.input_dtype, module, jit_compile=False)
     normalize = source.preprocessing.normalize if source.preprocessing else None
     shape = (*source.preprocessing.size, 3) if source.preprocessing else source.input_shape
     spec = tf.TensorSpec((None, *shape), source.input_dtype, name="pixels" if normalize else "input")
 
-    def answer(x: tf.Tensor) -> dict[str, tf.Tensor]:
+    def outputs_of(x: tf.Tensor) -> dict[str, tf.Tensor]:
         return {source.output_name: network(normalize(x) if normalize else x)}
 
-    return tf.function(answer, [spec], autograph=False), spec
+    return tf.function(outputs_of, [spec], autograph=False), spec
 
 
-def _signatures(source: Source, network: Function) -> dict[str, Function]:
-    def answer(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+def _signatures(source: Exportable, network: Function) -> dict[str, Function]:
+    def outputs_of(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         outputs = network(inputs)
         if source.labels is None:
             return {source.output_name: outputs}
@@ -153,14 +153,14 @@ def _signatures(source: Source, network: Function) -> dict[str, Function]:
 
     own = tf.TensorSpec((None, *source.input_shape), source.input_dtype, name="input")
     if source.preprocessing is None:
-        return {"serving_default": tf.function(answer, [own], autograph=False)}
+        return {"serving_default": tf.function(outputs_of, [own], autograph=False)}
     prepare, shape = source.preprocessing, source.preprocessing.input_shape
 
     def from_image(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        return answer(prepare(image))
+        return outputs_of(prepare(image))
 
     def from_encoded(encoded: tf.Tensor) -> dict[str, tf.Tensor]:
-        return answer(tf.map_fn(from_file, encoded, fn_output_signature=tf.TensorSpec(shape, tf.float32)))
+        return outputs_of(tf.map_fn(from_file, encoded, fn_output_signature=tf.TensorSpec(shape, tf.float32)))
 
     def from_file(content: tf.Tensor) -> tf.Tensor:
         return prepare(tf.io.decode_image(content, channels=3, expand_animations=False))
@@ -170,5 +170,5 @@ def _signatures(source: Source, network: Function) -> dict[str, Function]:
     return {
         "serving_default": tf.function(from_image, [image], autograph=False),
         "encoded": tf.function(from_encoded, [encoded], autograph=False),
-        "preprocessed": tf.function(answer, [own], autograph=False),
+        "preprocessed": tf.function(outputs_of, [own], autograph=False),
     }

@@ -7,3 +7,9 @@ class InputError(ValueError):
     The message is one line: what was received, what is allowed, what to do. The command line prints it without a
     traceback and exits with 1.
     """
+
+
+def first_line(error: BaseException) -> str:
+    """The first line with text of an exception's message, at most 200 characters; its type where it has none."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)[:200]

@@ -82,7 +82,7 @@ class Architecture:
         """The published checkpoints, the preferred one first: tags, accuracies, licences."""
         return published.checkpoints(self.name)
 
-    def source(self, weights: published.Weights, arguments: Mapping[str, Any]) -> published.Source:
+    def source(self, weights: published.Weights, arguments: Mapping[str, Any]) -> published.WeightsSource:
         """Where the weights of `build(weights=weights, **arguments)` come from.
 
         Raises:

@@ -1,44 +1,45 @@
-"""The images by which activations are quantised."""
+"""The images that determine the quantisation ranges of activations."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import tensorflow as tf
 
 from keras_inception.data import Split, load_folder
 from keras_inception.errors import InputError
-from keras_inception.files import new_output
+from keras_inception.files import new_output, uninterrupted
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.run import Run
 
-from ..inputs import Source
+from ..inputs import Exportable, compiled
 
-IMAGES = 200  # taken of a split, each class in proportion
-FEW = 50  # below, ranges are narrower than those of the images to come
+IMAGES = 200  # taken from a split, each class in proportion
+FEW = 50  # fewer images give ranges that are too narrow for others
 EMPTY = "calibration is empty: give some hundred typical images"
+GIVE = "give --images DIR, or in Python calibration="
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class CalibrationSet:
-    """Images as the .tflite file takes them: uint8 RGB (n, H, W, 3) of the network's size where `preprocessing` is
-    known, since the file then normalises by itself; else the network's own inputs, (n, H, W, C).
+    """Calibration images as the .tflite file takes them.
 
-    `source` says where they are from. What looks wrong with them is in `notes`; what cannot be right is an error.
+    With known `preprocessing` they are uint8 RGB (n, H, W, 3) of the network's size, since the file normalises itself;
+    without, they are the network's own inputs, (n, H, W, C). `source` describes where they come from. `notes` holds
+    what looks wrong with them; what cannot be right is an error.
     """
 
     inputs: np.ndarray
     preprocessing: Preprocessing | None = None
     source: str = "arrays"
-    absent: tuple[str, ...] = ()  # classes without an image
+    absent: tuple[str, ...] = ()  # labels of classes without an image
 
     def __post_init__(self) -> None:
         if not len(self.inputs):
@@ -47,11 +48,11 @@ class CalibrationSet:
             raise InputError("calibration holds NaN or infinite values: give images as the network takes them")
         if self._distinct == 1:
             raise InputError(
-                f"calibration is one image{f' {len(self.inputs)} times' if len(self.inputs) > 1 else ''}: its ranges "
-                "are not those of others; give some hundred"
+                f"calibration is one image{f' {len(self.inputs)} times' if len(self.inputs) > 1 else ''}, whose ranges "
+                "do not fit others; give some hundred"
             )
         if all(image.min() == image.max() for image in self.inputs):
-            raise InputError("calibration holds blank images only: give typical ones")
+            raise InputError("calibration holds only blank images: give typical ones")
 
     @classmethod
     def of(
@@ -62,16 +63,19 @@ class CalibrationSet:
         count: int = IMAGES,
         seed: int = 0,
     ) -> CalibrationSet:
-        """Collect `count` images of a split, a folder or a run's training, each class in proportion; of an array all.
+        """Collect `count` images from a split, a folder or a run's training images, each class in proportion.
+
+        An array is taken whole.
 
         Args:
-            images: labelled images as a split, a folder or a run; or an array as the Keras model takes it.
+            images: labelled images as a split, a folder or a run; or an array as the Keras model takes it,
+                (n, H, W, C).
             preprocessing: what the network was trained with; a run knows it.
-            count: how many to take of labelled images.
-            seed: which ones; the same seed takes the same.
+            count: how many labelled images to take.
+            seed: of the sample; the same seed takes the same images.
 
         Raises:
-            InputError: there are none, they are not images of this preprocessing, or they are one image only.
+            InputError: there are no images, there is only one, or they do not fit the preprocessing.
         """
         if isinstance(images, CalibrationSet):
             return images
@@ -83,11 +87,9 @@ class CalibrationSet:
             name = f"the folder {path.name}"
             images = Run.load(path) if (path / "run.json").exists() else load_folder(path).train
         if isinstance(images, Run):
-            name, preprocessing = (
-                f"the training images of {images.path.name}",
-                preprocessing or images.preprocessing,
-            )
-            images = training_images(images)
+            name = f"the training images of {images.path.name}"
+            preprocessing = preprocessing or images.preprocessing
+            images = images.images("train")
         if isinstance(images, Split):
             return cls._of_split(images.sample(count, seed), preprocessing, name)
         if isinstance(images, Iterator) or callable(images):
@@ -141,7 +143,7 @@ class CalibrationSet:
             ) from error
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
-        """Write the images into one .npz file, so that the same export can be made again elsewhere."""
+        """Write the images into one .npz file, with which the same export can be repeated elsewhere."""
         record = {
             "preprocessing": self.preprocessing.to_dict() if self.preprocessing else None,
             "source": self.source,
@@ -150,13 +152,14 @@ class CalibrationSet:
         path = Path(path)
         with (
             new_output(path, overwrite=overwrite, kind="calibration set", is_kind=zipfile.is_zipfile) as part,
+            uninterrupted(),  # Ctrl-C within a zip would come out as an error of the zip's
             open(part, "wb") as file,  # np.savez would add .npz to a name
         ):
             np.savez_compressed(file, inputs=self.inputs, record=json.dumps(record))
         return path
 
     def summary(self) -> dict[str, Any]:
-        """What an exported file says of its calibration: how many images, of what, their hash, and the notes."""
+        """What an exported file records of its calibration: the number of images, their source, hash and notes."""
         return {
             "images": len(self.inputs),
             "source": self.source,
@@ -166,19 +169,17 @@ class CalibrationSet:
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
-        """What makes these images doubtful, a line each."""
+        """What makes these images doubtful, one line each."""
         notes, n = [], len(self.inputs)
         if n < FEW:
             notes.append(f"calibrated on {n} images, whose ranges may be too narrow: give some hundred")
         if n - self._distinct > n // 10:
             notes.append(f"{n - self._distinct} of {n} calibration images are copies of others")
         if self.absent:
-            notes.append(f"calibration has no image of {len(self.absent)} classes, {self.absent[0]} the first")
+            notes.append(f"calibration has no image of {len(self.absent)} classes, among them {self.absent[0]}")
         low, high = self.inputs.min(), self.inputs.max()
         if self.preprocessing and (low > 64 or high < 192):
-            notes.append(
-                f"calibration pixels range over {low:g} to {high:g} of 0 to 255: they may be scaled otherwise, or twice"
-            )
+            notes.append(f"calibration pixels range from {low:g} to {high:g}, not 0 to 255: they may be scaled wrongly")
         flat = self.inputs.reshape(-1, self.inputs.shape[-1])
         if still := np.flatnonzero(flat.min(axis=0) == flat.max(axis=0)).tolist():
             notes.append(f"channel {still[0]} of the calibration images is constant")
@@ -193,26 +194,26 @@ class CalibrationSet:
         for i, image in enumerate(self.inputs):
             given = image[np.newaxis].astype(dtype)
             if self.preprocessing and i == 0:
-                # A black and a white corner: the input's scale is one level a step whatever the images hold.
+                # A black and a white corner make the input's scale exactly 1, whatever the images hold.
                 given[0, 0, 0], given[0, -1, -1] = 0, 255
             yield given
 
 
-# Images as the Keras model takes them, (n, H, W, C); labelled images, as a split, a folder, or a run's own; or a
-# set of them, or the file of one.
+# Images as the Keras model takes them, (n, H, W, C); labelled images as a split, a folder or a run; a calibration
+# set, or its file.
 Calibration: TypeAlias = np.ndarray | Sequence[np.ndarray] | Split | Run | str | Path | CalibrationSet
 
 
-def calibration_set(calibration: Calibration | None, source: Source) -> CalibrationSet:
-    """What to quantise a network by; a run has its own training images.
+def calibration_set(calibration: Calibration | None, source: Exportable) -> CalibrationSet:
+    """The images that quantise a network; the default for a run is its training images.
 
     Raises:
-        InputError: there are none, or they are not what the network takes.
+        InputError: there are no images, or they do not fit the network.
     """
     images = CalibrationSet.of(_own_images(source) if calibration is None else calibration, source.preprocessing)
     if images.preprocessing != source.preprocessing:
         raise InputError(
-            "the calibration set was made for another preprocessing than the network's: make it again, with "
+            "the calibration set was made for another preprocessing than the network's: make it again with "
             "CalibrationSet.of(images, preprocessing)"
         )
     shape = (*source.preprocessing.size, 3) if source.preprocessing else source.input_shape
@@ -221,47 +222,26 @@ def calibration_set(calibration: Calibration | None, source: Source) -> Calibrat
     return images
 
 
-def compiled(prepare: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[np.ndarray], np.ndarray]:
-    """A step of a preprocessing as a graph, uint8 (H, W, 3) -> float32: the same bits, many times as fast."""
-    spec = tf.TensorSpec((None, None, 3), tf.uint8)
-    graph = tf.function(prepare, [spec], autograph=False).get_concrete_function()
-    return lambda image: graph(tf.constant(image)).numpy()
-
-
-def training_images(run: Run) -> Split:
-    """The images that a run was trained on.
-
-    Raises:
-        InputError: it was trained on arrays, or its folder is gone.
-    """
-    folder = run.data.get("folder")
-    if folder is None:
-        raise InputError(f"{run.path} was trained on arrays, which it does not keep: give calibration=")
-    if not Path(folder).is_dir():
-        raise InputError(f"the images of {run.path} are no longer at {folder}: give calibration=")
-    return load_folder(folder, validation=run.data["validation"]).train
-
-
 def to_pixels(inputs: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     """Undo the normalisation: the network's inputs (n, H, W, C) -> RGB pixels (n, H, W, 3) float32, 0..255.
 
     Raises:
-        InputError: the pixels are outside 0..255, so the inputs were not preprocessed so.
+        InputError: pixels are outside 0..255, so the inputs were preprocessed differently.
     """
     std, mean = np.asarray(preprocessing.std, np.float32), np.asarray(preprocessing.mean, np.float32)
     pixels = np.asarray(inputs, np.float32) * std + mean
     low, high = pixels.min(), pixels.max()
     if low < -1 or high > 256:
         raise InputError(
-            f"the inputs range over {inputs.min():g} to {inputs.max():g}, by the preprocessing pixels from {low:.0f} "
-            f"to {high:.0f} and not 0 to 255: pass images through the preprocessing, once"
+            f"the inputs range from {inputs.min():g} to {inputs.max():g}, which the preprocessing makes of pixels from "
+            f"{low:.0f} to {high:.0f} and not 0 to 255: pass images through the preprocessing, once"
         )
     if preprocessing.channels == "BGR":
         pixels = pixels[..., ::-1]
     return np.broadcast_to(np.clip(pixels, 0, 255), (*pixels.shape[:-1], 3))
 
 
-def _own_images(source: Source) -> Run:
+def _own_images(source: Exportable) -> Run:
     if source.run is None:
         shape = ", ".join(map(str, source.input_shape))
         raise InputError(

@@ -1,1 +1,1 @@
-"""Exported files in their own runtimes: open one, time several."""
+"""Exported files in their own runtimes: opened, compared by their predictions, and timed."""

@@ -1,4 +1,4 @@
-"""How fast exported files are beside one another, and beside what the machine can do at best."""
+"""Times exported files side by side, and against the peak of the machine."""
 
 from __future__ import annotations
 
@@ -26,26 +26,27 @@ from ..onnx import is_onnx
 from ..openvino import FILE, is_openvino
 from ..saved_model import is_saved_model
 from ..tflite.convert import to_tflite
-from ..tflite.flatbuffer import is_tflite, precision
+from ..tflite.flatbuffer import is_tflite, precision, shape_of
 from . import worker
-from .opening import need, size_of
+from .runners import need, size_of
 
-# What reads each kind of file; the first is the one that it is made for.
+# The runtimes that read each kind of file; the first is its own.
 READERS = {
     "saved_model": ("tensorflow", "openvino"),
     "tflite": ("litert", "openvino"),
     "onnx": ("onnxruntime", "openvino"),
     "openvino": ("openvino",),
 }
-EXTRAS = {"onnxruntime": "onnx", "openvino": "openvino"}  # what to install for a runtime
+EXTRAS = {"onnxruntime": "onnx", "openvino": "openvino"}  # runtime -> the extra that installs it
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """A file in a runtime: milliseconds of one image (median, and lower and upper quartile), and peak memory.
+    """A file in a runtime: milliseconds per image (median, lower and upper quartile) and peak memory in bytes.
 
-    `memory` is that of a process that does nothing else, its runtime included. `macs` are the multiply-adds of a
-    .tflite file, and `of_peak` how much of the machine's peak in its precision it reaches; None where not known.
+    `memory` is that of a process that does nothing else, with its runtime; 0 on Windows. `macs` are the multiply-adds
+    of a .tflite file, and `of_peak` is the share of the machine's peak in its precision that it reaches; None if not
+    known.
     """
 
     path: str
@@ -62,10 +63,10 @@ class Timing:
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """Files timed in turns, so that whatever else the machine did hit them alike.
+    """Files timed in turns, so that other load on the machine affects them alike.
 
-    Peaks are multiply-adds a second, of a large float32 matrix product in TensorFlow and of an int8 1x1 convolution in
-    LiteRT, measured in the same turns.
+    The peaks are multiply-adds per second: of a large float32 matrix product in TensorFlow and of an int8 1x1
+    convolution in LiteRT, measured in the same turns.
     """
 
     machine: str
@@ -89,23 +90,23 @@ def benchmark(
     """Time files one image at a time, in turns, each in a process of its own.
 
     Args:
-        paths: SavedModels, .tflite and .onnx files, OpenVINO's folders.
-        runtimes: "tensorflow", "litert", "onnxruntime" or "openvino": each file in those of them that read it. By
-            default a file's own.
-        threads: of each runtime; all cores by default.
-        seconds: to spend on each file.
+        paths: SavedModels, .tflite and .onnx files, OpenVINO folders.
+        runtimes: "tensorflow", "litert", "onnxruntime" or "openvino": each file runs in those that read it. The default
+            is a file's own runtime.
+        threads: threads per runtime; all cores by default.
+        seconds: seconds per file.
 
     Raises:
-        InputError: no such file, one that no wanted runtime reads or that is refused, or a runtime not installed.
+        InputError: there is no such file, none of `runtimes` reads it or one refuses it, or a runtime is not installed.
     """
     threads = os.cpu_count() or 1 if threads is None else threads
     if threads < 1 or seconds <= 0:
         raise InputError(f"threads and seconds must be above 0; got {threads} and {seconds}")
     known = [runtime for readers in READERS.values() for runtime in readers[:1]]
     if unknown := set(runtimes) - set(known):
-        raise InputError(f"unknown runtime {min(unknown)!r}; there are {', '.join(known)}")
+        raise InputError(f"unknown runtime {min(unknown)!r}; give one of {', '.join(known)}")
     if not paths:
-        raise InputError("give files to time: SavedModels, .tflite or .onnx files, or OpenVINO's folders")
+        raise InputError("give files to time: SavedModels, .tflite or .onnx files, or OpenVINO folders")
     wanted = [(Path(path), runtime) for path in paths for runtime in _readers(Path(path), runtimes)]
     with tempfile.TemporaryDirectory() as folder, ExitStack() as workers:
         asks = [workers.enter_context(_worker_of(_file(path), runtime, threads)) for path, runtime in wanted]
@@ -160,21 +161,22 @@ def _timing(path: Path, runtime: str, times: list[float], memory: int, peaks: di
 
 
 def multiply_adds(model: bytes) -> int:
-    """Those of a .tflite file's convolutions and dense layers, for its own batch."""
+    """The multiply-adds of a .tflite file's convolutions and dense layers, for its own batch size."""
     content = schema.ModelT.InitFromPackedBuf(model, 0)
     graph, kinds = content.subgraphs[0], schema.BuiltinOperator
     total = 0
     for operator in graph.operators:
         code = content.operatorCodes[operator.opcodeIndex]
         kind = max(code.builtinCode, code.deprecatedBuiltinCode)
-        shapes = [graph.tensors[i].shape for i in (*operator.inputs, *operator.outputs) if i >= 0]
+        # Python integers: the schema's have 32 bits, which the sum for an Inception v3 exceeds.
+        shapes = [shape_of(graph.tensors[i]) for i in (*operator.inputs, *operator.outputs) if i >= 0]
         if kind in (kinds.CONV_2D, kinds.FULLY_CONNECTED):
-            total += math.prod(shapes[-1]) * math.prod(shapes[1][1:])  # outputs times weights of each
+            total += math.prod(shapes[-1]) * math.prod(shapes[1][1:])  # outputs times weights per output
         elif kind == kinds.DEPTHWISE_CONV_2D:
             total += math.prod(shapes[-1]) * math.prod(shapes[1][1:3])
         elif kind == kinds.TRANSPOSE_CONV:  # its inputs are (output shape, weights, map)
             total += math.prod(shapes[2][:3]) * math.prod(shapes[1])
-    return int(total)
+    return total
 
 
 # ------------------------------------------------------------------------------------------------------------ processes
@@ -182,8 +184,8 @@ def multiply_adds(model: bytes) -> int:
 
 @contextmanager
 def _worker_of(file: str, runtime: str, threads: int) -> Iterator[Callable[[str], str]]:
-    """What asks a process that runs a file, once it is ready."""
-    script = ["-P", worker.__file__]  # -P: its neighbours in this folder are no runtimes
+    """A function that asks a process which runs a file; the process is ready."""
+    script = ["-P", worker.__file__]  # -P: modules in this folder do not hide the runtimes
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": str(threads)}
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(
@@ -209,7 +211,9 @@ def _worker_of(file: str, runtime: str, threads: int) -> Iterator[Callable[[str]
                 if replies.readline() != "ready\n":
                     process.wait()
                     said.seek(0)
-                    lines = [line for line in said.read().splitlines() if line.strip()] or ["it ended without a word"]
+                    lines = [line for line in said.read().splitlines() if line.strip()] or [
+                        "it ended without a message"
+                    ]
                     raise InputError(f"{file} cannot be run by {runtime}: {lines[-1][:300]}")
                 yield ask
             finally:
@@ -217,9 +221,9 @@ def _worker_of(file: str, runtime: str, threads: int) -> Iterator[Callable[[str]
 
 
 def _readers(path: Path, wanted: Sequence[str]) -> list[str]:
-    """The runtimes to run a file in."""
+    """The runtimes in which a file runs."""
     if not path.exists():
-        raise InputError(f"{path} does not exist: give a SavedModel, a .tflite or .onnx file, or OpenVINO's folder")
+        raise InputError(f"{path} does not exist: give a SavedModel, a .tflite or .onnx file, or an OpenVINO folder")
     can = READERS[_kind(path)]
     runtimes = [runtime for runtime in can if runtime in wanted] if wanted else [can[0]]
     if not runtimes:
@@ -239,11 +243,11 @@ def _kind(path: Path) -> str:
         return "onnx"
     if is_openvino(path):
         return "openvino"
-    raise InputError(f"{path} is no SavedModel, .tflite or .onnx file, or folder of OpenVINO's")
+    raise InputError(f"{path} is not a SavedModel, a .tflite or .onnx file, or an OpenVINO folder")
 
 
 def _file(path: Path) -> str:
-    """What a runtime is told to open."""
+    """The path that a runtime opens."""
     return str(path / FILE if is_openvino(path) else path)
 
 
@@ -251,7 +255,7 @@ def _file(path: Path) -> str:
 
 
 def _pointwise(folder: Path) -> tuple[str, int]:
-    """An int8 1x1 convolution that is large enough to reach what LiteRT can, and its multiply-adds."""
+    """An int8 1x1 convolution large enough for LiteRT's peak, and its multiply-adds."""
     image = keras.Input((32, 32, 512))
     model = keras.Model(image, keras.layers.Conv2D(512, 1)(image))
     inputs = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 512)).astype(np.float32)
@@ -260,7 +264,7 @@ def _pointwise(folder: Path) -> tuple[str, int]:
 
 
 def _processor() -> str:
-    """Its name, where Linux tells one."""
+    """The processor's name."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

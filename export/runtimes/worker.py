@@ -1,14 +1,14 @@
 """Runs one file in one runtime, in a process of its own: `python worker.py RUNTIME FILE THREADS`.
 
-It imports the runtime and nothing else, so that its peak memory is theirs. After a line that says it is ready it
-answers each line of its standard input: "turn" with the seconds of some runs, "end" with its peak memory in bytes.
+It imports only the runtime, so that its peak memory is that of the runtime and the file. It prints "ready" and then
+replies to each line of its standard input: to "turn" with the seconds of some runs, to "end" with its peak memory in
+bytes.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -16,18 +16,18 @@ from typing import Any
 
 import numpy as np
 
-TURN = 0.05  # seconds of runs in a turn, and one run at least
-MATMUL = 2048  # rows and columns of the product that shows the peak in float32
+TURN = 0.05  # seconds of runs in a turn, with at least one run
+MATMUL = 2048  # rows and columns of the product that measures the float32 peak
 
-Run = Callable[[], Any]
+Step = Callable[[], Any]  # one run of the file
 
 
 def image(shape: Sequence[Any], dtype: Any) -> np.ndarray:
-    """A random input: one of a free batch, its values those of a normalised image or of bytes."""
+    """A random input of batch 1, with the values of a normalised image or of bytes."""
     sizes = [1 if not isinstance(size, int) or size < 1 else size for size in shape[:1]]
     for size in shape[1:]:
         if not isinstance(size, int) or size < 1:
-            raise SystemExit(f"its input {tuple(shape)} has a free size: export it for one size")
+            raise SystemExit(f"its input {tuple(shape)} has a free size: export it with a fixed size")
         sizes.append(size)
     values = np.random.default_rng(0).uniform(-1, 1, sizes)
     if np.issubdtype(np.dtype(dtype), np.integer):
@@ -35,7 +35,7 @@ def image(shape: Sequence[Any], dtype: Any) -> np.ndarray:
     return values.astype(dtype)
 
 
-def tensorflow(file: str, threads: int) -> Run:
+def tensorflow(file: str, threads: int) -> Step:
     """A SavedModel in TensorFlow."""
     import tensorflow as tf
 
@@ -49,7 +49,7 @@ def tensorflow(file: str, threads: int) -> Run:
     return lambda: [output.numpy() for output in function(**{name: x}).values()]
 
 
-def litert(file: str, threads: int) -> Run:
+def litert(file: str, threads: int) -> Step:
     """A .tflite file in LiteRT."""
     from ai_edge_litert.interpreter import Interpreter
 
@@ -60,21 +60,21 @@ def litert(file: str, threads: int) -> Run:
     return interpreter.invoke
 
 
-def onnxruntime(file: str, threads: int) -> Run:
+def onnxruntime(file: str, threads: int) -> Step:
     """An .onnx file in ONNX Runtime."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.force_spinning_stop", "1")  # or its threads would slow the next turn
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # otherwise its threads slow the next turn
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     kinds = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(float16)": np.float16}
     given = {i.name: image(i.shape, kinds[i.type]) for i in session.get_inputs()}
     return lambda: session.run(None, given)
 
 
-def openvino(file: str, threads: int) -> Run:
-    """OpenVINO's folder, or what it converts, in OpenVINO."""
+def openvino(file: str, threads: int) -> Step:
+    """An OpenVINO model, or a file that OpenVINO converts, in OpenVINO."""
     import openvino
 
     model = openvino.Core().read_model(file) if not os.path.isdir(file) else openvino.convert_model(file)
@@ -88,8 +88,8 @@ def openvino(file: str, threads: int) -> Run:
     return lambda: request.infer(given)
 
 
-def matmul(file: str, threads: int) -> Run:
-    """The peak in float32."""
+def matmul(file: str, threads: int) -> Step:
+    """The matrix product that measures the float32 peak; there is no file."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -101,17 +101,24 @@ RUNTIMES = {f.__name__: f for f in (tensorflow, litert, onnxruntime, openvino, m
 
 
 def peak_memory() -> int:
-    """Bytes of this process. Linux counts what the process that started it had, too, in its resource usage."""
+    """The peak memory of this process in bytes, 0 on Windows.
+
+    On Linux the resource usage also counts the process that started this one, so /proc is read.
+    """
     if os.path.exists("/proc/self/status"):
         with open("/proc/self/status", encoding="utf-8") as lines:
             return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    if sys.platform == "win32":
+        return 0
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def main(runtime: str, file: str, threads: str) -> None:
-    """Obey standard input until it ends."""
-    replies = os.fdopen(os.dup(1), "w")  # what a runtime prints goes elsewhere
+    """Reply to standard input until it ends."""
+    replies = os.fdopen(os.dup(1), "w")  # what a runtime prints goes to stderr
     os.dup2(2, 1)
     run = RUNTIMES[runtime](file, int(threads))
     for _ in range(3):
@@ -121,7 +128,7 @@ def main(runtime: str, file: str, threads: str) -> None:
         if command.strip() == "end":
             print(peak_memory(), file=replies, flush=True)
             return
-        run()  # others have had the caches
+        run()  # other processes have used the caches
         seconds: list[float] = []
         while not seconds or sum(seconds) < TURN:
             start = time.perf_counter()

@@ -1,5 +1,1 @@
-"""TFLite files: conversion, what is inside, and what they say about themselves."""
-
-from .convert import Quantization, to_tflite
-
-__all__ = ["Quantization", "to_tflite"]
+"""TFLite files: conversion, contents and metadata."""

@@ -1,4 +1,4 @@
-"""A .tflite file: what a phone, a browser or a small board runs."""
+"""A .tflite file: the format for phones, browsers and small boards."""
 
 from __future__ import annotations
 
@@ -7,31 +7,59 @@ import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from keras_inception.errors import InputError
+from keras_inception.errors import InputError, first_line
 from keras_inception.files import new_output
+from keras_inception.layers import deep_graph
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.terminal import quiet
 
 from ..exits import exit_networks
-from ..inputs import ModelOrRun, Source, as_convolution
+from ..inputs import Exportable, ModelOrRun, as_convolution
 from ..optimize import INTEGER_RULES, optimize, rewrite
 from ..quantization.bias_correction import bias_corrected
 from ..quantization.calibration import Calibration, CalibrationSet, calibration_set
 from .flatbuffer import float_operators, foreign_operators, is_tflite
-from .layer_errors import tensors_of
 from .metadata import About, Record, with_record
+from .tensors import tensors_of
 
 Quantization = Literal["none", "float16", "dynamic", "int8", "int16x8"]
 Edge = Literal["float32", "uint8", "int8"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Options:
+    """How a network is quantised; the arguments of `to_tflite`, checked."""
+
+    quantization: Quantization
+    edge: Edge
+    float_layers: Sequence[str]
+
+    def __post_init__(self) -> None:
+        quantization, edge = self.quantization, self.edge
+        if quantization not in get_args(Quantization):
+            raise InputError(f"unknown quantization {quantization!r}; give one of {', '.join(get_args(Quantization))}")
+        if edge not in get_args(Edge):
+            raise InputError(f"unknown edge {edge!r}; give one of {', '.join(get_args(Edge))}")
+        if edge != "float32" and quantization != "int8":
+            raise InputError(f"edge={edge!r} needs quantization='int8'; {quantization!r} has float32 at its edges")
+        if self.float_layers and quantization != "int8":
+            raise InputError(f"float_layers= needs quantization='int8'; got {quantization!r}")
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether activations become integers, by the ranges that calibration images show."""
+        return self.quantization in ("int8", "int16x8")
+
+
+@deep_graph()
 def to_tflite(
     model_or_run: ModelOrRun,
     path: str | Path,
@@ -46,75 +74,64 @@ def to_tflite(
     about: About | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Export a .tflite file of batch 1 and built-in operators only, which every TFLite and LiteRT runtime takes.
+    """Export a .tflite file of batch 1 with built-in operators only, which every TFLite and LiteRT runtime takes.
 
-    With preprocessing known the file normalises by itself: its input `pixels`, (1, height, width, 3), is RGB, 0..255,
-    cropped and resized to the network's size. Without, its input `input` is the network's own. Which of the two, the
-    labels and the preprocessing are also in the file's metadata (`metadata.Record`).
+    With known preprocessing the file normalises its input itself: the input `pixels`, (1, height, width, 3), is RGB,
+    0..255, cropped and resized to the network's size. Without, the input `input` is the network's own. The output is
+    `probabilities` after a softmax or sigmoid, else `output`, (1, classes). The file's metadata holds which input it
+    takes, the preprocessing and the labels (`export.Record`).
 
-    A network with early exits (MSDNet) becomes one file with a signature for each, `exit_1` to `exit_k`, over weights
-    that are stored once. Each computes from the image to its exit, and a program that opens only subgraph 0 gets the
-    last. An app runs `exit_1`, and a later one when the probability is too low; that one starts from the image again.
+    A network with early exits (MSDNet) becomes one file with a signature for each exit, `exit_1` to `exit_k`, over
+    weights that are stored once. Each signature computes from the image to its exit; a program that opens subgraph 0
+    gets the last exit. An app runs `exit_1` first, and a later exit, from the image again, when the probability is
+    too low.
 
-    The network goes through `optimize` first, and phone libraries find names, input and labels in the file: MediaPipe's
-    ImageClassifier takes it as it is, but for more than one signature, and for an input that is not pixels.
+    The network goes through `optimize` first. Phone libraries find names, input and labels in the file: MediaPipe's
+    ImageClassifier takes it unchanged, unless it has several signatures or an input other than pixels.
 
     - "none": float32 throughout.
-    - "float16": weights in half precision, half the size; phone GPUs compute so too.
+    - "float16": weights in half precision, half the size; phone GPUs compute in it.
     - "dynamic": weights in int8, activations in float32; a quarter of the size, often slower than float32.
-    - "int8": everything in int8, by the ranges that `calibration` shows; a quarter of the size and the fastest.
-    - "int16x8": int8 weights and int16 activations, for where int8 loses too much; few accelerators take it.
+    - "int8": all in int8, by the ranges that `calibration` shows; a quarter of the size and the fastest.
+    - "int16x8": int8 weights and int16 activations, for networks that lose too much in int8; few accelerators take it.
 
     Args:
         model_or_run: a functional model, a run or a run directory.
-        path: the file to make.
+        path: the file to write.
         quantization: one of the above.
-        calibration: for "int8" and "int16x8" typical images: an array as the Keras model takes them, (n, H, W, C);
-            labelled images as a split, a folder or a run; or a `CalibrationSet`. A run has its own training images
-            as the default. The file's record says which they were.
+        calibration: typical images for "int8" and "int16x8": an array as the Keras model takes it, (n, H, W, C);
+            labelled images as a split, a folder or a run; or a `CalibrationSet`. The default for a run is its training
+            images. The file's record describes the images.
         preprocessing: what the network was trained with; a run knows it.
         labels: class names in the order of the outputs; a run knows them.
-        edge: the type of an int8 file's input and output. "float32" by default, so that the same code runs all files
-            of a network; "uint8" takes a camera's bytes as they are and returns probabilities in 256 steps. MediaPipe
-            and LiteRT.js refuse "int8", which microcontrollers want.
+        edge: the type of an int8 file's input and output. "float32", the default, lets the same code run all files of
+            a network; "uint8" takes a camera's bytes unchanged and returns probabilities in 256 steps. MediaPipe and
+            LiteRT.js refuse "int8", which microcontrollers want.
         float_layers: layers that an int8 file computes in float32, by the names that `layer_errors` gives.
-        exits: None exports the exits that the model returns; True a FractalNet's columns too, which are networks by
-            themselves; False only the last one.
+        exits: None exports the exits that the model returns; True also a FractalNet's columns, which are networks of
+            their own; False only the last exit.
         about: description, version, author and licence for the file's metadata.
-        overwrite: replace a file at `path`, once the new one is whole.
+        overwrite: replace a file at `path`, after the new one is complete.
 
     Raises:
         InputError: the model or an argument cannot be used, or `path` exists or cannot be written; nothing is left.
     """
-    if quantization not in get_args(Quantization):
-        raise InputError(f"unknown quantization {quantization!r}; there are {', '.join(get_args(Quantization))}")
-    if edge not in get_args(Edge):
-        raise InputError(f"unknown edge {edge!r}; there are {', '.join(get_args(Edge))}")
-    if edge != "float32" and quantization != "int8":
-        raise InputError(f"edge={edge!r} needs quantization='int8'; {quantization!r} has float32 at the edge")
-    if float_layers and quantization != "int8":
-        raise InputError(f"float_layers= is for int8; {quantization!r} computes {quantization!r} in all layers")
-    integer = quantization in ("int8", "int16x8")
-    if calibration is not None and not integer:
-        raise InputError(f"calibration= is for int8 and int16x8; {quantization!r} needs none, so leave it out")
+    options = _Options(quantization=quantization, edge=edge, float_layers=float_layers)
+    if calibration is not None and not options.calibrated:
+        raise InputError(f"calibration= is for int8 and int16x8; {quantization!r} needs none: leave it out")
     path = Path(path)
     with new_output(path, overwrite=overwrite, kind="TFLite file", is_kind=is_tflite) as part:
-        source = Source.of(model_or_run, labels=labels, preprocessing=preprocessing)
+        source = Exportable.of(model_or_run, labels=labels, preprocessing=preprocessing)
         if None in source.input_shape:
             raise InputError(
-                f"the network takes {source.input_shape}, but a .tflite file one size: give preprocessing=, "
-                "or build the network for one input_shape"
+                f"the network takes {source.input_shape}, and a .tflite file takes one size: give preprocessing=, "
+                "or build the network with a fixed input_shape"
             )
-        if wrong := [label for label in source.labels or () if label.splitlines() != [label]]:
-            raise InputError(f"the label {wrong[0]!r} is empty or has a line break: the file holds a label a line")
         networks = exit_networks(source.given, exits) or {"serving_default": source.model}
-        images = calibration_set(calibration, source) if integer else None
-        # The last exit first: it is subgraph 0, which is all that many programs know.
+        images = calibration_set(calibration, source) if options.calibrated else None
+        # The last exit first: it becomes subgraph 0, the only one that many programs know.
         order = [*networks][-1:] + [*networks][:-1]
-        models = {
-            key: _converted(source, networks[key], quantization, images, edge, part.parent, float_layers)
-            for key in order
-        }
+        models = {key: _converted(source, networks[key], options, images, part.parent) for key in order}
         record = Record(
             input="pixels" if source.preprocessing else "input",
             preprocessing=source.preprocessing,
@@ -127,89 +144,88 @@ def to_tflite(
 
 
 def _converted(
-    source: Source,
-    model: keras.Model,
-    quantization: Quantization,
-    images: CalibrationSet | None,
-    edge: Edge,
-    work: Path,
-    float_layers: Sequence[str],
+    source: Exportable, model: keras.Model, options: _Options, images: CalibrationSet | None, work: Path
 ) -> bytes:
-    """Run TensorFlow's converter, by way of a SavedModel in `work`: the one road that leaves no trace of variables."""
+    """Run TensorFlow's converter on a SavedModel in `work`: only that way leaves no trace of variables."""
     network = optimize(model)
-    if quantization == "int8":
+    if options.quantization == "int8":
         network = rewrite(network, INTEGER_RULES)[0]
-    preprocessing = source.preprocessing
-    normalize = _normalize(preprocessing) if preprocessing else None
-    name, shape = ("pixels", (*preprocessing.size, 3)) if preprocessing else ("input", source.input_shape)
-    spec = tf.TensorSpec((1, *shape), source.input_dtype, name=name)
-    given = list(images.representative(source.input_dtype)) if images else []
-    if images:
-        network = bias_corrected(network, map(normalize, given) if normalize else given, leave=float_layers)
-
-    def serve(x: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {source.output_name: network(normalize(x) if normalize else x, training=False)}
-
-    module = tf.Module()
-    module.weights = [variable.value for variable in network.variables]
+    normalize = _normalize(source.preprocessing) if source.preprocessing else lambda x: x
+    examples = list(images.representative(source.input_dtype)) if images else []
+    if examples:
+        network = bias_corrected(network, map(normalize, examples), leave=options.float_layers)
     with quiet(), tempfile.TemporaryDirectory(dir=work) as folder:
-        tf.saved_model.save(module, folder, tf.function(serve, [spec], autograph=False))
-
-        def configure(converter: Any) -> None:
-            _configure(converter, quantization, edge)
-            if images:
-                converter.representative_dataset = lambda: ([x] for x in given)
-
-        def convert(**options: bool) -> bytes:
-            converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-            configure(converter)
-            vars(converter).update(options)
-            return converter.convert()
-
-        def convert_partly() -> bytes:
-            plain = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
-            converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-            configure(converter)
-            converter.target_spec.supported_ops += [tf.lite.OpsSet.TFLITE_BUILTINS]
-            options = tf.lite.experimental.QuantizationDebugOptions(denylisted_nodes=tensors_of(plain, float_layers))
-            with warnings.catch_warnings(action="ignore", category=UserWarning):  # of TensorFlow's own interpreter
-                debugger = tf.lite.experimental.QuantizationDebugger(
-                    converter=converter, debug_dataset=converter.representative_dataset, debug_options=options
-                )
-                return debugger.get_nondebug_quantized_model()
-
+        _save(network, normalize, source, folder)
         try:
-            file = convert_partly() if float_layers else convert()
-            if images and not float_layers and (left := float_operators(file)):
-                # Where a padding and a concatenation read one tensor, the converter leaves the padding in float, and
-                # the convolution behind it; its older quantiser does not, but knows fewer operators.
-                with suppress(Exception):
-                    older = convert(experimental_new_quantizer=False)
-                    file = older if len(float_operators(older)) < len(left) else file
+            content = _convert(folder, options, examples)
         except InputError:
             raise
         except Exception as error:  # the converter raises many kinds, with pages of text
-            found = re.findall(r"^(?:TF Select|Custom) ops: (.+)$", str(error), re.MULTILINE)
-            if found:
+            if found := re.findall(r"^(?:TF Select|Custom) ops: (.+)$", str(error), re.MULTILINE):
                 raise _unsupported({name for line in found for name in line.split(", ")}) from error
-            first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            raise InputError(f"{model.name} cannot be converted to TFLite: {first[:200]}") from error
-    if foreign := foreign_operators(file):
+            raise InputError(f"{model.name} cannot be converted to TFLite: {first_line(error)}") from error
+    if foreign := foreign_operators(content):
         raise _unsupported(foreign)
-    return file
+    return content
 
 
-def _configure(converter: Any, quantization: Quantization, edge: Edge) -> None:
-    ops = tf.lite.OpsSet
-    if quantization != "none":
+def _save(network: keras.Model, normalize: Callable[[tf.Tensor], tf.Tensor], source: Exportable, folder: str) -> None:
+    """Write the network with its normalisation as a SavedModel of batch 1."""
+    preprocessing = source.preprocessing
+    name, shape = ("pixels", (*preprocessing.size, 3)) if preprocessing else ("input", source.input_shape)
+    spec = tf.TensorSpec((1, *shape), source.input_dtype, name=name)
+
+    def serve(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {source.output_name: network(normalize(x), training=False)}
+
+    module = tf.Module()
+    module.weights = [variable.value for variable in network.variables]
+    tf.saved_model.save(module, folder, tf.function(serve, [spec], autograph=False))
+
+
+def _convert(folder: str, options: _Options, examples: Sequence[np.ndarray]) -> bytes:
+    if options.float_layers:
+        return _convert_partly(folder, options, examples)
+    content = _converter(folder, options, examples).convert()
+    if examples and (left := float_operators(content)):
+        # Where a padding and a concatenation read one tensor, the converter leaves the padding and the convolution
+        # after it in float. Its older quantiser does not, but it knows fewer operators.
+        older = _converter(folder, options, examples)
+        older.experimental_new_quantizer = False
+        with suppress(Exception):
+            other = older.convert()
+            content = other if len(float_operators(other)) < len(left) else content
+    return content
+
+
+def _convert_partly(folder: str, options: _Options, examples: Sequence[np.ndarray]) -> bytes:
+    """Convert to int8 all but the layers that stay in float."""
+    plain = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+    converter = _converter(folder, options, examples)
+    converter.target_spec.supported_ops += [tf.lite.OpsSet.TFLITE_BUILTINS]
+    debug = tf.lite.experimental.QuantizationDebugOptions(denylisted_nodes=tensors_of(plain, options.float_layers))
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # from TensorFlow's own interpreter
+        debugger = tf.lite.experimental.QuantizationDebugger(
+            converter=converter, debug_dataset=converter.representative_dataset, debug_options=debug
+        )
+        return debugger.get_nondebug_quantized_model()
+
+
+def _converter(folder: str, options: _Options, examples: Sequence[np.ndarray]) -> Any:
+    """TensorFlow's converter of a SavedModel, configured."""
+    converter, ops = tf.lite.TFLiteConverter.from_saved_model(folder), tf.lite.OpsSet
+    if options.quantization != "none":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if quantization == "float16":
+    if options.quantization == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    elif quantization == "int8":
+    elif options.quantization == "int8":
         converter.target_spec.supported_ops = [ops.TFLITE_BUILTINS_INT8]
-    elif quantization == "int16x8":
+    elif options.quantization == "int16x8":
         converter.target_spec.supported_ops = [ops.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8]
-    converter.inference_input_type = converter.inference_output_type = tf.as_dtype(edge)
+    converter.inference_input_type = converter.inference_output_type = tf.as_dtype(options.edge)
+    if examples:
+        converter.representative_dataset = lambda: ([x] for x in examples)
+    return converter
 
 
 def _normalize(preprocessing: Preprocessing) -> Callable[[tf.Tensor], tf.Tensor]:

@@ -1,4 +1,4 @@
-"""A .tflite file as its flatbuffer: what it is made of, and how several become one."""
+"""The flatbuffer of a .tflite file: its contents, and how several files become one."""
 
 from __future__ import annotations
 
@@ -17,21 +17,26 @@ FLOATS = frozenset(("FLOAT32", "FLOAT16", "BFLOAT16", "FLOAT64"))
 
 
 def is_tflite(path: Path) -> bool:
-    """Whether a TFLite file is there, by its identifier."""
+    """Whether it is a TFLite file, by its identifier."""
     if not path.is_file():
         return False
     with open(path, "rb") as file:
         return file.read(8)[4:] == IDENTIFIER
 
 
+def shape_of(tensor: Any) -> tuple[int, ...]:
+    """The shape of a tensor in the object API; a scalar, or a tensor of unknown shape, has none in the file."""
+    return () if tensor.shape is None else tuple(map(int, tensor.shape))
+
+
 @cache
 def names_of(enumeration: type) -> dict[int, str]:
-    """The names of an enumeration of the schema, by their codes."""
+    """The names in an enumeration of the schema, by code."""
     return {code: name for name, code in vars(enumeration).items() if isinstance(code, int)}
 
 
 def operators(model: bytes) -> list[str]:
-    """The operators of a .tflite file in the order they run, by the format's names; a custom one by its own."""
+    """The names of a .tflite file's operators in execution order; a custom one has its own name."""
     content = schema.Model.GetRootAs(model, 0)
     names = names_of(schema.BuiltinOperator)
     kinds = []
@@ -45,12 +50,12 @@ def operators(model: bytes) -> list[str]:
 
 
 def foreign_operators(model: bytes) -> set[str]:
-    """The operators of a .tflite file that a phone's plain runtime lacks: TensorFlow's own ("Flex...") and custom."""
+    """The operators that a phone's plain runtime lacks: TensorFlow's own ("Flex...") and custom ones."""
     return set(operators(model)) - set(names_of(schema.BuiltinOperator).values())
 
 
 def float_operators(model: bytes) -> list[str]:
-    """The operators that take or give floats, but for those that only convert."""
+    """The operators with float inputs or outputs, except those that only convert."""
     content, types = schema.Model.GetRootAs(model, 0), names_of(schema.TensorType)
     kinds, found = iter(operators(model)), []
     for graph in _graphs(content):
@@ -63,7 +68,7 @@ def float_operators(model: bytes) -> list[str]:
 
 
 def outputs_of_operators(model: bytes) -> dict[str, str]:
-    """What the operators of the first subgraph make: each tensor's name, and the operator."""
+    """The outputs of the first subgraph's operators: tensor name -> operator."""
     content = schema.Model.GetRootAs(model, 0)
     graph, kinds = content.Subgraphs(0), operators(model)
     ops = _each(graph.Operators, graph.OperatorsLength())
@@ -71,7 +76,7 @@ def outputs_of_operators(model: bytes) -> dict[str, str]:
 
 
 def precision(model: bytes) -> str:
-    """How a .tflite file computes: "float32", "float16", "dynamic", "int8", "int16x8" or an older file's "uint8"."""
+    """How a .tflite file computes: "float32", "float16", "dynamic", "int8", "int16x8", or "uint8" in older files."""
     content = schema.Model.GetRootAs(model, 0)
     constants, activations = set(), set()
     for graph in _graphs(content):
@@ -94,10 +99,10 @@ def precision(model: bytes) -> str:
 
 
 def merged(models: Mapping[str, bytes]) -> Any:
-    """Files of one signature each as the contents of one, a subgraph and a signature each, in this order.
+    """The contents of one file with a subgraph and a signature for each of these files, in this order.
 
-    Where they hold the same weights, `packed` writes them once. TensorFlow's converter takes several signatures too,
-    but quantises them to int16x8, and by its older quantiser, with each other's ranges.
+    `packed` writes equal weights once. TensorFlow's converter takes several signatures too, but in int16x8, and with
+    its older quantiser, it mixes up their ranges.
     """
     whole = None
     for key, model in models.items():
@@ -121,14 +126,14 @@ def merged(models: Mapping[str, bytes]) -> Any:
 
 
 def packed(content: Any) -> bytes:
-    """The file of these contents."""
+    """The bytes of a file with these contents."""
     builder = _Builder(1024)
     builder.Finish(content.Pack(builder), IDENTIFIER)
     return bytes(builder.Output())
 
 
 def _drop_copies(content: Any) -> None:
-    """Keep one of equal buffers and of equal operator codes; every tensor without data has buffer 0, which is empty."""
+    """Remove repeated buffers and operator codes. Tensors without data share buffer 0, which is empty."""
     known: dict[bytes, int] = {b"": 0}
     kept, place = [schema.BufferT()], []
     for buffer in content.buffers:
@@ -152,9 +157,9 @@ def _drop_copies(content: Any) -> None:
 
 
 class _Builder(flatbuffers.Builder):
-    """A builder that writes equal names and equal arrays once: the signatures of one network repeat each other's.
+    """A builder that writes equal names and equal arrays once, which the signatures of one network repeat.
 
-    It puts tensor data at multiples of 16 bytes, as the format asks and Python's packing forgets.
+    It aligns tensor data to 16 bytes, as the format requires; the generated Python code does not.
     """
 
     def __init__(self, size: int):

@@ -1,7 +1,8 @@
-"""What phone libraries read of a .tflite file: the metadata schema of TensorFlow Lite, which MediaPipe Tasks goes by.
+"""TensorFlow Lite's metadata schema, from which MediaPipe Tasks and other phone libraries read what a file takes.
 
-Two parts: tables in the file's metadata buffer `TFLITE_METADATA`, and a zip archive behind the file's end with the
-labels. No maintained package writes both without TensorFlow or MediaPipe, so the few tables are written here.
+It has two parts: tables in the file's metadata buffer `TFLITE_METADATA`, and a zip archive with the labels after the
+end of the flatbuffer. No maintained package writes both without TensorFlow or MediaPipe, so this module writes the few
+tables.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from flatbuffers import number_types as number
 NAME = "TFLITE_METADATA"
 IDENTIFIER = b"M001"  # of the schema
 LABELS = "labels.txt"
-NO_DATE = 1980, 1, 1, 0, 0, 0  # the earliest that a zip archive knows: the same export is the same bytes
+NO_DATE = 1980, 1, 1, 0, 0, 0  # the earliest date in a zip archive: repeated exports are equal bytes
 
-# metadata_schema.fbs: the tables' fields in the order of their slots; a union takes two, its type and its value.
+# metadata_schema.fbs: the fields of each table in slot order. A union has two slots, its type and its value.
 FIELDS = {
     "ModelMetadata": "name description version subgraph_metadata author license associated_files min_parser_version",
     "SubGraphMetadata": "name description input_tensor_metadata output_tensor_metadata",
@@ -43,7 +44,7 @@ AXIS_LABELS = 2  # of AssociatedFileType
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """What a file says of itself to people and to phone libraries; `name` is by default the network's."""
+    """A file's description for people and phone libraries; `name` is the network's by default."""
 
     name: str = ""
     description: str = ""
@@ -54,7 +55,7 @@ class About:
 
 @dataclass(frozen=True, kw_only=True)
 class Subgraph:
-    """One way through the network: its exit's name, and how its input and output tensors are called."""
+    """A signature: its name, and the names of its input and output tensors."""
 
     name: str
     input: str
@@ -64,9 +65,9 @@ class Subgraph:
 def tables(
     about: About, subgraphs: Sequence[Subgraph], size: tuple[int, int] | None, labels: Sequence[str] | None
 ) -> bytes:
-    """The metadata buffer. `size` is (height, width) where the file takes RGB pixels, 0..255; None where we cannot say.
+    """The metadata buffer. `size` is (height, width) of a file that takes RGB pixels, 0..255; None for any other input.
 
-    The file normalises by itself, so to the libraries the mean is 0 and the deviation 1.
+    The file normalises its input itself, so for the libraries the mean is 0 and the deviation 1.
     """
     root = _table(
         "ModelMetadata",
@@ -92,15 +93,18 @@ def tables(
 
 
 def with_labels(model: bytes, labels: Sequence[str]) -> bytes:
-    """The file with its labels behind it: stored, since the libraries read it in place, one a line."""
+    """The file with its labels appended, one per line, uncompressed, since the libraries read them in place.
+
+    A line break within a label becomes a space.
+    """
     file = io.BytesIO(model)
     with zipfile.ZipFile(file, "a", zipfile.ZIP_STORED) as archive:
-        archive.writestr(zipfile.ZipInfo(LABELS, NO_DATE), "\n".join(labels))
+        archive.writestr(zipfile.ZipInfo(LABELS, NO_DATE), "\n".join(" ".join(label.splitlines()) for label in labels))
     return file.getvalue()
 
 
 def read_labels(model: bytes) -> list[str] | None:
-    """The labels behind a file's end, None if there are none."""
+    """The labels after a file's end, None if there are none."""
     try:
         with zipfile.ZipFile(io.BytesIO(model)) as archive:
             return archive.read(LABELS).decode().splitlines()
@@ -109,7 +113,7 @@ def read_labels(model: bytes) -> list[str] | None:
 
 
 def normalises(metadata: bytes) -> bool:
-    """Whether the tables say how to normalise the first input, without which MediaPipe takes no float file."""
+    """Whether the tables say how to normalise the first input; without, MediaPipe refuses a float file."""
     root = _Read("ModelMetadata", metadata)
     units = [
         unit
@@ -149,11 +153,11 @@ def _input(name: str, size: tuple[int, int] | None) -> _Table:
 
 
 def _output(name: str, labels: Sequence[str] | None) -> _Table:
-    fields: dict[str, Any] = {"description": "A number for each class."}
+    fields: dict[str, Any] = {"description": "One number per class."}
     if name == "probabilities":
         fields = {"description": "The probability of each class.", "stats": _table("Stats", max=(1.0,), min=(0.0,))}
     if labels is not None:
-        file = _table("AssociatedFile", name=LABELS, description="The classes, one a line.", type=_Byte(AXIS_LABELS))
+        file = _table("AssociatedFile", name=LABELS, description="The classes, one per line.", type=_Byte(AXIS_LABELS))
         fields["associated_files"] = [file]
     feature = _table("Content", content_properties_type=_Byte(FEATURE), content_properties=_table("FeatureProperties"))
     return _table("TensorMetadata", name=name, content=feature, **fields)
@@ -163,7 +167,7 @@ def _output(name: str, labels: Sequence[str] | None) -> _Table:
 
 
 class _Byte(int):
-    """An enumeration's value: one byte in the file, where plain integers have four."""
+    """An enumeration's value, one byte in the file; plain integers have four."""
 
 
 class _Table(dict[int, Any]):
@@ -179,7 +183,7 @@ def _slot(kind: str, field: str) -> int:
 
 
 def _written(builder: flatbuffers.Builder, value: Any) -> int:
-    """Write a value and what it refers to, innermost first as the format wants it; returns its place."""
+    """Write a value after the values that it refers to, as the format requires; return its position."""
     if isinstance(value, str):
         return builder.CreateString(value)
     if isinstance(value, tuple):
@@ -203,7 +207,7 @@ def _written(builder: flatbuffers.Builder, value: Any) -> int:
 
 
 class _Read:
-    """A table as it lies in the file."""
+    """A table, read from the file."""
 
     def __init__(self, kind: str, content: bytes, place: int | None = None):
         if place is None:

@@ -1,8 +1,9 @@
-"""What an exported file says about itself: its input, preprocessing and labels.
+"""What an exported file records about itself: its input, preprocessing and labels.
 
-Every export carries a `Record`, so that whoever gets the file alone prepares images rightly, and only once: in a
-.tflite as the metadata buffer `keras_inception` (JSON), beside a SavedModel as `assets.extra/keras_inception.json`. A
-.tflite also carries what phone libraries read, in their form (`_tasks`).
+Every export carries a `Record`, so that images are preprocessed correctly, and only once, from the file alone. A
+.tflite file has it as the metadata buffer `keras_inception` (JSON), a SavedModel as
+`assets.extra/keras_inception.json`. A .tflite file also has the metadata that phone libraries read
+(`mediapipe_metadata`).
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ from .mediapipe_metadata import About
 
 NAME = "keras_inception"
 
-# What the file is given: images of any size, uint8; RGB pixels of the network's size, 0..255, not yet normalised;
-# or the network's own input.
+# What the file takes: "image", uint8 images of any size; "pixels", RGB pixels of the network's size, 0..255, not
+# normalised; or "input", the network's own input.
 Input = Literal["image", "pixels", "input"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What to give a file and what its outputs mean; the default is what is known of a file from elsewhere.
+    """What a file takes and what its outputs mean. The default is what is known of a file without a record.
 
-    `calibration` says by which images a file was quantised, as `CalibrationSet.summary` has it.
+    `calibration` describes the images that quantised the file: `CalibrationSet.summary`.
     """
 
     input: Input = "input"
@@ -62,7 +63,7 @@ class Record:
 
 
 def with_record(model: bytes | Mapping[str, bytes], record: Record, about: About | None = None) -> bytes:
-    """A .tflite file, of several the signatures, with the record in it and with what phone libraries read."""
+    """A .tflite file with its record and the metadata of phone libraries; of several files, by signature, one."""
     content = merged({"serving_default": model} if isinstance(model, bytes) else model)
     content.metadata = content.metadata or []
     _add(content, NAME, record.to_json().encode())
@@ -85,7 +86,7 @@ def _add(content: Any, name: str, data: bytes) -> None:
 
 
 def _described(content: Any) -> list[mediapipe_metadata.Subgraph]:
-    """Every subgraph by its signature, in the file's order."""
+    """The signatures, in the file's order."""
     return [
         mediapipe_metadata.Subgraph(
             name=s.signatureKey, input=s.inputs[0].name.decode(), output=s.outputs[0].name.decode()
@@ -95,13 +96,13 @@ def _described(content: Any) -> list[mediapipe_metadata.Subgraph]:
 
 
 def read_record(model: bytes) -> Record:
-    """The record of a .tflite file; of a file without one, the default."""
+    """The record of a .tflite file; the default for a file without one."""
     data = read_metadata(model, NAME)
     return Record() if data is None else Record.from_json(data.decode())
 
 
 def read_metadata(model: bytes, name: str) -> bytes | None:
-    """A metadata buffer of a .tflite file, None if it has none of that name."""
+    """The metadata buffer with this name in a .tflite file, None if there is none."""
     content = schema.Model.GetRootAs(model, 0)
     for i in range(content.MetadataLength()):
         entry = content.Metadata(i)

@@ -13,7 +13,8 @@ import keras
 from keras import layers
 
 from ..errors import InputError
-from ..model_graph import Box, Step, boxes, endpoints, steps
+from ..model_graph import Step, endpoints, steps
+from .boxes import Box, boxes
 
 Pair = tuple[Any, Any]  # vertical, horizontal
 

@@ -10,14 +10,15 @@ import tensorflow as tf
 
 from ..errors import InputError
 from ..layers import deep_graph
-from ..outputs import MAIN
+from ..model_graph import call_of, layer_of
+from ..outputs import main_network, main_output
 
 
 def last_map(model: keras.Model) -> str | None:
     """The name of the last layer before the main output whose output is a feature map; None without such a layer."""
     with deep_graph():
-        head = keras.Model(model.input, model.get_layer(MAIN).output)
-    return next((layer.name for layer in reversed(head.layers) if _is_map(layer)), None)
+        layers = main_network(model).layers
+    return next((layer.name for layer in reversed(layers) if _is_map(layer)), None)
 
 
 def grad_cam(model: keras.Model, images: np.ndarray, classes: np.ndarray, *, endpoint: str | None = None) -> np.ndarray:
@@ -38,8 +39,10 @@ def grad_cam(model: keras.Model, images: np.ndarray, classes: np.ndarray, *, end
         InputError: the network has no such endpoint, or its output is not a feature map.
     """
     layer = _endpoint(model, endpoint)
+    end = main_output(model)
+    logits = end if layer_of(end).weights else call_of(end).inputs[0]  # before the softmax, if that is a layer
     with deep_graph():
-        taps = keras.Model(model.input, [layer.output, model.get_layer(MAIN).input])
+        taps = keras.Model(model.input, [layer.output, logits])
     with tf.GradientTape() as tape:
         pixels = tf.convert_to_tensor(images)
         tape.watch(pixels)

@@ -75,9 +75,9 @@ def test_a_layer_called_twice_is_paid_for_twice_and_owned_once() -> None:
     ("model", "message"),
     [
         (chain((None, None, 3), layers.Conv2D(2, 3)), r"unknown, .*: build the network with a fixed input_shape"),
-        (chain((8, 8, 3), chain((8, 8, 3), layers.Conv2D(2, 3))), "holds the model"),
+        (chain((8, 8, 3), chain((8, 8, 3), layers.Conv2D(2, 3))), "contains the model"),
         (chain((8, 3), layers.LSTM(2)), "multiply-adds of LSTM"),
-        (keras.Sequential([layers.Dense(2)]), "no functional model"),
+        (keras.Sequential([layers.Dense(2)]), "is not a functional model"),
     ],
     ids=["size", "nested", "recurrent", "unbuilt"],
 )

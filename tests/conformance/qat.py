@@ -1,9 +1,9 @@
-"""Every network trained quantised for a step and converted to int8.
+"""Every network trained quantised for one step and converted to int8.
 
-    python -m tests.conformance.qat           # all that are not in the table yet; hours
-    python -m tests.conformance.qat resnet18  # these, again
+    python -m tests.conformance.qat           # all networks that are not in the table yet; hours
+    python -m tests.conformance.qat resnet18  # these networks again
 
-Each network has random weights, batch norm that fits them, and its smallest input.
+Each network has random weights, matching batch norm statistics, and its smallest input.
 """
 
 from __future__ import annotations
@@ -16,50 +16,51 @@ from keras_inception.registry import Architecture
 from .table import Row, Table
 
 IMAGES = 16
-LEAST = 35  # pixels a side: XNNPACK fails to prepare a ResNet50 for 32 x 32
+LEAST = 35  # pixels per side: XNNPACK fails to prepare a ResNet50 for 32 x 32
 LEAST_CIFAR = 16
 BRIDGE = 1e-5  # the largest difference of an output, as a share of the largest output
-CORRELATION = 0.9  # of file and fake-quantised model, over the images
+CORRELATION = 0.9  # between the file and the fake-quantised model, over the images
 
 
 def input_side(architecture: Architecture) -> int:
-    """Small, and legal."""
+    """The smallest side that runs."""
     return max(architecture.smallest, LEAST if architecture.input_shape[0] > 32 else LEAST_CIFAR)
 
 
 def measure(model: Any) -> Row:
-    """Build the twins, train a step, convert, run, compare: the figures of a row."""
+    """Build the Keras 2 copies, train a step, convert, run, compare: the figures of a row."""
     import gc
 
     import numpy as np
     import tensorflow as tf
     from ai_edge_litert.interpreter import Interpreter
 
-    from keras_inception.export.quantization.qat import bridge, fake_quantized, fine_tune
-    from keras_inception.export.quantization.qat.tfmot import hushed
+    from keras_inception.export.quantization.qat import bridge, fake_quantized
+    from keras_inception.export.quantization.qat.int8_file import to_int8
+    from keras_inception.export.quantization.qat.tfmot import quiet_tfmot
     from keras_inception.export.tflite import flatbuffer
 
     x = images(model.input_shape[1:])
     wanted = model.predict_on_batch(x)
-    with hushed():
+    with quiet_tfmot():
         plain = bridge.build(bridge.plan(model)).model(x).numpy()
         figures: Row = {"bridge": float(np.abs(plain - wanted).max() / np.abs(wanted).max())}
         wanted = centre(model, wanted)
-        bridge = fake_quantized.fake_quantized(bridge.plan(model))
-    fake_quantized.observe(bridge, [x])
+        copy = fake_quantized.fake_quantized(bridge.plan(model))
+    fake_quantized.observe(copy, [x])
     labels = np.arange(IMAGES) % wanted.shape[-1]
 
-    with tf.GradientTape() as tape:  # eagerly: to trace a graph takes longer than to run it once
-        logits = bridge.model(x, training=True)
+    with tf.GradientTape() as tape:  # eagerly: tracing a graph takes longer than running it once
+        logits = copy.model(x, training=True)
         loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
-    variables = bridge.model.trainable_variables
+    variables = copy.model.trainable_variables
     for variable, gradient in zip(variables, tape.gradient(loss, variables), strict=True):
         variable.assign_sub(1e-4 * gradient)
-    fake_quantized.measure_kernels(bridge)
-    fake, twin = bridge.model(x).numpy(), bridge.model
-    del model, bridge, tape, logits, variables, variable, gradient
-    gc.collect()  # networks have cycles, and to convert FractalNet-34 takes 11 GB
-    content = fine_tune.to_int8(twin)
+    fake_quantized.measure_kernels(copy)
+    fake, fake_model = copy.model(x).numpy(), copy.model
+    del model, copy, tape, logits, variables, variable, gradient
+    gc.collect()  # networks have cycles, and the conversion of FractalNet-34 takes 11 GB
+    content = to_int8(fake_model)
     interpreter = Interpreter(model_content=content)
     interpreter.allocate_tensors()
     [given], [answer] = interpreter.get_input_details(), interpreter.get_output_details()
@@ -82,14 +83,13 @@ def measure(model: Any) -> Row:
 
 
 def network(architecture: Architecture, side: int, endpoint: str | None = None) -> Any:
-    """The network up to its logits, of its last exit, or up to an endpoint's mean, with weights that let images pass.
+    """The network up to its (last) logits, or up to an endpoint's mean, with weights that keep the images' information.
 
-    Random weights are far from a trained network: each layer makes small differences larger, and after fifty layers a
-    rounding decides. So batch norm gets statistics that fit its maps, a scale of either sign, and where a ReLU follows
-    a shift with which most of a map passes it. Of what is then the same all over a map, but for the zeros around it, a
-    kernel makes a frame that is in every image, and in small maps soon larger than what is not; so it is cancelled
-    in front of batch norm (`without_constant`). And of N residual branches each is 1/sqrt(N) of that, or their sum
-    forgets what it began with.
+    Purely random weights amplify small differences in each layer; after fifty layers a rounding decides the output. So
+    batch norm gets statistics that fit its maps, a scale of either sign, and, before a ReLU, a shift with which most of
+    a map passes. A map that is constant except for its zero padding would make each kernel produce a frame that all
+    images share and that soon dominates small maps; `without_constant` removes it before batch norm. Each of N residual
+    branches is scaled by 1/sqrt(N); otherwise their sum loses its first terms.
     """
     import keras
     import numpy as np
@@ -133,10 +133,10 @@ def network(architecture: Architecture, side: int, endpoint: str | None = None) 
 
 
 def without_constant(layer: Any) -> Any:
-    """A convolution's kernel without what it makes of maps that are 1 all over, zeros around them.
+    """A convolution's kernel without its response to constant maps.
 
-    Behind a depthwise convolution these are the sums of some of its weights, so that each of them is cancelled; a
-    convolution of few channels would have nothing left of it, and has the mean cancelled.
+    After a depthwise convolution the constants at the borders are sums of some of its weights, and the response to each
+    is removed. A convolution with few channels would have nothing left, so only its mean is removed.
     """
     import keras
     import numpy as np
@@ -153,22 +153,22 @@ def without_constant(layer: Any) -> Any:
 
 
 def centre(model: Any, logits: Any) -> Any:
-    """Shift a network's logits to a mean of 0 over the images, as a trained classifier's are; what they become.
+    """Shift a network's logits to a mean of 0 over the images, as in a trained classifier, and return them.
 
-    What random weights give all images alike can be a hundred times what an image changes: of the 256 steps of an
-    8-bit output an image would then move one or two, and the correlation would be that of their rounding.
+    With random weights the common part of the logits can be a hundred times what an image changes: the images would
+    then differ in one or two of the 256 steps of an 8-bit output, and the correlation would be that of the rounding.
     """
     import keras
 
     [*_, last] = (layer for layer in model.layers if layer.weights)
-    if not isinstance(last, keras.layers.Dense):  # a few end in maps, a ReLU and a mean
+    if not isinstance(last, keras.layers.Dense):  # some end in maps, a ReLU and a mean
         return logits
     last.bias.assign_sub(logits.mean(0))
     return logits - logits.mean(0)
 
 
 def images(shape: tuple[int, ...]) -> Any:
-    """Coarse blots of colour and some noise: (n, *shape) float32, deviation about 1."""
+    """Coarse blobs of colour and some noise: (n, *shape) float32, with a deviation of about 1."""
     import numpy as np
     import tensorflow as tf
 
@@ -178,7 +178,7 @@ def images(shape: tuple[int, ...]) -> Any:
 
 
 def correlation(one: Any, other: Any) -> float:
-    """Of what the images change in each output: an output that is the same for all of them counts for nothing."""
+    """The correlation of what the images change in each output; an output equal for all images does not count."""
     import numpy as np
 
     a, b = ((outputs - outputs.mean(0)).ravel() for outputs in (one, other))
@@ -197,14 +197,15 @@ TABLE = Table(
     notes=(
         f"`make conformance-qat` measures the rows that are missing. Random weights (`network` says which), the "
         f"smallest input that runs, {IMAGES} images, logits.",
-        "**bridge**: the largest difference of the Keras 2 twin from the Keras 3 network, as a share of the largest "
-        f"logit (at most {BRIDGE:.0e}). Behind it, the logits of a dense layer are shifted to a mean of 0 over the "
-        "images.",
-        "**float**: operators of the file that compute in float, after a step of training and full int8 conversion.",
-        "**file/fake**, **fake/float**: how far what an image changes in the logits correlates between the file in "
-        f"LiteRT and the fake-quantised model (at least {CORRELATION}), and between that and the float network, whose "
-        "weights are random, so that rounding tells more than in a trained one.",
-        "**difference**: the largest of a logit between file and fake-quantised model, as a share of their range.",
+        "**bridge**: the largest difference of the Keras 2 copy from the Keras 3 network, as a share of the largest "
+        f"logit (at most {BRIDGE:.0e}). After that, the logits of a dense layer are shifted to a mean of 0 "
+        "over the images.",
+        "**float**: operators of the file that compute in float, after one step of training and full int8 conversion.",
+        "**file/fake**, **fake/float**: the correlation of what the images change in the logits, between the file in "
+        f"LiteRT and the fake-quantised model (at least {CORRELATION}), and between that and the float network. Its "
+        "weights are random, so rounding matters more than in a trained network.",
+        "**difference**: the largest difference of a logit between file and fake-quantised model, as a share of the "
+        "range.",
     ),
     columns=("input", "bridge", "operators", "float", "bytes", "file/fake", "fake/float", "difference"),
     packages=("tensorflow", "keras", "tf_keras", "tensorflow-model-optimization", "ai-edge-litert"),

@@ -1,6 +1,6 @@
-"""A table that takes hours to measure: a row for each network, measured in its own process and written immediately.
+"""A table that takes hours: one row per network, measured in a process of its own and written at once.
 
-It is a Markdown file beside its module. A row that is ok and was measured by the same versions is not measured again.
+The table is a Markdown file beside its module. A row that is ok and was measured with the same versions is kept.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from .networks import SLOW_TO_BUILD
 
 Row: TypeAlias = dict[str, Any]
 
-LIMIT = 3600  # seconds a network
+LIMIT = 3600  # seconds per network
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """`columns` are the figures of a row, between the network's name and the seconds that it took; `notes` say what
-    they are. The row of a network that could not be measured has the reason in its last column.
+    """`columns` are the figures of a row, between the network's name and its seconds; `notes` explain them.
+
+    The row of a network that could not be measured has the reason in its last column.
     """
 
     module: str
@@ -43,8 +44,8 @@ class Table:
 
     def main(self) -> None:
         parser = argparse.ArgumentParser(prog=f"python -m {self.module}", description=self.title)
-        parser.add_argument("names", nargs="*", help="networks; by default all that are missing, the cheapest first")
-        parser.add_argument("--row", action="store_true", help="measure one network here, and print its row")
+        parser.add_argument("names", nargs="*", help="networks; by default all missing ones, the smallest first")
+        parser.add_argument("--row", action="store_true", help="measure one network in this process and print its row")
         arguments = parser.parse_args()
         if arguments.row:
             started, architecture = time.monotonic(), get(arguments.names[0])
@@ -55,7 +56,8 @@ class Table:
             if not arguments.names and name in {row["network"] for row in self.read() if row["ok"] == "yes"}:
                 continue
             row = self.run(name)
-            others = [other for other in self.read() if other["network"] != name]  # read anew: another may have written
+            # Read again: another process may have written.
+            others = [other for other in self.read() if other["network"] != name]
             self.write([*others, row])
             print(json.dumps(row), flush=True)
         if bad := [row["network"] for row in self.read() if row["ok"] != "yes"]:
@@ -70,7 +72,7 @@ class Table:
         return ", ".join(f"{package} {version(package)}" for package in self.packages)
 
     def run(self, name: str) -> Row:
-        """A row, measured in another process."""
+        """A network's row, measured in another process."""
         try:
             command = [sys.executable, "-m", self.module, "--row", name]
             done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
@@ -109,7 +111,7 @@ class Table:
 
 
 def names() -> list[str]:
-    """All networks, the cheapest first."""
+    """All networks, the smallest first."""
     return [a.name for a in sorted(architectures(), key=lambda a: (a.name in SLOW_TO_BUILD, a.parameters or 0))]
 
 

@@ -1,7 +1,7 @@
-"""Every network optimised, and as a .tflite file in float32 and in full int8: its operators, its shapes, its answers.
+"""Every network optimised, and as a .tflite file in float32 and in full int8: operators, shapes and outputs.
 
-    python -m tests.conformance.tflite           # all that are not in the table yet; hours
-    python -m tests.conformance.tflite resnet18  # these, again
+    python -m tests.conformance.tflite           # all networks that are not in the table yet; hours
+    python -m tests.conformance.tflite resnet18  # these networks again
 
 `scan` and `rounded` are for the tests of the default suite too.
 """
@@ -17,25 +17,25 @@ import keras
 import numpy as np
 
 from keras_inception import export
-from keras_inception.export.signal_to_noise import snr
+from keras_inception.export.comparison import snr
 from keras_inception.export.tflite.flatbuffer import float_operators, operators
 from keras_inception.registry import Architecture
 
 from . import qat
 from .table import Row, Table
 
-# What a fixed batch and whole constants leave no place for.
+# Operators that a fixed batch and constant weights make unnecessary.
 DYNAMIC = {"SHAPE", "PACK", "VAR_HANDLE", "READ_VARIABLE", "GATHER", "GATHER_ND", "WHERE", "WHILE", "IF"}
 OPTIMIZED = 1e-4  # the largest difference of a logit, as a share of their deviation where that is above 1
 FLOAT32 = 90  # decibels
 RANK = 4
-# Decibels that an int8 file may have less than `rounded`: the converter rounds in a few more places (around
-# concatenations and means, and the biases), and by ranges and multipliers that are rounded themselves.
-BEHIND_ROUNDING = 3.0
+# How many decibels an int8 file may lose against `rounded`: the converter rounds in a few more places (around
+# concatenations and means, and the biases), with ranges and multipliers that are rounded themselves.
+BELOW_ROUNDING = 3.0
 
 
 def scan(content: bytes) -> dict[str, Any]:
-    """How many operators, the largest rank of a tensor, and how many operators or tensors depend on a run's shapes."""
+    """The number of operators, the largest rank, and the number of operators and tensors with dynamic shapes."""
     from ai_edge_litert.interpreter import Interpreter
 
     found = Counter(operators(content))
@@ -45,14 +45,14 @@ def scan(content: bytes) -> dict[str, Any]:
 
 
 def rounded(model: keras.Model, x: np.ndarray) -> np.ndarray:
-    """What a network gives if 8 bits are all that is wrong with it: (n, ...) -> (n, ...).
+    """A network's outputs if rounding to 8 bits is its only error: (n, ...) -> (n, ...).
 
-    Kernels are rounded to 255 steps of each channel and every map to 256 steps of its range over `x`, behind tanh of
-    [-1, 1], as the format fixes; all else is float32. A layer in front of a ReLU is not rounded, since both are one
-    operator. How near this is to the float network depends on its depth and weights, and not on a converter.
+    Kernels are rounded to 255 steps per channel, and every map to 256 steps of its range over `x`, after tanh of
+    [-1, 1] as the format prescribes; all else is float32. A layer before a ReLU is not rounded, since both are one
+    operator. The distance to the float network depends on its depth and weights, not on a converter.
     """
-    twin = keras.models.clone_model(model)
-    for layer, own in zip(twin.layers, model.layers, strict=True):
+    copy = keras.models.clone_model(model)
+    for layer, own in zip(copy.layers, model.layers, strict=True):
         layer.set_weights([_kernel_in_steps(w) if w.ndim > 1 else w for w in own.get_weights()])
 
     def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
@@ -64,11 +64,11 @@ def rounded(model: keras.Model, x: np.ndarray) -> np.ndarray:
             return _in_steps(np.asarray(y), -1, 1)
         return _in_steps(np.asarray(y))
 
-    return np.asarray(twin._run_through_graph(_in_steps(x), operation_fn=lambda operation: operation, call_fn=call))
+    return np.asarray(copy._run_through_graph(_in_steps(x), operation_fn=lambda operation: operation, call_fn=call))
 
 
 def _in_steps(x: np.ndarray, low: float = 0.0, high: float = 0.0) -> np.ndarray:
-    """Rounded to 256 steps of a range that holds these ends and all of x."""
+    """Rounded to 256 steps of a range that includes `low`, `high` and all of x."""
     low, high = min(low, float(x.min())), max(high, float(x.max()))
     step = (high - low) / 255 or 1.0
     zero = round(low / step)
@@ -102,7 +102,7 @@ def measure(architecture: Architecture) -> Row:
     row["int8 float"] = len(float_operators(content))
     row["rounded dB"] = round(snr(want, rounded(optimized, x)), 1)
     good = good and row["none dB"] >= FLOAT32 and not row["int8 float"]
-    return row | {"ok": "yes" if good and row["int8 dB"] >= row["rounded dB"] - BEHIND_ROUNDING else "no"}
+    return row | {"ok": "yes" if good and row["int8 dB"] >= row["rounded dB"] - BELOW_ROUNDING else "no"}
 
 
 TABLE = Table(
@@ -112,13 +112,13 @@ TABLE = Table(
     notes=(
         f"`make conformance-tflite` measures the rows that are missing. Random weights, the smallest input that runs, "
         f'{qat.IMAGES} images, logits; "none" is the float32 file.',
-        "**optimize**: the largest difference of a logit behind `optimize`, as a share of the logits' deviation "
+        "**optimize**: the largest difference of a logit after `optimize`, as a share of the logits' deviation "
         f"(at most {OPTIMIZED:.0e}).",
-        f"**rank**: the largest of a tensor (at most {RANK}). **free**: tensors with a free dimension and operators "
-        f"that look at shapes (none). **float**: operators of the int8 file that compute in float (none).",
-        f"**dB**: signal to noise beside the Keras model; of the float32 file at least {FLOAT32}, of the int8 file at "
-        f"most {BEHIND_ROUNDING:.0f} less than **rounded**: the Keras model with each kernel and each map rounded to "
-        "8 bits, and nothing else done to it. Random weights lose more by rounding than trained ones.",
+        f"**rank**: the largest rank of a tensor (at most {RANK}). **free**: tensors with a free dimension and "
+        f"operators that read shapes (none). **float**: operators of the int8 file that compute in float (none).",
+        f"**dB**: signal-to-noise ratio against the Keras model; for the float32 file at least {FLOAT32}, for the int8 "
+        f"file at most {BELOW_ROUNDING:.0f} less than **rounded**: the Keras model with each kernel and each map "
+        "rounded to 8 bits and no other change. Random weights lose more by rounding than trained ones.",
     ),
     columns=(
         *("input", "optimize", "none operators", "none rank", "none free", "none bytes", "none dB"),

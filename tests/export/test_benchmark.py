@@ -1,5 +1,6 @@
-"""Files timed side by side, each in a process of its own."""
+"""Files timed in turns, each in a process of its own."""
 
+import importlib
 import json
 import sys
 
@@ -8,11 +9,10 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_inception import InputError, export
+from keras_inception import InputError, cli, export
 from keras_inception.analysis.cost import total
-from keras_inception.cli import app
 
-benchmark_module = sys.modules["keras_inception.export.benchmark"]
+benchmark_module = sys.modules["keras_inception.export.runtimes.benchmark"]
 
 
 def network(size):
@@ -44,6 +44,22 @@ def test_multiply_adds_of_a_file(files):
         assert benchmark_module.multiply_adds(path.read_bytes()) == total(model).macs
 
 
+def test_multiply_adds_beyond_32_bits(tmp_path):
+    image = keras.Input((384, 384, 3))
+    model = keras.Model(image, layers.Conv2D(64, 3, padding="same")(layers.Conv2D(64, 3, padding="same")(image)))
+    content = export.to_tflite(model, tmp_path / "wide.tflite").read_bytes()
+    assert benchmark_module.multiply_adds(content) == total(model).macs > 2**32
+
+
+def test_memory_is_0_where_python_cannot_tell(monkeypatch):
+    """The package is imported, and its worker runs, where there is no module `resource`."""
+    monkeypatch.setitem(sys.modules, "resource", None)  # an import fails
+    worker = importlib.reload(benchmark_module.worker)
+    monkeypatch.setattr(worker.os.path, "exists", lambda path: False)
+    monkeypatch.setattr(worker.sys, "platform", "win32")
+    assert worker.peak_memory() == 0
+
+
 def test_files_are_timed(result, files):
     small, large, saved = result.timings
     assert [timing.path for timing in result.timings] == list(map(str, files[1]))
@@ -67,11 +83,11 @@ def test_files_are_timed(result, files):
 def test_command(result, monkeypatch, capsys):
     asked = {}
     monkeypatch.setattr(benchmark_module, "benchmark", lambda files, **options: asked.update(options) or result)
-    monkeypatch.setattr(app.out, "width", 200)
-    app.app(["benchmark", "a", "b", "--runtime", "litert", "--threads", "1", "--json"], standalone_mode=False)
+    monkeypatch.setattr(cli.output.out, "width", 200)
+    cli.app(["benchmark", "a", "b", "--runtime", "litert", "--threads", "1", "--json"], standalone_mode=False)
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(result.to_dict()))
     assert asked == {"runtimes": ["litert"], "threads": 1, "seconds": 10.0}
-    app.app(["benchmark", "a"], standalone_mode=False)
+    cli.app(["benchmark", "a"], standalone_mode=False)
     table = capsys.readouterr().out
     assert "small.tflite" in table
     assert "tensorflow" in table
@@ -87,12 +103,12 @@ def test_what_cannot_be_timed_says_so(files, tmp_path):
     for arguments, options, says in [
         ([], {}, "give files to time"),
         ([tmp_path / "none"], {}, "none does not exist"),
-        ([text], {}, "text.txt is no SavedModel"),
+        ([text], {}, "text.txt is not a SavedModel"),
         ([small], {"runtimes": ["tensorflow"]}, "is read by litert and openvino, not by tensorflow"),
-        ([small], {"runtimes": ["torch"]}, "unknown runtime 'torch'; there are tensorflow, litert"),
+        ([small], {"runtimes": ["torch"]}, "unknown runtime 'torch'; give one of tensorflow, litert"),
         ([small], {"threads": 0}, "must be above 0; got 0"),
         ([broken], {}, "broken.tflite cannot be run by litert"),
-        ([free], {}, "has a free size: export it for one size"),
+        ([free], {}, "has a free size: export it with a fixed size"),
     ]:
         with pytest.raises(InputError, match=says):
             export.benchmark(arguments, **options)

@@ -1,4 +1,4 @@
-"""Biases that make up for rounded kernels: the mean of every layer's output, and what it is good for in a file."""
+"""Biases corrected for rounded kernels: the mean output of every layer, and the effect in a file."""
 
 import keras
 import numpy as np
@@ -25,8 +25,8 @@ OUTPUTS = {"depthwise": (2, 3), "dense": (1,), "transposed": (2,)}  # axes of a 
 
 def in_int8(model):
     """The network with its kernels as the converter rounds them: 255 steps of each output's own range."""
-    twin = keras.models.clone_model(model)
-    for kind, layer, own in zip([None, *model.kinds], twin.layers, model.layers, strict=True):
+    copy = keras.models.clone_model(model)
+    for kind, layer, own in zip([None, *model.kinds], copy.layers, model.layers, strict=True):
         values = own.get_weights()
         for i, kernel in enumerate(values):
             if kernel.ndim > 1:
@@ -35,7 +35,7 @@ def in_int8(model):
                 step = np.abs(kernel).max(axis=others, keepdims=True) / 127
                 values[i] = np.round(kernel / step) * step
         layer.set_weights(values)
-    return twin
+    return copy
 
 
 def chain(*kinds):
@@ -75,7 +75,7 @@ def test_layers_that_stay_in_float_keep_their_bias():
 
 
 def test_a_file_in_int8_is_nearer(tmp_path, monkeypatch):
-    """Images with a mean, as those behind a ReLU have one too, through kernels with some large weights."""
+    """Images with a mean other than 0, as maps after a ReLU have, through kernels with some large weights."""
     model = chain("plain", "depthwise", "strided", "dense")
     rng = np.random.default_rng(0)
     for layer in model.layers[1:]:

@@ -1,4 +1,4 @@
-"""The images that a network is quantised by: which, checked how, and that the file says so."""
+"""Calibration images: where they come from, how they are checked, and their record in the file."""
 
 import json
 from contextlib import contextmanager
@@ -12,6 +12,7 @@ from PIL import Image
 from keras_inception import InputError, Preprocessing, Run, export
 from keras_inception.data import from_arrays
 from keras_inception.export import CalibrationSet
+from keras_inception.export.tflite import metadata
 from keras_inception.export.tflite.flatbuffer import float_operators
 
 PREPROCESSING = Preprocessing(size=(8, 8), channels="BGR", mean=(50.0, 60.0, 80.0), std=(57.0, 71.0, 89.0))
@@ -104,7 +105,7 @@ def test_the_file_says_how_it_was_calibrated(model, split, tmp_path):
     taken = CalibrationSet.of(split, PREPROCESSING, count=20)
     options = {"quantization": "int8", "preprocessing": PREPROCESSING}
     path = export.to_tflite(model, tmp_path / "a.tflite", calibration=taken, **options)
-    record = export.metadata.read_record(path.read_bytes())
+    record = metadata.read_record(path.read_bytes())
     assert json.loads(json.dumps(taken.summary())) == record.calibration
     assert record.calibration["images"] == 20
     assert [f.problem for f in export.doctor(path).findings if "20 images" in f.problem]
@@ -146,7 +147,7 @@ def test_what_looks_wrong_is_noted(split):
     assert not notes(pixels)
     assert "49 images" in notes(pixels[:49])
     assert "30 of 60" in notes(np.concatenate([pixels[:30]] * 2))
-    assert "range over 128 to" in notes(np.maximum(pixels, 128))
+    assert "range from 128 to" in notes(np.maximum(pixels, 128))
     assert "channel 1" in notes(pixels * np.array([1, 0, 1], np.uint8))
     assert "2 classes, cat the first" in notes(pixels, absent=("cat", "dog"))
 

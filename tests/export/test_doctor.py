@@ -1,4 +1,4 @@
-"""Ill files, each with its finding; and a healthy one without."""
+"""Faulty files, each with its finding, and a healthy one without."""
 
 import json
 import sys
@@ -10,8 +10,7 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from keras import layers
 
-from keras_inception import InputError, Preprocessing, export
-from keras_inception.cli import app
+from keras_inception import InputError, Preprocessing, cli, export
 from keras_inception.export.tflite import mediapipe_metadata
 from keras_inception.export.tflite.flatbuffer import packed
 from keras_inception.terminal import quiet
@@ -30,7 +29,7 @@ def network(*body, classes=3):
 
 
 def converted(function, shape=(1, 8, 8, 3), *, dtype=tf.float32, flex=False):
-    """What someone else's export may be."""
+    """A file as other exporters write it."""
     concrete = tf.function(function, [tf.TensorSpec(shape, dtype)]).get_concrete_function()
     with quiet():
         converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], tf.Module())
@@ -51,7 +50,7 @@ def examined(tmp_path):
 
 
 def level(findings, *words):
-    """The level of the one finding that says all of that."""
+    """The level of the one finding with all of these words."""
     [found] = [level for text, level in findings.items() if all(word in text for word in words)]
     return found
 
@@ -123,13 +122,36 @@ def test_int8_and_int16_by_their_edges(tmp_path):
 
 
 def test_labels_that_are_not_the_classes(healthy, examined):
-    """MediaPipe would hang: a file of someone else's, with its labels behind it."""
+    """MediaPipe would hang. The file is from elsewhere, with labels appended."""
     content = healthy.read_bytes()
     whole = packed(schema.ModelT.InitFromPackedBuf(content, 0))
     assert (
         level(examined(mediapipe_metadata.with_labels(whole, LABELS[:2])), "2 labels for 3 classes", "hangs") == "error"
     )
     assert level(examined(whole), "no labels") == "note"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_outputs_that_are_not_classes(known, examined, tmp_path):
+    """The heads of detectors and pose networks: scalars, and outputs whose shape the file does not hold."""
+
+    def detect(x):
+        return {"boxes": tf.reshape(x, (1, 48, 4)), "score": tf.reduce_max(x)}
+
+    content = schema.ModelT.InitFromPackedBuf(converted(detect), 0)
+    [graph] = content.subgraphs
+    if not known:
+        for output in graph.outputs:
+            graph.tensors[output].shape = None
+    findings = examined(mediapipe_metadata.with_labels(packed(content), ["cat", "dog"]))
+    assert "error" not in findings.values()
+    [signature] = export.doctor(tmp_path / "patient.tflite").signatures.values()
+    assert "FLOAT32 scalar" in signature
+
+
+def test_a_single_scalar_output(examined):
+    findings = examined(converted(tf.reduce_max))
+    assert "error" not in findings.values()
 
 
 def test_files_that_cannot_be_examined(healthy, tmp_path):
@@ -146,7 +168,7 @@ def test_command(healthy, tmp_path, monkeypatch, capfd):
         monkeypatch.setattr(sys, "argv", ["keras-inception", "doctor", *map(str, arguments)])
         capfd.readouterr()
         with pytest.raises(SystemExit) as stop:
-            app.main()
+            cli.main()
         said = capfd.readouterr()
         return stop.value.code or 0, said.out, said.err
 

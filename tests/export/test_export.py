@@ -1,4 +1,4 @@
-"""Exported files against the Keras model that they come from, each in its own runtime, on real digits."""
+"""Exported files compared with their Keras model, each in its own runtime, on real digits."""
 
 import json
 import os
@@ -19,8 +19,12 @@ from sklearn.datasets import load_digits
 
 from keras_inception import InputError, Preprocessing, Run, export
 from keras_inception.data import from_arrays
-
-metadata, saved_model, flatbuffer = export.metadata, export.saved_model, export._flatbuffer
+from keras_inception.evaluation import scores
+from keras_inception.export import saved_model
+from keras_inception.export.comparison import same_class
+from keras_inception.export.inputs import Exportable
+from keras_inception.export.quantization import calibration
+from keras_inception.export.tflite import convert, flatbuffer, metadata
 
 # Every channel differs in weight, mean and deviation, so that no two can be mistaken for each other.
 PREPROCESSING = Preprocessing(size=(32, 32), crop=0.9, channels="BGR", mean=(50.0, 60.0, 80.0), std=(57.0, 71.0, 89.0))
@@ -36,7 +40,7 @@ def conv(x, filters, kernel, strides=1):
 
 
 def network():
-    """What a classic network is made of: a residual, a depthwise convolution, branches, an average pool."""
+    """The parts of a classic network: a residual, a depthwise convolution, branches, an average pool."""
     image = keras.Input((32, 32, 3))
     x = conv(image, 16, 3, 2)
     y = layers.DepthwiseConv2D(3, padding="same", use_bias=False)(x)
@@ -66,16 +70,16 @@ def model(digits):
 
 @pytest.fixture(scope="module")
 def exported(model, digits, tmp_path_factory):
-    """Every format's file, by what `Agreement.format` should call it."""
+    """A file in each format, by its `Agreement.format`."""
     folder, files = tmp_path_factory.mktemp("exported"), {}
     known = {"labels": digits.classes, "preprocessing": PREPROCESSING}
     for name, quantization in NAMES.items():
         if name == "saved_model":
             files[name] = export.to_saved_model(model, folder / name, **known)
         else:
-            calibration = digits.train if "int" in quantization else None
+            images = digits.train if "int" in quantization else None
             files[name] = export.to_tflite(
-                model, folder / f"{name}.tflite", quantization=quantization, calibration=calibration, **known
+                model, folder / f"{name}.tflite", quantization=quantization, calibration=images, **known
             )
     return files
 
@@ -85,7 +89,7 @@ def results(exported, model, digits):
     return {name: export.agreement(file, model, digits.val, limit=LIMIT) for name, file in exported.items()}
 
 
-# ------------------------------------------------------------------------------------------------------ the same answer
+# ------------------------------------------------------------------------------------------------------- same outputs
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -93,7 +97,7 @@ def test_file_agrees_with_the_model(results, name):
     result = results[name]
     assert result.format == name
     assert result.n == LIMIT
-    assert result.keras_top1 >= 0.9  # a network that has learnt something, or agreement means nothing
+    assert result.keras_top1 >= 0.9  # without a trained network agreement means nothing
     assert result.top1 >= result.keras_top1 - 0.02
     assert result.agreement >= 0.98
     assert 0 < result.mean_difference < result.max_difference
@@ -122,6 +126,29 @@ def test_agreement_finds_a_difference(exported, digits):
     assert result.top1 > 0.9 > result.keras_top1
 
 
+@pytest.mark.parametrize("units", [3, 1])
+def test_ties_count_as_in_evaluation(units, tmp_path):
+    """Equal outputs for all classes: a tie counts as a chance, in the file as in the Keras model."""
+    image = keras.Input((4, 4, 3))
+    end = layers.Dense(units, "softmax" if units > 1 else "sigmoid", kernel_initializer="zeros")
+    model = keras.Model(image, end(layers.Flatten()(image)))
+    x, labels = np.random.default_rng(0).uniform(-1, 1, (60, 4, 4, 3)).astype(np.float32), np.zeros(60, int)
+    path = export.to_tflite(model, tmp_path / "int8.tflite", quantization="int8", calibration=x)
+    result = export.agreement(path, model, (x, labels))
+    classes = max(units, 2)
+    assert result.top1 == result.keras_top1 == pytest.approx(1 / classes)
+    want = np.full((60, classes), 1 / classes, np.float32)
+    assert scores(want, labels)["top1"] == result.top1
+    assert result.agreement == 1  # both say the same
+
+
+def test_the_same_class_where_classes_tie():
+    single, tied, all_equal = np.array([[0.8, 0.1, 0.1]]), np.array([[0.4, 0.4, 0.2]]), np.full((1, 3), 1 / 3)
+    assert same_class(tied, tied) == same_class(single, single) == 1
+    assert same_class(single, tied) == same_class(tied, single) == pytest.approx(1 / 2)
+    assert same_class(single, all_equal) == pytest.approx(1 / 3)  # a constant output agrees by chance only
+
+
 @pytest.mark.parametrize("name", ["saved_model", "tflite float32", "tflite int8"])
 def test_agreement_on_network_inputs(exported, results, model, digits, name):
     sample = digits.val.sample(LIMIT)
@@ -145,14 +172,14 @@ model, image = tf.saved_model.load(sys.argv[1]), np.load(sys.argv[2])
 serve, encoded, own = (model.signatures[k] for k in ("serving_default", "encoded", "preprocessed"))
 large = np.repeat(np.repeat(image, 12, 0), 9, 1)
 files = [tf.io.encode_png(image), tf.io.encode_jpeg(large, quality=100), tf.io.encode_png(large)]
-answers = [
+replies = [
     serve(image=tf.constant(image[None])),
     encoded(encoded=tf.stack(files)),
     serve(image=tf.constant(np.stack([large, 255 - large]))),
     own(input=tf.constant(np.load(sys.argv[3]))),
 ]
 plain = lambda v: v.numpy().astype("U" if v.dtype == tf.string else float).tolist()
-print(json.dumps([{k: plain(v) for k, v in answer.items()} for answer in answers]))
+print(json.dumps([{k: plain(v) for k, v in reply.items()} for reply in replies]))
 """
 
 
@@ -228,10 +255,10 @@ def test_tflite_file_is_clean(exported, name):
     interpreter = Interpreter(model_content=content)
     [signature] = interpreter.get_signature_list().values()
     assert signature == {"inputs": ["pixels"], "outputs": ["probabilities"]}
-    [given], [answer] = interpreter.get_input_details(), interpreter.get_output_details()
+    [given], [output] = interpreter.get_input_details(), interpreter.get_output_details()
     assert given["shape_signature"].tolist() == [1, 32, 32, 3]
-    assert answer["shape_signature"].tolist() == [1, 10]
-    assert given["dtype"] == answer["dtype"] == np.float32
+    assert output["shape_signature"].tolist() == [1, 10]
+    assert given["dtype"] == output["dtype"] == np.float32
 
 
 @pytest.mark.parametrize(("name", "inside"), [("tflite int8", "INT8"), ("tflite int16x8", "INT16")])
@@ -255,9 +282,9 @@ def test_int8_file_with_bytes_at_the_edge(model, digits, results, tmp_path):
         edge="uint8",
     )
     interpreter = Interpreter(model_path=str(path))
-    [given], [answer] = interpreter.get_input_details(), interpreter.get_output_details()
-    assert given["dtype"] == answer["dtype"] == np.uint8
-    assert given["quantization"] == (1.0, 0)  # a byte is a byte, whatever the images held
+    [given], [output] = interpreter.get_input_details(), interpreter.get_output_details()
+    assert given["dtype"] == output["dtype"] == np.uint8
+    assert given["quantization"] == (1.0, 0)  # a byte is a byte, whatever the images contain
     assert "FLOAT32" not in activations(path)
     result = export.agreement(path, model, digits.val, limit=LIMIT)
     assert result.format == "tflite int8"
@@ -312,15 +339,13 @@ def test_constants_stay_aligned(exported):
 def test_normalisation_as_one_convolution(preprocessing):
     pixels = np.random.default_rng(0).uniform(0, 255, (1, 6, 5, 3)).astype(np.float32)
     want = preprocessing.normalize(pixels).numpy()
-    np.testing.assert_allclose(export.tflite._normalize(preprocessing)(pixels), want, atol=2e-6)
-    back = export.calibration.to_pixels(want, preprocessing)
+    np.testing.assert_allclose(convert._normalize(preprocessing)(pixels), want, atol=2e-6)
+    back = calibration.to_pixels(want, preprocessing)
     if preprocessing.channels == "L":
         back = back[..., :1]
         pixels = back  # any grey of that brightness will do
     np.testing.assert_allclose(back, pixels, atol=1e-4)
-    np.testing.assert_allclose(
-        preprocessing.normalize(export.calibration.to_pixels(want, preprocessing)), want, atol=2e-6
-    )
+    np.testing.assert_allclose(preprocessing.normalize(calibration.to_pixels(want, preprocessing)), want, atol=2e-6)
 
 
 # -------------------------------------------------------------------------------------------- what can be exported
@@ -386,9 +411,9 @@ def test_output_is_named_for_what_it_is():
         "probabilities": layers.Softmax()(logits),
     }
     for name, tensor in names.items():
-        assert export._source.Source.of(keras.Model(image, tensor)).output_name == name
+        assert Exportable.of(keras.Model(image, tensor)).output_name == name
     nested = keras.Sequential([keras.Input((8,)), keras.Model(image, layers.Activation("softmax")(logits))])
-    assert export._source.Source.of(nested).output_name == "probabilities"
+    assert Exportable.of(nested).output_name == "probabilities"
 
 
 # ------------------------------------------------------------------------------------------------------------- silence

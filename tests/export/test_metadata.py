@@ -1,4 +1,4 @@
-"""What a .tflite file says to phone libraries, read back by the schema's own rules."""
+"""The metadata of a .tflite file for phone libraries, read back by an independent reader of the schema."""
 
 import io
 import zipfile
@@ -11,7 +11,7 @@ from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
 from keras_inception import InputError, Preprocessing, export
-from keras_inception.export.tflite import mediapipe_metadata
+from keras_inception.export.tflite import mediapipe_metadata, metadata
 
 PREPROCESSING = Preprocessing(size=(8, 12), mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
 LABELS = ["rød", "绿", "blue sky"]
@@ -33,7 +33,7 @@ def content(model, tmp_path_factory):
 
 
 class Table:
-    """A table of the schema by slot numbers, as metadata_schema.fbs has them: a reader of its own."""
+    """A table by slot numbers, as in metadata_schema.fbs: a reader that shares no code with the package."""
 
     def __init__(self, content, place=None):
         place = int.from_bytes(content[:4], "little") if place is None else place
@@ -68,7 +68,7 @@ class Table:
 
 
 def test_the_tables_of_the_schema(content):
-    described = export.metadata.read_metadata(content, "TFLITE_METADATA")
+    described = metadata.read_metadata(content, "TFLITE_METADATA")
     assert described[4:8] == b"M001"
     root = Table(described)
     assert [root.text(slot) for slot in (0, 1, 2, 4, 5)] == [
@@ -79,8 +79,8 @@ def test_the_tables_of_the_schema(content):
         "CC-BY-4.0",
     ]
     graph = root.only(3)
-    given, answer = graph.only(2), graph.only(3)
-    assert (given.text(0), answer.text(0)) == ("pixels", "probabilities")
+    given, output = graph.only(2), graph.only(3)
+    assert (given.text(0), output.text(0)) == ("pixels", "probabilities")
     image = given.child(3)
     assert image.byte(0) == 2  # ImageProperties
     assert image.child(1).byte(0) == 1  # RGB
@@ -90,14 +90,14 @@ def test_the_tables_of_the_schema(content):
     # The means of the channels are in the graph: MediaPipe takes one for all only.
     assert (unit.child(1).floats(0), unit.child(1).floats(1)) == ([0.0], [1.0])
     assert (given.child(5).floats(0), given.child(5).floats(1)) == ([255.0], [0.0])
-    assert (answer.child(5).floats(0), answer.child(5).floats(1)) == ([1.0], [0.0])
-    file = answer.only(6)
+    assert (output.child(5).floats(0), output.child(5).floats(1)) == ([1.0], [0.0])
+    file = output.only(6)
     assert file.text(0) == "labels.txt"
     assert file.byte(2) == 2  # labels of an axis
     assert mediapipe_metadata.normalises(described)
 
 
-def test_labels_lie_behind_the_file_as_they_are(content):
+def test_labels_are_appended_to_the_file(content):
     """Where a library maps the file it cannot inflate; and it looks for them from the start of the file on."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         [member] = archive.infolist()
@@ -107,27 +107,32 @@ def test_labels_lie_behind_the_file_as_they_are(content):
 
 
 def test_the_file_still_runs_and_has_our_own_record(content, model):
-    assert export.metadata.read_record(content) == export.Record(
+    assert metadata.read_record(content) == export.Record(
         input="pixels", preprocessing=PREPROCESSING, labels=tuple(LABELS)
     )
     interpreter = Interpreter(model_content=content)
     image = np.full((1, 8, 12, 3), 99, np.float32)
-    answer = interpreter.get_signature_runner()(pixels=image)["probabilities"]
-    np.testing.assert_allclose(answer, model(PREPROCESSING.normalize(image)), atol=1e-5)
+    output = interpreter.get_signature_runner()(pixels=image)["probabilities"]
+    np.testing.assert_allclose(output, model(PREPROCESSING.normalize(image)), atol=1e-5)
 
 
-def test_what_is_not_known_is_not_said(model, tmp_path):
+def test_what_is_not_known_is_left_out(model, tmp_path):
     content = export.to_tflite(model, tmp_path / "bare.tflite").read_bytes()
-    described = export.metadata.read_metadata(content, "TFLITE_METADATA")
+    described = metadata.read_metadata(content, "TFLITE_METADATA")
     assert Table(described).text(0) == "colours"
     assert not mediapipe_metadata.normalises(described)
     assert mediapipe_metadata.read_labels(content) is None
 
 
-@pytest.mark.parametrize(
-    ("labels", "words"), [(["a", "b\nc", "d"], "line break"), (["a", "", "c"], "empty"), (["a", "b"], "2 labels")]
-)
-def test_labels_that_a_file_of_lines_cannot_hold(model, tmp_path, labels, words):
+def test_line_breaks_in_labels_become_spaces_for_phone_libraries(model, tmp_path):
+    labels = ("a", "b\nc", "$5_$ <b> %s \u2028 ../x")
+    content = export.to_tflite(model, tmp_path / "phone.tflite", labels=labels).read_bytes()
+    assert metadata.read_record(content).labels == labels
+    assert mediapipe_metadata.read_labels(content) == ["a", "b c", "$5_$ <b> %s   ../x"]
+
+
+@pytest.mark.parametrize(("labels", "words"), [(["a", "", "c"], "blank"), (["a", "b"], "2 labels")])
+def test_labels_that_do_not_name_the_classes(model, tmp_path, labels, words):
     with pytest.raises(InputError, match=words):
         export.to_tflite(model, tmp_path / "phone.tflite", labels=labels)
     assert not list(tmp_path.iterdir())

@@ -12,6 +12,7 @@ from keras import layers
 
 from keras_inception import InputError, Preprocessing, export
 from keras_inception.export.optimize import optimize
+from keras_inception.export.runtimes import runners
 
 from .test_optimize import scrambled
 
@@ -21,7 +22,7 @@ LABELS = [f"cläss {i}" for i in range(10)]
 
 @pytest.fixture(scope="module")
 def model():
-    """Every image has an answer of its own, with a probability that is neither 0 nor 1."""
+    """Every image has its own prediction, with a probability that is neither 0 nor 1."""
     keras.utils.set_random_seed(0)
     x = image = keras.Input((32, 32, 3))
     for filters in (16, 32, 32):
@@ -55,7 +56,7 @@ def test_precision(model, inputs, precision, bar, tmp_path):
     assert size - (weights if precision == "float32" else 0.55 * weights) < 60_000
 
 
-def test_xla_gives_the_same_answers(model, inputs, tmp_path):
+def test_xla_gives_the_same_outputs(model, inputs, tmp_path):
     path = export.to_saved_model(model, tmp_path / "xla", jit_compile=True)
     loaded = tf.saved_model.load(str(path))
     functions = loaded.signatures["serving_default"].graph.as_graph_def().library.function
@@ -114,7 +115,7 @@ def test_other_servers(name, prepared, model, inputs, tmp_path):
     write, file = WRITERS[name]
     known = {"labels": LABELS, "preprocessing": PREPROCESSING} if prepared else {}
     path = write(model, tmp_path / file, **known)
-    opened = export._runtime.open_file(path)
+    opened = runners.open_file(path)
     assert opened.record == export.Record(input="pixels" if prepared else "input",
                                           preprocessing=known.get("preprocessing"),
                                           labels=tuple(LABELS) if prepared else None)  # fmt: skip
@@ -164,7 +165,7 @@ def test_openvino_reads_it_too(name, differs, model, inputs, tmp_path):
 
 def test_cross_checks_that_are_not_to_be_had(model, inputs, tmp_path, monkeypatch):
     path = export.to_tflite(model, tmp_path / "file.tflite")
-    with pytest.raises(InputError, match="unknown runtime 'torch' for a cross-check; there is openvino"):
+    with pytest.raises(InputError, match="unknown runtime 'torch' for a cross-check; give 'openvino'"):
         export.agreement(path, model, inputs, runtime="torch")
     monkeypatch.setitem(sys.modules, "openvino", None)  # an import fails
     with pytest.raises(InputError, match=r"pip install 'keras-inception\[openvino\]'"):

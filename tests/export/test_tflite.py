@@ -8,6 +8,7 @@ from keras import layers
 
 import keras_inception
 from keras_inception import InputError, Preprocessing, export
+from keras_inception.export.tflite import metadata
 from keras_inception.export.tflite.flatbuffer import float_operators
 from keras_inception.models import fractalnet
 
@@ -125,15 +126,15 @@ def test_exits_with_pixels_labels_and_bytes_at_the_edge(stops_early, tmp_path):
     )
     runner = Interpreter(model_path=str(path)).get_signature_runner("exit_2")
     pixels = np.round((INPUTS[:1] + 1) * 127.5).astype(np.uint8)
-    answer = runner(pixels=pixels)["probabilities"]
+    output = runner(pixels=pixels)["probabilities"]
     want = stops_early.predict(INPUTS[:1], verbose=0)["exit_2"]
-    np.testing.assert_allclose(answer / 256, want, atol=BARS["int8"])
+    np.testing.assert_allclose(output / 256, want, atol=BARS["int8"])
     assert max(result.max_difference for result in export.agreements(path, stops_early, INPUTS)) < BARS["int8"]
-    assert export.metadata.read_record(path.read_bytes()).labels == tuple(labels)
+    assert metadata.read_record(path.read_bytes()).labels == tuple(labels)
 
 
 def test_a_padding_and_a_concatenation_of_one_tensor_stay_in_int8(tmp_path):
-    """The converter's newer quantiser leaves the padding, and the convolution behind it, in float."""
+    """The converter's newer quantiser leaves the padding, and the convolution after it, in float."""
     keras.utils.set_random_seed(0)
     image = keras.Input((SIZE, SIZE, 3))
     x = relu(image, 8, 3)

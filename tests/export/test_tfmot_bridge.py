@@ -1,4 +1,4 @@
-"""Keras 3 networks rebuilt in Keras 2: the same numbers, layer by layer, and weights that come back."""
+"""Keras 2 copies of Keras 3 networks: the same outputs, layer by layer, and the way back for the weights."""
 
 import json
 import subprocess
@@ -10,9 +10,9 @@ import pytest
 from keras import layers
 
 from keras_inception import InputError
-from keras_inception.export.quantization.qat import bridge
+from keras_inception.export.quantization.qat import bridge, fake_quantized
 from keras_inception.export.quantization.qat.quantizable import quantizable
-from keras_inception.export.quantization.qat.tfmot import hushed
+from keras_inception.export.quantization.qat.tfmot import quiet_tfmot
 from keras_inception.layers import ChannelPadding, DropPath, LocalResponseNormalization, shuffle
 from keras_inception.models.fractalnet import ColumnChoice, FractalJoin
 from keras_inception.registry import get
@@ -41,16 +41,16 @@ def with_random_weights(model):
     return model
 
 
-def as_twin(model):
-    with hushed():
+def as_keras2(model):
+    with quiet_tfmot():
         return bridge.build(bridge.plan(model))
 
 
-def assert_same(model, twin):
+def assert_same(model, copy):
     x = np.random.default_rng(1).normal(size=(3, *model.input_shape[1:])).astype(np.float32)
     want = np.asarray(model(x, training=False))
     scale = max(1.0, np.abs(want).max())
-    np.testing.assert_allclose(twin.model.predict_on_batch(x) / scale, want / scale, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(copy.model.predict_on_batch(x) / scale, want / scale, rtol=0, atol=1e-5)
 
 
 CHAINS = {
@@ -80,53 +80,53 @@ CHAINS = {
 @pytest.mark.parametrize("name", CHAINS)
 def test_layers(name):
     model = with_random_weights(functional(*CHAINS[name]))
-    assert_same(model, as_twin(model))
+    assert_same(model, as_keras2(model))
 
 
 @pytest.mark.parametrize("merge", [layers.Add, layers.Multiply, layers.Average, layers.Concatenate])
 def test_merges(merge):
     model = with_random_weights(merging(merge()))
-    assert_same(model, as_twin(model))
+    assert_same(model, as_keras2(model))
 
 
 def test_fractal_join():
     image = keras.Input(SHAPE)
     columns = [layers.Conv2D(4, 3, padding="same")(image) for _ in range(3)]
     model = keras.Model(image, FractalJoin(0.1)([ColumnChoice(3, 0.5)(image), *columns]))
-    assert_same(model, as_twin(model))
+    assert_same(model, as_keras2(model))
 
 
 @pytest.mark.parametrize("options", [{}, {"scale": False}, {"center": False}], ids=str)
 def test_a_lone_batch_norm_as_scale_and_shift_and_back(options):
     norms = [layers.BatchNormalization(**options) for _ in range(2)]
     model = with_random_weights(functional(norms[0], layers.ReLU(), layers.Flatten(), norms[1]))
-    with hushed():
-        twin = bridge.build(quantizable(bridge.plan(model)))
-    assert not any(isinstance(node.layer, bridge.Norm) for node in twin.plan.nodes)
-    assert_same(model, twin)
-    for variable in twin.model.trainable_variables:
+    with quiet_tfmot():
+        copy = bridge.build(quantizable(bridge.plan(model)))
+    assert not any(isinstance(node.layer, bridge.Norm) for node in copy.plan.nodes)
+    assert_same(model, copy)
+    for variable in copy.model.trainable_variables:
         variable.assign(variable * 1.1 + 0.01)
-    twin.weights_to(model)
-    assert_same(model, twin)
+    copy.weights_to(model)
+    assert_same(model, copy)
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_1", "resnet20"])
 def test_networks(name):
     model = get(name).build(input_shape=(32, 32, 3), classes=5)
-    assert_same(model, as_twin(model))
+    assert_same(model, as_keras2(model))
 
 
 def test_trained_weights_come_back():
     chain = [layers.SeparableConv2D(5, 3), layers.BatchNormalization(), layers.Flatten(), layers.Dense(3)]
     model = with_random_weights(functional(*chain))
     before = model.get_weights()
-    twin = as_twin(model)
-    for variable in twin.model.trainable_variables:
+    copy = as_keras2(model)
+    for variable in copy.model.trainable_variables:
         variable.assign(variable * 1.5)
-    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))  # a twin is apart
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))  # the copy has its own
     clone = keras.models.clone_model(model)
-    twin.weights_to(clone)
-    assert_same(clone, twin)
+    copy.weights_to(clone)
+    assert_same(clone, copy)
     moved = [not np.array_equal(a, b) for a, b in zip(before, clone.get_weights(), strict=True)]
     assert moved == [any(w is v for v in model.trainable_variables) for w in model.weights]
 
@@ -134,18 +134,18 @@ def test_trained_weights_come_back():
 @pytest.mark.parametrize("trainable", [True, False])
 def test_batch_norm_that_is_not_trainable_keeps_its_statistics(trainable):
     model = with_random_weights(functional(layers.Conv2D(6, 3), layers.BatchNormalization(trainable=trainable)))
-    twin, x = as_twin(model), np.random.default_rng(0).normal(size=(4, *SHAPE)).astype(np.float32)
-    in_training = twin.model(x, training=True).numpy()
+    copy, x = as_keras2(model), np.random.default_rng(0).normal(size=(4, *SHAPE)).astype(np.float32)
+    in_training = copy.model(x, training=True).numpy()
     assert np.allclose(in_training, model(x, training=False), atol=1e-5) != trainable
     clone = keras.models.clone_model(model)
-    twin.weights_to(clone)
+    copy.weights_to(clone)
     moved = not np.allclose(clone.layers[-1].moving_mean, model.layers[-1].moving_mean)
     assert moved == trainable
 
 
 def test_constants_are_not_trained():
     model = functional(layers.Rescaling(0.1), layers.Conv2D(3, 1, name="trained"), LocalResponseNormalization())
-    assert [tuple(v.shape) for v in as_twin(model).model.trainable_variables] == [(1, 1, 8, 3), (3,)]
+    assert [tuple(v.shape) for v in as_keras2(model).model.trainable_variables] == [(1, 1, 8, 3), (3,)]
 
 
 class Strange(layers.Layer):
@@ -161,16 +161,16 @@ SHARED = layers.Conv2D(8, 1)
     [
         (
             lambda: functional(Strange(name="odd")),
-            "layer odd is a Strange, which .* layers of these: .*Add",
+            "layer odd is a Strange, which .* layers of these types: .*Add",
         ),
         (
             lambda: functional(layers.Conv2D(2, 1, activation="gelu", name="c")),
             "c_activation has .*'gelu', which",
         ),
-        (lambda: functional(SHARED, SHARED), "is called at two places: give each a layer of its own"),
-        (lambda: functional(lambda x: x + 1.0), "is a Add, which .* replace it by layers"),
+        (lambda: functional(SHARED, SHARED), "is called twice: use a layer of its own for each call"),
+        (lambda: functional(lambda x: x + 1.0), "is a Add, which .* replace it with layers"),
         (lambda: functional(layers.BatchNormalization(axis=1, name="n")), "batch norm n is along the axis 1"),
-        (lambda: functional(functional(layers.ReLU())), "holds the model"),
+        (lambda: functional(functional(layers.ReLU())), "contains the model"),
     ],
 )
 def test_what_cannot_be_bridged_is_named(model, message):
@@ -195,7 +195,7 @@ import warnings
 warnings.simplefilter("error")
 warnings.filterwarnings("ignore", "__array__ implementation")
 import keras, numpy as np
-from keras_inception.export import tfmot_bridge
+from keras_inception.export.quantization.qat import bridge
 import tensorflow as tf
 same = dict(os.environ) == before
 model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
@@ -207,8 +207,42 @@ print(json.dumps({"same": same, "keras": keras.__version__, "tf.keras": tf.keras
 
 
 @pytest.mark.parametrize("variable", [[], ["0"]], ids=["unset", "0"])
-def test_the_process_does_not_notice(variable):
+def test_the_process_keeps_its_keras_and_its_environment(variable):
     done = subprocess.run([sys.executable, "-c", PROCESS, *variable], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     told = json.loads(done.stdout.splitlines()[-1])
     assert told == {"same": True, "keras": keras.__version__, "tf.keras": keras.__version__, "fits": "keras"}
+
+
+LEGACY = """
+import os
+os.environ["TF_USE_LEGACY_KERAS"] = "1"
+import keras_inception
+from keras_inception.export.quantization.qat import bridge
+model = keras_inception.LeNet5(classes=3, weights=None)
+print(bridge.build(bridge.plan(model)).model.output_shape, os.environ["TF_USE_LEGACY_KERAS"])
+"""
+
+
+def test_legacy_keras_in_the_environment_does_not_matter():
+    done = subprocess.run([sys.executable, "-c", LEGACY], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines()[-1] == "(None, 3) 1"
+
+
+def test_observing_is_of_one_copy():
+    """A copy that is observed does not change how another one rounds."""
+    model = with_random_weights(functional(layers.Conv2D(6, 3), layers.ReLU()))
+    x = np.random.default_rng(1).normal(size=(4, *SHAPE)).astype(np.float32)
+    with quiet_tfmot():
+        first, second = (fake_quantized.fake_quantized(bridge.plan(model)) for _ in range(2))
+    fake_quantized.observe(first, [x])
+    before = first.model(x).numpy()
+    seen = []
+
+    def batches():
+        yield x
+        seen.append(first.model(x).numpy())
+
+    fake_quantized.observe(second, batches())
+    np.testing.assert_array_equal(seen[0], before)

@@ -1,4 +1,4 @@
-"""Weights that cannot be used: one line each, and no model that is half of one."""
+"""Weights that cannot be used: an error of one line each, and no half-filled model."""
 
 import os
 import pickle
@@ -18,8 +18,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 import keras_inception as ki
-from keras_inception import InputError
-from keras_inception.cli import app
+from keras_inception import InputError, cli
 from keras_inception.weights import Checkpoint, download, load
 
 from .conftest import Publish
@@ -55,7 +54,7 @@ def checkpoint(trained: keras.Model, publish: Publish) -> Checkpoint:
 
 @pytest.fixture
 def bad(good: Path, tmp_path: Path) -> Path:
-    """The good files, which a test may spoil."""
+    """Copies of the good files that a test may damage."""
     return Path(shutil.copytree(good, tmp_path / "bad"))
 
 
@@ -66,7 +65,7 @@ def refused(weights: Any, says: str, **arguments: Any) -> None:
 
 
 class Harm:
-    """What unpickling runs."""
+    """Its code runs when it is unpickled."""
 
     def __reduce__(self) -> tuple:
         return os.mkdir, ("harmed",)
@@ -118,7 +117,7 @@ def test_a_safetensors_header_of_exabytes(bad: Path) -> None:
 
 @pytest.mark.usefixtures("checkpoint")
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_what_is_not_a_number(bad: Path, trained: keras.Model, value: float) -> None:
+def test_a_value_that_is_not_finite(bad: Path, trained: keras.Model, value: float) -> None:
     tensors = torch_names(trained, "squeezenet1_1")
     tensors["features.3.squeeze.bias"][2] = value
     save_file(tensors, bad / "x.safetensors")
@@ -153,11 +152,11 @@ def test_another_network(checkpoint: Checkpoint, bad: Path, trained: keras.Model
             ki.LeNet5(weights=bad / name)
 
 
-def test_a_model_that_is_there_stays_as_it_is(bad: Path) -> None:
-    model = randomize(squeezenet(classes=7))
+def test_a_refused_file_leaves_the_model_unchanged(bad: Path) -> None:
+    model = randomize(ki.SqueezeNet1_0(input_shape=SIZE))
     before = model.get_weights()
     for path, says in {
-        bad / "x.weights.h5": "does not fit squeezenet1_1",
+        bad / "x.weights.h5": "does not fit squeezenet1_0",
         bad / "x.safetensors": "go to the builder",
     }.items():
         with pytest.raises(InputError, match=says):
@@ -166,7 +165,7 @@ def test_a_model_that_is_there_stays_as_it_is(bad: Path) -> None:
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_what_is_no_weights(checkpoint: Checkpoint, tmp_path: Path) -> None:
+def test_a_file_that_is_not_weights(checkpoint: Checkpoint, tmp_path: Path) -> None:
     for name in ("x.onnx", "x.tflite", "x.pb"):
         (tmp_path / name).write_bytes(b"whatever")
     refused(tmp_path / "x.onnx", r"weights is None, 'imagenet', a tag, .* \.safetensors, .* file; got '.*x\.onnx'$")
@@ -177,7 +176,7 @@ def test_what_is_no_weights(checkpoint: Checkpoint, tmp_path: Path) -> None:
     (tmp_path / "folder.h5").mkdir()
     refused(tmp_path / "folder.h5", r"no weights file at .*folder\.h5$")
     (tmp_path / "x.h5").write_bytes(b"")
-    refused(tmp_path / "x.h5", r"x\.h5 is no whole HDF5 file")
+    refused(tmp_path / "x.h5", r"x\.h5 is not a complete HDF5 file")
 
 
 @pytest.mark.usefixtures("checkpoint")
@@ -201,7 +200,7 @@ def test_pytorchs_own_files_need_pytorch(
     publish(None, "squeezenet1_1", "pth_in1k", urls=(f"{server.address}/x.pth",))
     told = r"needs PyTorch: pip install 'keras-inception\[torch\]'"
     refused("pth_in1k", rf"squeezenet1_1\.pth_in1k {told}, or choose 'tv_in1k'$")
-    assert not server.asked  # before hundreds of megabytes
+    assert not server.asked  # before a download of hundreds of megabytes
     (tmp_path / "x.pth").write_bytes(b"whatever")
     refused(tmp_path / "x.pth", rf"x\.pth {told}")
 
@@ -222,10 +221,10 @@ def test_a_download_that_is_not_what_was_published(
 def test_a_zip_in_place_of_a_model(bad: Path) -> None:
     with zipfile.ZipFile(bad / "x.keras", "w") as archive:
         archive.writestr("../../config.json", "{}")
-    refused(bad / "x.keras", r"x\.keras does not fit squeezenet1_1")
+    refused(bad / "x.keras", r"x\.keras holds 0 files of weights; one is expected")
 
 
-def test_the_command_line_says_it_in_one_line(
+def test_the_command_line_prints_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     for i in range(8):
@@ -235,6 +234,6 @@ def test_the_command_line_says_it_in_one_line(
         command = ["train", tmp_path / "images", "--out", tmp_path / "run", "--model", "vgg11", "--weights", weights]
         monkeypatch.setattr(sys, "argv", ["keras-inception", *map(str, command)])
         with pytest.raises(SystemExit, match="1"):
-            app.main()
+            cli.main()
         assert re.fullmatch(rf"error: [^\n]*{says}[^\n]*\n", capsys.readouterr().err)
         assert not (tmp_path / "run").exists()

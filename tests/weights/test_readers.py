@@ -1,4 +1,4 @@
-"""Files of weights are read as they are, and what is no such file is refused in one line."""
+"""Weights files are read as they are, and other files are refused in one line."""
 
 import json
 import pickle
@@ -91,7 +91,7 @@ def cut(content: bytes) -> bytes:
 
 
 def lying(content: bytes) -> bytes:
-    """A safetensors header that speaks of more bytes than there are."""
+    """Make the header of a safetensors file state more bytes than there are."""
     (size,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + size])
     header["conv.weight"] |= {"shape": [10**6, 10**6], "data_offsets": [0, 4 * 10**12]}
@@ -102,11 +102,11 @@ def lying(content: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (cut, "is no whole safetensors file"),
-        (lying, "is no whole safetensors file"),
-        (lambda content: struct.pack("<Q", 2**60) + content[8:], "is no whole safetensors file"),
-        (lambda content: b"", "is no whole safetensors file"),
-        (lambda content: b"<html>not found</html>", "is no whole safetensors file"),
+        (cut, "is not a complete safetensors file"),
+        (lying, "is not a complete safetensors file"),
+        (lambda content: struct.pack("<Q", 2**60) + content[8:], "is not a complete safetensors file"),
+        (lambda content: b"", "is not a complete safetensors file"),
+        (lambda content: b"<html>not found</html>", "is not a complete safetensors file"),
     ],
     ids=["cut", "lying", "huge header", "empty", "html"],
 )
@@ -120,7 +120,7 @@ def test_a_safetensors_file_that_lies_is_refused(tmp_path: Path, spoil: Callable
 def test_an_h5_file_that_is_cut_short_is_refused(tmp_path: Path, spoil: Callable) -> None:
     path = h5(tmp_path / "w.h5")
     path.write_bytes(spoil(path.read_bytes()))
-    refused(path, "is no whole HDF5 file")
+    refused(path, "is not a complete HDF5 file")
 
 
 def test_an_h5_file_of_another_kind_or_with_weights_missing_is_refused(tmp_path: Path) -> None:
@@ -130,29 +130,40 @@ def test_an_h5_file_of_another_kind_or_with_weights_missing_is_refused(tmp_path:
     path = h5(tmp_path / "lost.h5")
     with h5py.File(path, "a") as file:
         del file["fc"]["b:0"]
-    refused(path, "is no whole HDF5 file")
+    refused(path, "is not a complete HDF5 file")
 
 
-def test_sizes_that_are_only_said_are_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sizes_are_checked_before_anything_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = h5(tmp_path / "w.h5")
     with h5py.File(path, "a") as file:
         del file["fc"]["b:0"]
         file["fc"].create_dataset("b:0", (10**6, 10**6), "f4", chunks=(10, 10))
-    refused(path, "is no whole HDF5 file: b:0 is said to have 4,000,000,000,000 bytes")
+    refused(path, "is not a complete HDF5 file: its tensors are stated to have 4,000,000,000,096 bytes")
     monkeypatch.setattr(readers, "LARGEST", 5_000)
-    with zipfile.ZipFile(path := tmp_path / "w.h5.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("w.h5", bytes(10_000))
-    refused(path, "unpacks to 10,000 bytes")
+    for name in ("w.h5.zip", "w.keras", "w.pth"):
+        with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("w.h5", bytes(10_000))
+        refused(tmp_path / name, "has 10,000 bytes, unpacked; more than 5,000 are not read")
+    save_file({"w": np.zeros(2_000, "float32")}, path := tmp_path / "w.safetensors")
+    refused(path, "bytes, unpacked; more than 5,000 are not read")
+
+
+def test_a_tensor_in_another_hdf5_file_is_not_read(tmp_path: Path) -> None:
+    h5(tmp_path / "other.h5")
+    with h5py.File(path := h5(tmp_path / "w.h5"), "a") as file:
+        del file["fc"]["b:0"]
+        file["fc"]["b:0"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "fc/b:0")
+    refused(path, "fc|b:0 is stored in another file")
 
 
 def test_a_pytorch_tensor_of_one_number_all_over_is_not_unrolled(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     torch.save({"w": torch.ones(1).expand(10**6, 10**6)}, path := tmp_path / "w.pth")
-    refused(path, "is no whole PyTorch file: w is said to have 4,000,000,000,000 bytes")
+    refused(path, "is not a complete PyTorch file: w is stated to have 4,000,000,000,000 bytes")
 
 
 class Harm:
-    """What unpickling it would run."""
+    """Its code would run when it is unpickled."""
 
     def __reduce__(self) -> tuple:
         return Path.touch, (Path("/nonexistent/harm"),)
@@ -180,10 +191,10 @@ def test_a_file_without_weights_of_another_kind_or_that_is_not_there_is_refused(
     save_file({}, path := tmp_path / "w.safetensors")
     refused(path, "holds no weights")
     (path := tmp_path / "w.ckpt").write_bytes(b"")
-    refused(path, "has none of the endings of published weights: .h5, .safetensors, .pth, .pt, .zip")
+    refused(path, "has none of the endings of published weights: .h5, .safetensors, .pth, .pt, .zip, .keras")
     refused(tmp_path / "none.h5", "no weights file at ")
     (path := tmp_path / "w.h5.zip").write_bytes(b"PK")
-    refused(path, "is no whole zip file")
+    refused(path, "is not a complete zip file")
 
 
 def refused(path: Path, message: str) -> None:

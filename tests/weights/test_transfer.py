@@ -1,4 +1,4 @@
-"""Published weights in a network, and in one for another task: what is kept, what is adapted, what starts anew."""
+"""Published weights in a network, and in one for another task: what is kept, adapted and initialised anew."""
 
 import json
 import re
@@ -12,22 +12,27 @@ import pytest
 from safetensors.numpy import save_file
 
 import keras_inception as ki
-from keras_inception import InputError
-from keras_inception.cli import app
+from keras_inception import InputError, cli
 from keras_inception.data import from_arrays
 from keras_inception.layers import TF, TORCH
+from keras_inception.outputs import classifiers, main_network
 from keras_inception.training.train import train
 from keras_inception.weights import (
     Checkpoint,
-    Source,
     Weights,
+    WeightsSource,
     checkpoint_of,
     checkpoints,
     choose,
     fit_classes,
     imagenet_labels,
 )
-from keras_inception.weights.transfer import adapter, classifiers, start_anew, without_side_heads
+from keras_inception.weights.transfer import (
+    CLASSIFIER,
+    adapter,
+    first_convolutions,
+    reinitialise_classifiers,
+)
 
 from ..conftest import Network
 from .conftest import Publish, images
@@ -60,7 +65,7 @@ def different(one: keras.Model, other: keras.Model) -> set[str]:
 
 
 def same(one: keras.Model, other: keras.Model) -> list[str]:
-    """The names of the layers whose weights are equal."""
+    """The names of the layers with equal weights."""
     theirs = {layer.name: layer.get_weights() for layer in other.layers}
     return [
         layer.name
@@ -81,7 +86,7 @@ def test_a_tag_makes_the_network_of_the_publisher(checkpoint: Checkpoint, traine
     assert len(server.asked) == 1
 
 
-def test_every_way_to_say_it(checkpoint: Checkpoint, trained: keras.Model, home: Path, tmp_path: Path) -> None:
+def test_every_way_to_name_it(checkpoint: Checkpoint, trained: keras.Model, home: Path, tmp_path: Path) -> None:
     squeezenet(weights="imagenet")
     cached = home / "squeezenet1_1.tv_in1k.safetensors"
     anywhere = tmp_path / "downloaded.safetensors"
@@ -92,8 +97,8 @@ def test_every_way_to_say_it(checkpoint: Checkpoint, trained: keras.Model, home:
         assert checkpoint_of(model) is checkpoint
 
 
-def chosen(weights: Weights, network: str = "shufflenet_v2", **arguments: Any) -> Source:
-    """What a builder makes of its arguments."""
+def chosen(weights: Weights, network: str = "shufflenet_v2", **arguments: Any) -> WeightsSource:
+    """The source that a builder chooses for its arguments."""
     about = ki.model_info(network)
     return choose(network, weights, arguments, own=about.own, numerics=about.numerics)
 
@@ -138,7 +143,7 @@ def test_another_network_than_it_was_trained_in(publish: Publish, server: Server
     assert not server.asked  # before anything is downloaded
 
 
-def test_the_same_network_said_again(publish: Publish) -> None:
+def test_the_same_arguments_given_again(publish: Publish) -> None:
     half = publish(None, "shufflenet_v2", "half_in1k", kwargs={"scale": 0.5})
     for numerics in ("torch", TORCH):
         source = chosen("half_in1k", scale=0.5, numerics=numerics, classes=10, input_shape=SIZE)
@@ -155,13 +160,13 @@ def test_a_file_of_ones_own_in_a_published_layout(
     save_file(torch_names(mine, "squeezenet1_1"), path)
     x = images(1, *SIZE)
     np.testing.assert_array_equal(squeezenet(weights=path, classes=7)(x), mine(x))
-    assert not capsys.readouterr().err  # there is one checkpoint only, so nothing to mistake it for
-    source = chosen(path, "squeezenet1_1", numerics=TF)  # its owner knows better
+    assert not capsys.readouterr().err  # there is only one checkpoint, so there is no doubt
+    source = chosen(path, "squeezenet1_1", numerics=TF)  # the owner of the file knows better
     assert source.checkpoint is checkpoint
     assert not source.exact
 
 
-def test_what_it_is_taken_for_is_said(
+def test_an_unknown_file_is_treated_as_a_checkpoint_and_reported(
     trained: keras.Model, publish: Publish, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     publish(trained, "squeezenet1_1", "a")
@@ -169,7 +174,9 @@ def test_what_it_is_taken_for_is_said(
     changed = torch_names(trained, "squeezenet1_1") | {"classifier.1.bias": np.ones(1000, np.float32)}
     save_file(changed, tmp_path / "mine.safetensors")
     assert checkpoint_of(squeezenet(weights=tmp_path / "mine.safetensors")).tag == "a"
-    assert "mine.safetensors is not known here; taken for squeezenet1_1.a: numerics 'torch'" in capsys.readouterr().err
+    assert (
+        "mine.safetensors is not a known file; treated as squeezenet1_1.a: numerics 'torch'" in capsys.readouterr().err
+    )
 
 
 def test_what_is_published_is_listed(checkpoint: Checkpoint) -> None:
@@ -183,7 +190,7 @@ def test_the_command_line_lists_it(
 ) -> None:
     def call(*arguments: str) -> str:
         monkeypatch.setattr(sys, "argv", ["keras-inception", *arguments])
-        app.app(standalone_mode=False)
+        cli.app(standalone_mode=False)
         return capsys.readouterr().out
 
     (row,) = json.loads(call("models", "--pretrained", "--json"))
@@ -235,7 +242,7 @@ def test_other_channels_adapt_the_stem(checkpoint: Checkpoint, trained: keras.Mo
     assert different(model, trained) == {"conv1_conv"}
 
 
-def test_a_grey_image_is_seen_as_it_was_in_colour(checkpoint: Checkpoint, trained: keras.Model) -> None:
+def test_a_grey_image_has_the_logits_of_the_image_in_colour(checkpoint: Checkpoint, trained: keras.Model) -> None:
     model, grey = squeezenet(weights="tv_in1k", input_shape=(64, 64, 1)), images(2, 64, 64, 1)
     expected = trained(np.repeat(grey, 3, axis=-1))
     assert np.ptp(expected) > 0.1
@@ -257,7 +264,7 @@ def test_another_size(checkpoint: Checkpoint, trained: keras.Model) -> None:
     assert not different(squeezenet(weights="tv_in1k", input_shape=(96, 80, 3)), trained)
 
 
-def test_a_top_that_sees_the_whole_map(publish: Publish) -> None:
+def test_a_top_that_takes_the_whole_map(publish: Publish) -> None:
     trained = randomize(ki.AlexNetOWT(input_shape=(79, 79, 3), classes=5))
     publish(trained, "alexnet_owt", classes=5)
     told = r"fc6_dense of alexnet_owt\.test .* of 79 x 79 pixels, not of 111 x 79: leave input_shape out"
@@ -268,55 +275,60 @@ def test_a_top_that_sees_the_whole_map(publish: Publish) -> None:
     assert not different(backbone, trained)
 
 
-def test_a_classifier_behind_an_average_sees_no_map(checkpoint: Checkpoint) -> None:
+def test_a_classifier_after_an_average_takes_no_map(checkpoint: Checkpoint) -> None:
     x = keras.Input((8, 8, 3))
     logits = keras.layers.Dense(5, name="logits")
     y = keras.layers.Activation("softmax", name="predictions")(logits(keras.layers.GlobalAveragePooling2D()(x)))
-    of_another_width = np.zeros((7, 5), np.float32)  # so says the error that names its shape
-    assert adapter(keras.Model(x, y), checkpoint)(logits, "kernel", of_another_width) is of_another_width
+    of_another_width = np.zeros((7, 5), np.float32)  # returned as it is: the error names its shape
+    assert adapter(keras.Model(x, y), name=checkpoint.id)(logits, "kernel", of_another_width) is of_another_width
 
 
 @pytest.fixture(scope="module")
-def with_side_heads() -> keras.Model:
+def with_auxiliary_heads() -> keras.Model:
     return randomize(ki.InceptionV1BN(aux_heads=True, input_shape=(64, 64, 3), numerics="torch", classes=20))
 
 
 def test_auxiliary_heads_that_were_not_trained_start_anew(
-    with_side_heads: keras.Model, publish: Publish, capsys: pytest.CaptureFixture
+    with_auxiliary_heads: keras.Model, publish: Publish, capsys: pytest.CaptureFixture
 ) -> None:
-    publish(without_side_heads(with_side_heads), "inception_v1_bn", classes=20)
+    publish(main_network(with_auxiliary_heads), "inception_v1_bn", classes=20)
     model = ki.InceptionV1BN(weights="imagenet", aux_heads=True)
     assert sorted(model.output_names) == ["aux_1", "aux_2", "predictions"]
-    assert same(model, with_side_heads) == [name for name in weighted(model) if "aux" not in name]
+    assert same(model, with_auxiliary_heads) == [name for name in weighted(model) if "aux" not in name]
     note = "inception_v1_bn.test has no auxiliary heads: aux_1 and aux_2 start untrained\n"
     assert capsys.readouterr().err == note
 
 
 def test_auxiliary_heads_that_were(
-    with_side_heads: keras.Model, publish: Publish, capsys: pytest.CaptureFixture
+    with_auxiliary_heads: keras.Model, publish: Publish, capsys: pytest.CaptureFixture
 ) -> None:
-    publish(with_side_heads, "inception_v1_bn", classes=20, kwargs={"aux_heads": True})
+    publish(with_auxiliary_heads, "inception_v1_bn", classes=20, kwargs={"aux_heads": True})
     plain = ki.InceptionV1BN(weights="imagenet")
     assert plain.output_names == ["predictions"]
-    assert not different(plain, with_side_heads)
+    assert not different(plain, with_auxiliary_heads)
     ten = ki.InceptionV1BN(weights="imagenet", aux_heads=True, classes=10)
-    assert different(ten, with_side_heads) == {"logits", "aux_1_logits", "aux_2_logits"}
+    assert different(ten, with_auxiliary_heads) == {"logits", "aux_1_logits", "aux_2_logits"}
     assert not capsys.readouterr().err
 
 
-def test_start_anew(checkpoint: Checkpoint, trained: keras.Model) -> None:
+def test_classifiers_are_initialised_anew(checkpoint: Checkpoint, trained: keras.Model) -> None:
     model = squeezenet(weights="tv_in1k")
     assert not different(model, trained)
-    start_anew(model)
+    reinitialise_classifiers(model)
     assert different(model, trained) == {"conv10_conv"}
     assert not np.any(model.get_layer("conv10_conv").bias)
 
 
-def test_the_classifiers_of_every_network_are_found(plan: Network) -> None:
+def test_the_ends_of_every_network_are_found(plan: Network) -> None:
     wide = plan.architecture.classes
     found = classifiers(plan.model)
     assert len(found) == len(plan.model.outputs)
     assert all(variable.shape[-1] == wide for layer in found for variable in layer.weights)
+    assert len({layer.name for layer in found} & set(CLASSIFIER)) == 1
+
+    first = first_convolutions(plan.model)
+    assert first
+    assert all(layer.kernel.shape[2] == plan.model.input_shape[-1] for layer in first)
 
 
 # ----------------------------------------------------------------------------------------------------------- training

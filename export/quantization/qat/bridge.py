@@ -1,12 +1,13 @@
-"""A Keras 3 network rebuilt in Keras 2, which is all that TFMOT takes, and its trained weights brought back.
+"""A Keras 2 copy of a Keras 3 network, which TFMOT requires, and the way back for its trained weights.
 
-`plan` walks the functional graph and writes down the same network as a list of nodes: Keras 2 layers, one or a short
-chain for each Keras 3 layer. `MAKERS` is the table of how. Only such layers appear as TFMOT and the int8 kernels of
-TFLite take; where the original is none of them, the chain computes the same:
+`plan` walks the functional graph and lists the same network as nodes: Keras 2 layers, one or a short chain for each
+Keras 3 layer. The table `MAKERS` says how. A plan has only layers that TFMOT and the int8 kernels of TFLite support;
+for any other layer the chain computes the same:
 
-- Batch norm of vectors is batch norm of a 1x1 map.
-- A product with a constant is a depthwise 1x1 convolution, a sum of several tensors is several sums.
-- Local response normalisation is a 1x1 convolution of the squares by a band matrix, a logarithm, and an exponential.
+- Batch norm of vectors becomes batch norm of a 1x1 map.
+- A product with a constant becomes a depthwise 1x1 convolution, a sum of several tensors several sums.
+- Local response normalisation becomes a 1x1 convolution of the squares by a band matrix, a logarithm and an
+  exponential.
 - What acts in training only (dropout, stochastic depth, drop-path) is left out.
 """
 
@@ -20,7 +21,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_inception import layers as words
+from keras_inception import layers as specs
 from keras_inception.errors import InputError
 from keras_inception.model_graph import Step, steps
 from keras_inception.models import fractalnet
@@ -35,7 +36,7 @@ Shape: TypeAlias = tuple[int, ...]
 
 
 class Norm(K2.BatchNormalization):
-    """Batch norm whose statistics can be frozen while its scale and shift go on being trained."""
+    """Batch norm whose statistics can be frozen while its scale and shift are still trained."""
 
     frozen = False
 
@@ -52,7 +53,7 @@ class Elementwise(K2.Layer):
         self.function = function
 
     def call(self, x: tf.Tensor, training: Any = None) -> tf.Tensor:
-        """Any shape -> the same; the logarithm's argument is positive, but may be rounded to 0."""
+        """Any shape -> the same. The logarithm's argument is positive, but rounding may make it 0."""
         if self.function == "exp":
             return tf.math.exp(x)
         return tf.math.log(tf.maximum(x, 1e-6) if training is True else x)
@@ -63,7 +64,7 @@ class Elementwise(K2.Layer):
 
 
 class Widen(K2.Layer):
-    """Zeros as new channels behind the old ones."""
+    """Appends channels of zeros."""
 
     def __init__(self, channels: int, **kwargs: Any):
         super().__init__(**kwargs)
@@ -82,12 +83,12 @@ class Widen(K2.Layer):
 
 
 @dataclass(eq=False)
-class Node:
-    """One call of one Keras 2 layer on the outputs of other nodes; node 0 is the network's input and has no layer.
+class PlanNode:
+    """One call of a Keras 2 layer on the outputs of other nodes. PlanNode 0 is the network's input and has no layer.
 
-    `origin` is the name of the Keras 3 layer whose weights these are, from the position `first` on, or made of which
-    they are: `restore` takes that layer's weights and these to what the layer's become. Weights without an origin are
-    constants. `variables` are there once the plan is built.
+    `weights` are those of the Keras 3 layer named `origin`, from the position `first` on; without an origin they are
+    constants. Where they are computed from that layer's weights, `restore` maps (the layer's weights, the trained ones)
+    to the layer's new weights. `variables` exist after the plan is built.
     """
 
     layer: Any
@@ -101,11 +102,11 @@ class Node:
 
 
 class Plan:
-    """A network as a list of nodes, each behind its sources."""
+    """A network as a list of nodes, each after its sources."""
 
     def __init__(self, name: str, input_shape: Shape, taken: Iterable[str] = ()):
         self.name = name
-        self.nodes = [Node(None, (), input_shape)]
+        self.nodes = [PlanNode(None, (), input_shape)]
         self._names = set(taken)  # of layers
 
     def add(
@@ -130,11 +131,11 @@ class Plan:
         shapes = [(None, *self.nodes[source].shape) for source in sources]
         shape = tuple(layer.compute_output_shape(shapes[0] if len(shapes) == 1 else shapes))[1:]
         values = [np.asarray(value, np.float32) for value in weights]
-        self.nodes.append(Node(layer, sources, shape, values, origin, first))
+        self.nodes.append(PlanNode(layer, sources, shape, values, origin, first))
         return len(self.nodes) - 1
 
     def consumers(self) -> list[list[int]]:
-        """For each node those that read it; the last node's is the world outside, -1."""
+        """For each node the nodes that read it; -1 stands for the reader of the network's output."""
         readers: list[list[int]] = [[] for _ in self.nodes]
         for i, node in enumerate(self.nodes):
             for source in node.sources:
@@ -142,10 +143,10 @@ class Plan:
         readers[-1].append(-1)
         return readers
 
-    # Short chains that several layers need.
+    # Short chains that several layers share.
 
     def scaled(self, x: int, scale: Any, offset: Any = 0.0, *, name: str) -> int:
-        """`x * scale + offset` by constants, one for all channels or one each."""
+        """`x * scale + offset` with constants, one for all channels or one per channel."""
         *before, channels = self.nodes[x].shape
         if len(before) != 2:
             x = self.add(K2.Reshape, x, name=f"{name}_map", target_shape=(1, 1, channels) if not before else None)
@@ -163,7 +164,7 @@ class Plan:
         return x if before else self.add(K2.Reshape, x, name=f"{name}_vector", target_shape=(channels,))
 
     def merged(self, kind: Any, sources: Sequence[int], *, name: str) -> int:
-        """A merge of any number of tensors, two at a time: TFLite's sums and products have two operands."""
+        """A merge of any number of tensors, two at a time: sums and products have two operands in TFLite."""
         total = sources[0]
         for i, source in enumerate(sources[1:], 2):
             total = self.add(kind, (total, source), name=name if i == len(sources) else f"{name}_first{i}")
@@ -186,19 +187,19 @@ class Plan:
             case "hard_silu" | "hard_swish":
                 return self.add(K2.Multiply, (x, self._hard_sigmoid(x, name=f"{name}_gate")), name=name)
         known = "linear, relu, relu6, sigmoid, tanh, softmax, silu, hard_sigmoid and hard_silu"
-        raise InputError(f"{name} has the activation {kind!r}, which is not quantised; there are {known}")
+        raise InputError(f"{name} has the activation {kind!r}, which cannot be quantised; use one of {known}")
 
     def _hard_sigmoid(self, x: int, *, name: str) -> int:
-        """Keras 3's, relu6(x + 3) / 6, where Keras 2's is another."""
+        """That of Keras 3, relu6(x + 3) / 6; Keras 2 has another."""
         shifted = self.scaled(x, 1.0, 3.0, name=f"{name}_shift")
         return self.scaled(self.add(K2.ReLU, shifted, name=f"{name}_relu6", max_value=6.0), 1 / 6, name=name)
 
 
-Maker: TypeAlias = Callable[[Plan, Any, tuple[int, ...]], int]  # plan, Keras 3 layer, sources -> its output's place
+Maker: TypeAlias = Callable[[Plan, Any, tuple[int, ...]], int]  # plan, Keras 3 layer, sources -> position of its output
 
 
 def _same(kind: Any, *arguments: str, **renamed: str) -> Maker:
-    """A layer that Keras 2 has too, with these arguments of it, and `new=old` ones; its activation stands behind it."""
+    """A layer that Keras 2 has too, with these arguments and the renamed ones, `new=old`; its activation follows it."""
 
     def make(plan: Plan, layer: Any, sources: tuple[int, ...]) -> int:
         if getattr(layer, "data_format", "channels_last") != "channels_last":
@@ -215,7 +216,7 @@ def _activation(layer: Any) -> str:
     return getattr(getattr(layer, "activation", None), "__name__", "linear")
 
 
-def _nothing(plan: Plan, layer: Any, sources: tuple[int, ...]) -> int:
+def _identity(plan: Plan, layer: Any, sources: tuple[int, ...]) -> int:
     return sources[0]
 
 
@@ -278,10 +279,10 @@ def _norm(plan: Plan, layer: Any, sources: tuple[int, ...]) -> int:
     return plan.add(K2.Reshape, x, name=f"{layer.name}_vector", target_shape=shape) if len(shape) == 1 else x
 
 
-def _local_response(plan: Plan, layer: words.LocalResponseNormalization, sources: tuple[int, ...]) -> int:
+def _local_response(plan: Plan, layer: specs.LocalResponseNormalization, sources: tuple[int, ...]) -> int:
     [x], name = sources, layer.name
     channels = plan.nodes[x].shape[-1]
-    distance = np.arange(channels)[:, None] - np.arange(channels)  # of the channel read from that written
+    distance = np.arange(channels)[:, None] - np.arange(channels)  # from the written channel to the read one
     before = layer.size // 2
     band = layer.alpha * ((-before <= distance) & (distance <= layer.size - 1 - before))
     squares = plan.add(K2.Multiply, (x, x), name=f"{name}_squares")
@@ -312,7 +313,7 @@ MAKERS: dict[type, Maker] = {
     keras.layers.SeparableConv2D: _separable,
     keras.layers.Dense: _same(K2.Dense, "units", "use_bias"),
     keras.layers.BatchNormalization: _norm,
-    words.LocalResponseNormalization: _local_response,
+    specs.LocalResponseNormalization: _local_response,
     keras.layers.Activation: lambda plan, layer, s: plan.activated(s[0], _activation(layer), name=layer.name),
     keras.layers.Softmax: lambda plan, layer, s: plan.activated(s[0], "softmax", name=layer.name),
     keras.layers.ReLU: _same(K2.ReLU, "max_value", "negative_slope", "threshold"),
@@ -323,11 +324,11 @@ MAKERS: dict[type, Maker] = {
     keras.layers.GlobalMaxPooling2D: _same(K2.GlobalMaxPooling2D, "keepdims"),
     keras.layers.ZeroPadding2D: _same(K2.ZeroPadding2D, "padding"),
     keras.layers.Cropping2D: _same(K2.Cropping2D, "cropping"),
-    words.ChannelPadding: _same(Widen, "channels"),
+    specs.ChannelPadding: _same(Widen, "channels"),
     keras.layers.Flatten: _same(K2.Flatten),
     keras.layers.Reshape: _same(K2.Reshape, "target_shape"),
     keras.layers.Permute: _same(K2.Permute, "dims"),
-    words.MapLike: _map_like,
+    specs.MapLike: _map_like,
     keras.layers.Concatenate: _same(K2.Concatenate, "axis"),
     keras.layers.Add: _merge(K2.Add),
     keras.layers.Multiply: _merge(K2.Multiply),
@@ -347,10 +348,10 @@ MAKERS: dict[type, Maker] = {
             keras.layers.RandomZoom,
             keras.layers.RandomContrast,
             keras.layers.RandomBrightness,
-            words.DropPath,
+            specs.DropPath,
             fractalnet.ColumnChoice,
         ),
-        _nothing,
+        _identity,
     ),
 }
 
@@ -358,12 +359,13 @@ MAKERS: dict[type, Maker] = {
 def plan(
     model: keras.Model, input_shape: tuple[int | None, ...] | None = None, normalisation: Sequence[np.ndarray] = ()
 ) -> Plan:
-    """The network with one input and one output as nodes, for images of one size.
+    """The nodes of a network with one input and one output, for images of one size.
 
-    `normalisation`, a 1x1 convolution's kernel (1, 1, 3, C) and bias (C,), stands before it: it then takes pixels.
+    `normalisation`, the kernel (1, 1, 3, C) and bias (C,) of a 1x1 convolution, comes first: the plan then takes
+    pixels.
 
     Raises:
-        InputError: a layer that the table has not, or one that is called at two places.
+        InputError: the network has a layer that is not in the table, or calls one with weights twice.
     """
     given = input_shape or model.input_shape[1:]
     shape = tuple(side for side in given if side is not None)
@@ -378,14 +380,14 @@ def plan(
     for call in calls:
         layer = call.layer
         if getattr(layer, "weights", None) and id(layer) in seen:
-            raise InputError(f"layer {layer.name} is called at two places: give each a layer of its own")
+            raise InputError(f"layer {layer.name} is called twice: use a layer of its own for each call")
         seen[id(layer)] = layer.name
         if isinstance(layer, keras.layers.InputLayer):
             at.append(start)
         else:
             at.append(_maker(call)(result, layer, tuple(at[source] for source in call.sources)))
     if at[-1] != len(result.nodes) - 1:
-        raise InputError(f"{model.name} gives the output of an inner layer: build a keras.Model that ends there")
+        raise InputError(f"{model.name} returns the output of an inner layer: build a keras.Model that ends there")
     return result
 
 
@@ -395,8 +397,8 @@ def _maker(call: Step) -> Maker:
             return MAKERS[kind]
     known = ", ".join(sorted(kind.__name__ for kind in MAKERS))
     raise InputError(
-        f"layer {call.name} is a {type(call.layer).__name__}, which TFMOT does not train quantised: "
-        f"replace it by layers of these: {known}"
+        f"layer {call.name} is a {type(call.layer).__name__}, which cannot be trained quantised: "
+        f"replace it with layers of these types: {known}"
     )
 
 
@@ -404,15 +406,15 @@ def _maker(call: Step) -> Maker:
 
 
 @dataclass(frozen=True)
-class Bridge:
-    """A Keras 2 model of a plan, whose nodes say which weights of the Keras 3 model its variables are."""
+class Keras2Copy:
+    """The Keras 2 model of a plan, whose nodes map its variables to the weights of the Keras 3 model."""
 
-    model: Any  # a tf_keras.Model: (n, *input_shape) -> as the Keras 3 model
-    logits: Any  # the same up to a softmax or sigmoid at its end
+    model: Any  # a tf_keras.Model with the input and output of the Keras 3 model
+    logits: Any  # the same without a softmax or sigmoid at its end
     plan: Plan
 
     def weights_to(self, model: keras.Model) -> None:
-        """Bring the weights, trained meanwhile, to a Keras 3 model of the same layers."""
+        """Write the trained weights into a Keras 3 model with the same layers."""
         for node in self.plan.nodes:
             if node.origin is None or not node.variables:
                 continue
@@ -425,15 +427,15 @@ class Bridge:
             layer.set_weights(weights)
 
 
-def build(network: Plan, dress: Callable[[int, Node], Any] = lambda i, node: node.layer) -> Bridge:
-    """Build a plan's model. A plan is built once, since its layers hold their weights.
+def build(network: Plan, wrap: Callable[[int, PlanNode], Any] = lambda i, node: node.layer) -> Keras2Copy:
+    """Build a plan's model. A plan can be built once, since its layers hold their weights.
 
-    `dress` may put something around a node's layer, which has its weights by then.
+    `wrap` returns what to call in place of a node's layer, which has its weights by then.
     """
     nodes = network.nodes
     inputs = K2.Input(nodes[0].shape, name="input")
     tensors = [inputs]
-    first = dress(0, nodes[0])
+    first = wrap(0, nodes[0])
     if first is not None:
         tensors[0] = first(tensors[0])
     for i, node in enumerate(nodes[1:], 1):
@@ -444,9 +446,9 @@ def build(network: Plan, dress: Callable[[int, Node], Any] = lambda i, node: nod
             node.layer.trainable = node.origin is not None
             node.variables = list(node.layer.weights)
         given = [tensors[source] for source in node.sources]
-        tensors.append(dress(i, node)(given[0] if len(given) == 1 else given))
+        tensors.append(wrap(i, node)(given[0] if len(given) == 1 else given))
     last, ends = nodes[-1], tensors[-1]
     if isinstance(last.layer, K2.Activation) and last.layer.activation.__name__ in ("softmax", "sigmoid"):
         ends = tensors[last.sources[0]]
     model = tf_keras.Model(inputs, tensors[-1], name=network.name)
-    return Bridge(model, tf_keras.Model(inputs, ends, name=f"{network.name}_logits"), network)
+    return Keras2Copy(model, tf_keras.Model(inputs, ends, name=f"{network.name}_logits"), network)

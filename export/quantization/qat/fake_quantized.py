@@ -1,32 +1,30 @@
-"""The network of a `Plan` with fake quantisation where TFLite's int8 kernels round, by TFMOT's wrappers and quantisers.
+"""A `Plan` with fake quantisation where TFLite's int8 kernels round, by TFMOT's wrappers and quantisers.
 
-TFMOT's own `quantize_apply` refuses several of the layers, matches patterns in a time that grows with the square of the
-network, and clones it under names that may collide. So each node is dressed here, by what reads it:
+TFMOT's own `quantize_apply` refuses several of the layers, takes quadratic time to match patterns, and clones the
+network under names that may collide. Here each node is wrapped according to its readers:
 
-- Kernels are rounded as TFMOT's scheme says, one scale a filter.
-- A tensor is rounded where its kernel ends: behind the batch norm and the ReLU that fold into a convolution, a sum or a
-  dense layer; and behind a concatenation rather than in each of its branches, since int8 tensors are concatenated in
-  one scale.
-- What only moves or chooses values (padding, pools, reshapes) keeps the scale of what it is given; where it is
-  concatenated and read by others too, it is rounded behind, and what it is given is not.
+- Kernels are rounded as in TFMOT's scheme, with one scale per filter.
+- A tensor is rounded where its int8 kernel ends: after the batch norm and the ReLU that fold into a convolution, a sum
+  or a dense layer; and after a concatenation rather than in each branch, since a concatenation has one scale.
+- What only moves or chooses values (padding, pools, reshapes) keeps the scale of its input. If a concatenation and
+  other layers read it, it is rounded itself and its input is not.
 - Softmax, sigmoid and tanh have the scales that TFLite prescribes.
 
-Each range starts at what `observe` has seen, and not at TFMOT's -6 to 6, which a thousand steps would not forget.
+The ranges start with those that `observe` measures. TFMOT starts with -6 to 6, which a thousand steps do not forget.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from .bridge import K2, Bridge, Node, Norm, Plan, build
+from .bridge import K2, Keras2Copy, Norm, Plan, PlanNode, build
 from .quantizable import KEEPS_SCALE, quantizable
+from .settings import Preserve
 from .tfmot import tfmot
-
-Preserve = Literal["sparsity", "clusters", "both"]
 
 _quantization: Any = tfmot.quantization.keras
 _SCHEMES = {
@@ -39,20 +37,19 @@ _SCHEMES = {
 _FIXED = {"softmax": (0.0, 255 / 256), "sigmoid": (0.0, 255 / 256), "tanh": (-1.0, 127 / 128)}
 _CONVOLUTIONS = (K2.Conv2D, K2.DepthwiseConv2D)
 _WITH_KERNEL = (*_CONVOLUTIONS, K2.Dense)
-PIXELS = _quantization.quantizers.FixedQuantizer(8, 0.0, 255.0, narrow_range=False)  # one level a step
+PIXELS = _quantization.quantizers.FixedQuantizer(8, 0.0, 255.0, narrow_range=False)  # a scale of 1
 
 
 class Observed(_quantization.quantizers.MovingAverageQuantizer):
-    """TFMOT's moving average of a tensor's range; while `observing` the tensor passes, and its range grows over all."""
-
-    observing = False
+    """TFMOT's moving average of a tensor's range. While `observing`, the tensor is unchanged and widens its range."""
 
     def __init__(self) -> None:
         super().__init__(num_bits=8, per_axis=False, symmetric=False, narrow_range=False)
+        self.observing = False
 
     def __call__(self, inputs: tf.Tensor, training: Any, weights: Any, **kwargs: Any) -> tf.Tensor:
         """Any shape -> the same."""
-        if not Observed.observing:
+        if not self.observing:
             return super().__call__(inputs, training, weights, **kwargs)
         low, high = weights["min_var"], weights["max_var"]
         seen = low.assign(tf.minimum(low, tf.reduce_min(inputs))), high.assign(tf.maximum(high, tf.reduce_max(inputs)))
@@ -61,7 +58,7 @@ class Observed(_quantization.quantizers.MovingAverageQuantizer):
 
 
 class DepthwiseKernel(_quantization.quantizers.LastValueQuantizer):
-    """One scale a filter for depthwise kernels, (H, W, C, 1), as TFLite has it; TFMOT's own has one for all of them."""
+    """One scale per filter for depthwise kernels, (H, W, C, 1), as in TFLite; TFMOT has one for all of them."""
 
     def __init__(self) -> None:
         super().__init__(num_bits=8, per_axis=True, symmetric=True, narrow_range=True)
@@ -77,16 +74,16 @@ class DepthwiseKernel(_quantization.quantizers.LastValueQuantizer):
 
 
 class Wrapper(_quantization.QuantizeWrapperV2):
-    """TFMOT's wrapper around a layer, called as it is written: AutoGraph warns that it cannot read TFMOT's code."""
+    """TFMOT's wrapper around a layer, without AutoGraph, which warns that it cannot read TFMOT's code."""
 
     @tf.autograph.experimental.do_not_convert
     def call(self, inputs: Any, training: Any = None, **kwargs: Any) -> Any:
-        """As the layer, rounded."""
+        """The layer's output, rounded."""
         return super().call(inputs, training=training, **kwargs)
 
 
 class Rounded(_quantization.QuantizeConfig):
-    """What of a layer is rounded: its kernel, as TFMOT's config for the layer says, and its output."""
+    """What is rounded in a layer: its kernel, by TFMOT's config for the layer, and its output."""
 
     def __init__(self, kernel: Any, output: Any):
         self.kernel, self.output = kernel, output
@@ -101,7 +98,7 @@ class Rounded(_quantization.QuantizeConfig):
             self.kernel.set_quantize_weights(layer, quantize_weights)
 
     def get_activations_and_quantizers(self, layer: Any) -> list[Any]:
-        """None: no layer of a plan has its activation inside."""
+        """None: no layer of a plan contains its activation."""
         return []
 
     def set_quantize_activations(self, layer: Any, quantize_activations: list[Any]) -> None:
@@ -112,21 +109,21 @@ class Rounded(_quantization.QuantizeConfig):
         return [self.output] if self.output else []
 
     def get_config(self) -> dict[str, Any]:
-        """Not needed: these models are never cloned or saved as a whole."""
+        """Empty: these models are never cloned or saved as a whole."""
         return {}
 
 
-def fake_quantized(plan: Plan, *, pixels: bool = False, preserve: Preserve | None = None) -> Bridge:
-    """Build a plan's model with fake quantisation; its ranges are those of kernels, and of nothing until `observe`.
+def fake_quantized(plan: Plan, *, pixels: bool = False, preserve: Preserve | None = None) -> Keras2Copy:
+    """Build a plan's model with fake quantisation.
 
-    With `pixels` its input is pixels of 0..255. `preserve` keeps zeros, shared values or both of the kernels as they
-    are through the training that follows.
+    Kernel ranges are set here; activation ranges stay empty until `observe` has run calibration batches. With `pixels`
+    the input is pixels, 0..255. `preserve` keeps the kernels' zeros, their shared values or both during training.
     """
     registry = _SCHEMES[preserve]().get_quantize_registry()
     plan = quantizable(plan)
     readers = plan.consumers()
 
-    def dress(i: int, node: Node) -> Any:
+    def wrap(i: int, node: PlanNode) -> Any:
         if i == 0:
             rounded = Rounded(None, PIXELS if pixels else Observed())
             return Wrapper(K2.Activation("linear", name="input_rounded"), rounded)
@@ -138,9 +135,9 @@ def fake_quantized(plan: Plan, *, pixels: bool = False, preserve: Preserve | Non
             return node.layer
         return Wrapper(node.layer, Rounded(kernel, output))
 
-    bridge = build(plan, dress)
-    measure_kernels(bridge)
-    return bridge
+    copy = build(plan, wrap)
+    measure_kernels(copy)
+    return copy
 
 
 def _output(plan: Plan, readers: list[list[int]], i: int) -> Any:
@@ -153,10 +150,10 @@ def _output(plan: Plan, readers: list[list[int]], i: int) -> Any:
         return _quantization.quantizers.FixedQuantizer(8, low, high, narrow_range=False)
     if len(readers[i]) == 1 and readers[i] != [-1]:
         [reader] = readers[i]
-        behind = nodes[reader].layer
-        if isinstance(layer, _CONVOLUTIONS) and isinstance(behind, Norm):
+        after = nodes[reader].layer
+        if isinstance(layer, _CONVOLUTIONS) and isinstance(after, Norm):
             return None
-        if isinstance(layer, (*_WITH_KERNEL, Norm, K2.Add, K2.Multiply)) and _folds(behind):
+        if isinstance(layer, (*_WITH_KERNEL, Norm, K2.Add, K2.Multiply)) and _folds(after):
             return None
         while isinstance(nodes[reader].layer, KEEPS_SCALE) and len(readers[reader]) == 1 and readers[reader] != [-1]:
             [reader] = readers[reader]
@@ -166,14 +163,16 @@ def _output(plan: Plan, readers: list[list[int]], i: int) -> Any:
 
 
 def _forks(plan: Plan, readers: list[list[int]], i: int) -> bool:
-    """Whether it keeps the scale, for a concatenation and others: TensorFlow's converter would leave the others in
-    float if the tensor were rounded before it."""
+    """Whether a node keeps the scale of its input and is read by a concatenation and by others.
+
+    If its input were rounded, TensorFlow's converter would leave the other readers in float.
+    """
     concatenated = any(isinstance(plan.nodes[reader].layer, K2.Concatenate) for reader in readers[i])
     return isinstance(plan.nodes[i].layer, KEEPS_SCALE) and concatenated and len(readers[i]) > 1
 
 
 def _folds(layer: Any) -> bool:
-    """Whether it is a nonlinearity that TFLite's kernels have built in."""
+    """Whether it is a nonlinearity that is part of TFLite's kernels."""
     if not isinstance(layer, K2.ReLU) or layer.negative_slope or layer.threshold:
         return False
     return layer.max_value in (None, 6)
@@ -182,29 +181,33 @@ def _folds(layer: Any) -> bool:
 # -------------------------------------------------------------------------------------------------------------- ranges
 
 
-def measure_kernels(bridge: Bridge) -> None:
-    """Set the ranges of all kernels to what they are now; training leaves them a step behind."""
-    for layer in bridge.model.layers:
+def measure_kernels(copy: Keras2Copy) -> None:
+    """Set the ranges of all kernels to their present values; training leaves them one step old."""
+    for layer in copy.model.layers:
         for weight, quantizer, variables in getattr(layer, "_weight_vars", ()):
             quantizer(weight, True, weights=variables)
 
 
-def observe(bridge: Bridge, batches: Iterable[np.ndarray]) -> None:
-    """Set the ranges of all tensors to what these inputs make of them."""
-    for layer in bridge.model.layers:
+def observe(copy: Keras2Copy, batches: Iterable[np.ndarray]) -> None:
+    """Set the ranges of all tensors to the values that these inputs produce."""
+    for layer in copy.model.layers:
         for variable in (getattr(layer, "_output_quantizer_vars", None) or {}).values():
             variable.assign(0.0)
-    look = tf.function(lambda x: bridge.model(x, training=False), autograph=False, reduce_retracing=True)
-    Observed.observing = True
+    rounded = [layer.quantize_config.output for layer in copy.model.layers if isinstance(layer, Wrapper)]
+    observed = [quantizer for quantizer in rounded if isinstance(quantizer, Observed)]
+    run = tf.function(lambda x: copy.model(x, training=False), autograph=False, reduce_retracing=True)
+    for quantizer in observed:
+        quantizer.observing = True
     try:
         for x in batches:
-            look(tf.constant(x, tf.float32))
+            run(tf.constant(x, tf.float32))
     finally:
-        Observed.observing = False
+        for quantizer in observed:
+            quantizer.observing = False
 
 
-def freeze_statistics(bridge: Bridge) -> None:
-    """Let batch norm use its moving statistics in training too, and keep them; a graph traced before does not know."""
-    for node in bridge.plan.nodes:
+def freeze_statistics(copy: Keras2Copy) -> None:
+    """Let batch norm use and keep its moving statistics in training too; graphs traced before do not change."""
+    for node in copy.plan.nodes:
         if isinstance(node.layer, Norm):
             node.layer.frozen = True

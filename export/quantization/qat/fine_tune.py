@@ -1,7 +1,7 @@
-"""Networks fine-tuned for what a phone does to them: quantisation-aware training, pruning, weight clustering.
+"""Fine-tuning for phones: quantisation-aware training, pruning and weight clustering.
 
-Each takes a float network and labelled images, trains a twin of it under TFMOT, and gives what it measured. They
-combine, in this order, and each keeps what the ones before it did:
+Each function takes a float network and labelled images, trains a Keras 2 copy of the network under TFMOT, and returns
+what it measured. They combine in this order, and each preserves what the ones before it did:
 
     smaller = prune(run, "images", sparsity=0.5)
     smaller = cluster(smaller, "images", clusters=16)
@@ -10,8 +10,6 @@ combine, in this order, and each keeps what the ones before it did:
 
 from __future__ import annotations
 
-import gc
-import tempfile
 import zlib
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,37 +17,36 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import keras
 import numpy as np
-import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from keras_inception.data import Augmentation, Split
 from keras_inception.errors import InputError
 from keras_inception.files import new_output
+from keras_inception.layers import deep_graph
 from keras_inception.preprocessing import Preprocessing
-from keras_inception.terminal import quiet
 
 from ...agreement import Agreement, agreement
-from ...inputs import ModelOrRun, Source, as_convolution
-from ...tflite.flatbuffer import float_operators, is_tflite
+from ...inputs import Exportable, ModelOrRun, as_convolution
+from ...tflite.flatbuffer import is_tflite
 from ...tflite.metadata import About, Record, with_record
+from .settings import FineTuning, Preserve
 
 if TYPE_CHECKING:
-    from .fake_quantized import Preserve
-    from .trainer import Data, Images, Settings
+    from .compression import Clustering, Pruning
+    from .trainer import CopyTrainer, TrainingData, TrainingImages
 
 Pattern: TypeAlias = Literal["magnitude", "2:4"]
 
-TYPICAL = 200  # training images by which ranges are first measured
-COMPARED = 500  # held-out images that the file and the float network are compared on, at most
+DEFAULT = FineTuning()
+TYPICAL = 200  # training images with which the ranges are first measured
+COMPARED = 500  # held-out images on which the file is compared with the float network, at most
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quantized:
-    """What quantisation-aware training made and measured.
+    """What quantisation-aware training wrote and measured.
 
-    `history` has a row an epoch: the training loss, and the accuracy and loss of the fake-quantised network on the
-    held-out images. Epoch 0 is the network as it came, rounded. `agreement` is of the file with the float network.
-    `zipped` is the file's size in a zip archive, in bytes.
+    `history` has a row per epoch: the training loss, and the accuracy and loss of the fake-quantised network on the
+    held-out images. Epoch 0 is the network before training, fake-quantised. `agreement` compares the file with the
+    float network. `zipped` is the file's size in a zip archive, in bytes.
     """
 
     path: Path
@@ -65,11 +62,11 @@ class Quantized:
 
 @dataclass(frozen=True, kw_only=True)
 class Compressed:
-    """A pruned or clustered Keras 3 network and what was measured; it stands where a model or a run is asked for.
+    """A pruned or clustered Keras 3 network and what was measured. It can be given where a model or a run is asked for.
 
-    `sparsity` is the share of zeros in the kernels that were pruned or clustered, `values` the most different values
-    that one of them holds. `zipped` is (before, after): the size of all weights in a zip archive, in bytes. `history`
-    is as of `Quantized`, of the float network. `preserve` is what a training after this one keeps.
+    `sparsity` is the share of zeros in the kernels that were pruned or clustered, `values` the most different values in
+    one of them. `zipped` is (before, after): the size of all weights in a zip archive, in bytes. `history` is that of
+    `Quantized`, for the float network. `preserve` is what a later training keeps.
     """
 
     model: keras.Model
@@ -78,91 +75,62 @@ class Compressed:
     zipped: tuple[int, int]
     history: tuple[dict[str, float], ...]
     preserve: Preserve
-    source: Source
+    source: Exportable
 
 
+@deep_graph()
 def quantize_aware(
     model_or_run: ModelOrRun | Compressed,
-    data: Data | None,
+    data: TrainingData | None,
     path: str | Path,
     *,
-    epochs: int = 3,
-    batch_size: int = 32,
-    learning_rate: float = 1e-4,
-    augmentation: Augmentation | None = None,
+    training: FineTuning = DEFAULT,
     preserve: Preserve | None = None,
     preprocessing: Preprocessing | None = None,
     labels: tuple[str, ...] | None = None,
-    seed: int = 0,
     overwrite: bool = False,
 ) -> Quantized:
     """Fine-tune a trained network with its weights and activations rounded to int8, and export the .tflite file.
 
-    The file is as that of `to_tflite(quantization="int8")`, metadata and normalisation included, and computes in int8
-    throughout. Ranges start at what training images show, so that a short training is enough; batch norm's statistics
-    are frozen in the second half of it, and throughout where the layer is not `trainable`; dropout and stochastic depth
-    are left out. The epoch with the best held-out accuracy is kept, or the network as it came where that was better. Of
-    several outputs the last exit is trained.
+    The file is as that of `to_tflite(quantization="int8")`, with metadata and normalisation, and int8 throughout. The
+    ranges start with those of training images, so a short training is enough. Batch norm's statistics are frozen in the
+    second half of it, and throughout in layers that are not `trainable`; dropout and stochastic depth are left out. The
+    epoch with the best held-out accuracy is kept, which may be the network before training. Of several outputs the main
+    one is trained.
 
-    Called again with the same arguments after an interruption it goes on behind the last whole epoch, whose state is in
-    a folder `PATH.training` beside the file until that is done.
+    The same call after an interruption resumes after the last complete epoch. Until the file is written, the state is
+    in a folder `PATH.training` beside it.
 
     Args:
-        model_or_run: a trained functional model, a run or a run directory; or what `prune` or `cluster` gave.
-        data: labelled images, a folder or a `data.Dataset`, of which a part is held out as in training; or a pair
-            (inputs, labels) of arrays as the network takes them, (n, *input_shape) and (n,), which are then also what
-            is measured on. None: those that the run was trained on.
-        path: the file to make.
-        epochs: how many times all images are seen.
-        batch_size: images a step.
-        learning_rate: Adam's at the first step; it falls to 0 along a cosine.
-        augmentation: random changes of the training images; None for none.
-        preserve: keep the kernels' zeros ("sparsity"), shared values ("clusters") or both; known of `prune`, `cluster`.
+        model_or_run: a trained functional model, a run or a run directory; or the result of `prune` or `cluster`.
+        data: labelled images, a folder or a `data.Dataset`, part of which is held out as in training; or a pair
+            (inputs, labels) of arrays as the network takes them, (n, *input_shape) and (n,), which are also measured
+            on. None takes the images that the run was trained on.
+        path: the file to write.
+        training: epochs, batch size, learning rate, augmentation and seed.
+        preserve: keep the kernels' zeros ("sparsity"), shared values ("clusters") or both. After `prune` and `cluster`
+            it is known.
         preprocessing: what the network was trained with; a run knows it.
         labels: class names in the order of the outputs; a run knows them.
-        seed: of the images' order.
-        overwrite: replace a file at `path`, once the new one is whole.
+        overwrite: replace a file at `path`, after the new one is complete.
 
     Raises:
-        InputError: the network holds a layer that cannot be trained quantised, or an argument cannot be used, or
-            `path` exists or cannot be written; nothing is left.
+        InputError: the network has a layer that cannot be trained quantised, or an argument cannot be used, or `path`
+            exists or cannot be written; nothing is left.
     """
-    _need_tfmot()
-    from . import bridge, fake_quantized
-    from .tfmot import hushed
-    from .trainer import Images, Lessons, Settings
+    need_tfmot()
+    from .trainer import TrainingImages
 
     path = Path(path)
-    settings = Settings(
-        epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, augmentation=augmentation, seed=seed
-    )
     with new_output(path, overwrite=overwrite, kind="TFLite file", is_kind=is_tflite) as part:
         source, kept = _source(model_or_run, preprocessing, labels)
-        preserve = preserve or kept
-        pixels = source.preprocessing is not None
-        images = Images.of(data, source, pixels=pixels)
-        before = as_convolution(source.preprocessing) if source.preprocessing else ()
-        with hushed():
-            plan = bridge.plan(source.model, source.input_shape, before)
-            twin = fake_quantized.fake_quantized(plan, pixels=pixels, preserve=preserve)
-        lessons = Lessons(twin, images, settings, path.with_name(f"{path.name}.training"), ["int8", preserve])
-        if not lessons.started:
-            fake_quantized.observe(twin, images.typical(TYPICAL, batch_size))
-
-        def freeze_late(epoch: int) -> None:
-            if epoch >= epochs // 2:
-                fake_quantized.freeze_statistics(twin)
-                twin.logits.train_function = None  # traced anew
-
-        history = lessons.learn(before=freeze_late, after=lambda: fake_quantized.measure_kernels(twin))
-        content = to_int8(twin.model, input_name="pixels" if pixels else "input", output_name=source.output_name)
-        record = Record(input="pixels" if pixels else "input", preprocessing=source.preprocessing, labels=source.labels)
-        content = with_record(content, record, About(name=source.model.name))
+        images = TrainingImages.of(data, source, pixels=source.preprocessing is not None)
+        trainer = _quantizing(source, images, training, preserve or kept, path.with_name(f"{path.name}.training"))
+        history, content = _trained(trainer, source)
         part.write_bytes(content)
-    lessons.clear()
-    compared = images.held_out
-    if not isinstance(compared, Split):
-        compared = _as_given(data)
+    trainer.clear()
+    # Of arrays what was given: `images` may hold pixels.
+    compared = (np.asarray(data[0]), np.asarray(data[1])) if isinstance(data, tuple) else images.held_out
     return Quantized(
         path=path,
         bytes=len(content),
@@ -172,127 +140,187 @@ def quantize_aware(
     )
 
 
+@deep_graph()
 def prune(
     model_or_run: ModelOrRun | Compressed,
-    data: Data | None,
+    data: TrainingData | None,
     *,
     sparsity: float = 0.5,
     pattern: Pattern = "magnitude",
-    epochs: int = 3,
-    batch_size: int = 32,
-    learning_rate: float = 1e-4,
-    augmentation: Augmentation | None = None,
+    training: FineTuning = DEFAULT,
     preprocessing: Preprocessing | None = None,
     labels: tuple[str, ...] | None = None,
     checkpoints: str | Path | None = None,
-    seed: int = 0,
 ) -> Compressed:
     """Fine-tune a trained network while the smallest weights of its convolutions and dense layers become zero.
 
-    With the pattern "magnitude" the share of zeros of each kernel grows to `sparsity` by the end of the first half of
-    the training; with "2:4" two of each four consecutive ones are zero from the start, and `sparsity` is 0.5. Depthwise
-    kernels, biases and batch norm are not pruned. The file becomes smaller in a zip archive, as an app is, and not by
+    With the pattern "magnitude" the share of zeros in each kernel grows to `sparsity` during the first half of the
+    training; with "2:4" two of each four consecutive weights are zero from the start, and `sparsity` is 0.5. Depthwise
+    kernels, biases and batch norm are not pruned. The file becomes smaller in a zip archive, as in an app, but not by
     itself.
 
-    `checkpoints` is a folder that keeps the state of the last epoch, from which the same call goes on after an
-    interruption; the other arguments are as of `quantize_aware`.
+    Args:
+        model_or_run: as for `quantize_aware`.
+        data: as for `quantize_aware`.
+        sparsity: the share of zeros, between 0 and 1.
+        pattern: "magnitude" or "2:4".
+        training: as for `quantize_aware`.
+        preprocessing: as for `quantize_aware`.
+        labels: as for `quantize_aware`.
+        checkpoints: a folder for the state of the last epoch, from which the same call resumes after an interruption.
 
     Raises:
-        InputError: the network holds a layer that is not known, or an argument cannot be used.
+        InputError: the network has a layer that cannot be copied, or an argument cannot be used.
     """
     if pattern not in ("magnitude", "2:4"):
-        raise InputError(f"unknown pattern {pattern!r}; there are magnitude and 2:4")
+        raise InputError(f"unknown pattern {pattern!r}; give magnitude or 2:4")
     if not 0 < sparsity < 1 or (pattern == "2:4" and sparsity != 0.5):
-        raise InputError(f"sparsity is the share of zeros, between 0 and 1, and 0.5 of the pattern 2:4; got {sparsity}")
-    _need_tfmot()
+        raise InputError(
+            f"sparsity is the share of zeros, between 0 and 1, and 0.5 for the pattern 2:4; got {sparsity}"
+        )
+    need_tfmot()
     from .compression import Pruning
+    from .trainer import TrainingImages
 
-    given = _given(model_or_run, data, epochs, batch_size, learning_rate, augmentation, preprocessing, labels, seed)
-    return _compressed(given, Pruning(sparsity, pattern), checkpoints)
+    source, _ = _source(model_or_run, preprocessing, labels)
+    images = TrainingImages.of(data, source, pixels=False)
+    return _compressed(source, images, training, Pruning(sparsity, pattern), checkpoints)
 
 
+@deep_graph()
 def cluster(
     model_or_run: ModelOrRun | Compressed,
-    data: Data | None,
+    data: TrainingData | None,
     *,
     clusters: int = 16,
-    epochs: int = 3,
-    batch_size: int = 32,
-    learning_rate: float = 1e-4,
-    augmentation: Augmentation | None = None,
+    training: FineTuning = DEFAULT,
     preprocessing: Preprocessing | None = None,
     labels: tuple[str, ...] | None = None,
     checkpoints: str | Path | None = None,
-    seed: int = 0,
 ) -> Compressed:
-    """Fine-tune a trained network while each kernel of its convolutions and dense layers has only so many values.
+    """Fine-tune a trained network while each kernel of its convolutions and dense layers shares a few values.
 
-    Of a network that `prune` gave the zeros stay zeros, as one of the values. Depthwise kernels, biases and batch norm
-    are not clustered. The arguments are as of `prune`.
+    The zeros of a network that `prune` returned stay zeros, as one of the values. Depthwise kernels, biases and batch
+    norm are not clustered.
+
+    Args:
+        model_or_run: as for `quantize_aware`.
+        data: as for `quantize_aware`.
+        clusters: how many values a kernel may have, 3 to 1024.
+        training: as for `quantize_aware`.
+        preprocessing: as for `quantize_aware`.
+        labels: as for `quantize_aware`.
+        checkpoints: as for `prune`.
 
     Raises:
-        InputError: the network holds a layer that is not known, or an argument cannot be used.
+        InputError: the network has a layer that cannot be copied, or an argument cannot be used.
     """
     if isinstance(clusters, bool) or not isinstance(clusters, int) or not 3 <= clusters <= 1024:
         raise InputError(f"clusters is how many values a kernel may have, 3 to 1024; got {clusters!r}")
-    _need_tfmot()
+    need_tfmot()
     from .compression import Clustering
+    from .trainer import TrainingImages
 
-    given = _given(model_or_run, data, epochs, batch_size, learning_rate, augmentation, preprocessing, labels, seed)
-    return _compressed(given, Clustering(clusters, keep_zeros=given.preserve == "sparsity"), checkpoints)
+    source, kept = _source(model_or_run, preprocessing, labels)
+    images = TrainingImages.of(data, source, pixels=False)
+    return _compressed(source, images, training, Clustering(clusters, keep_zeros=kept == "sparsity"), checkpoints)
+
+
+def zipped(content: bytes) -> int:
+    """The size of some content in a zip archive, in bytes."""
+    return len(zlib.compress(content, 6))
+
+
+def need_tfmot() -> None:
+    """Raise an InputError unless TFMOT is installed."""
+    try:
+        from . import tfmot  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            f"this needs TensorFlow Model Optimization ({error.name} is missing): pip install 'keras-inception[qat]'"
+        ) from error
 
 
 # ----------------------------------------------------------------------------------------------------------- internals
 
 
-@dataclass(frozen=True)
-class _Given:
-    """The arguments that `prune` and `cluster` share, checked."""
+def _source(
+    model_or_run: ModelOrRun | Compressed, preprocessing: Preprocessing | None, labels: tuple[str, ...] | None
+) -> tuple[Exportable, Preserve | None]:
+    """The network, and what to preserve of it."""
+    if isinstance(model_or_run, Compressed):
+        return model_or_run.source, model_or_run.preserve
+    source = Exportable.of(model_or_run, labels=labels, preprocessing=preprocessing)
+    if None in source.input_shape:
+        raise InputError(
+            f"the network takes {source.input_shape}, and its Keras 2 copy takes one size: give preprocessing=, or "
+            "build the network with a fixed input_shape"
+        )
+    return source, None
 
-    source: Source
-    preserve: Preserve | None
-    images: Images
-    settings: Settings
+
+def _quantizing(
+    source: Exportable, images: TrainingImages, training: FineTuning, preserve: Preserve | None, folder: Path
+) -> CopyTrainer:
+    """The trainer of a fake-quantised copy, whose ranges are measured unless a training is resumed."""
+    from . import bridge, fake_quantized
+    from .tfmot import quiet_tfmot
+    from .trainer import CopyTrainer
+
+    normalisation = as_convolution(source.preprocessing) if source.preprocessing else ()
+    with quiet_tfmot():
+        plan = bridge.plan(source.model, source.input_shape, normalisation)
+        copy = fake_quantized.fake_quantized(plan, pixels=source.preprocessing is not None, preserve=preserve)
+    trainer = CopyTrainer(copy, images, training, folder, ["int8", preserve])
+    if not trainer.started:
+        fake_quantized.observe(copy, images.typical(TYPICAL, training.batch_size))
+    return trainer
 
 
-def _given(
-    model_or_run: ModelOrRun | Compressed,
-    data: Data | None,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    augmentation: Augmentation | None,
-    preprocessing: Preprocessing | None,
-    labels: tuple[str, ...] | None,
-    seed: int,
-) -> _Given:
-    from .trainer import Images, Settings
+def _trained(trainer: CopyTrainer, source: Exportable) -> tuple[list[dict[str, float]], bytes]:
+    """Train a fake-quantised copy; its history and its .tflite file."""
+    from .fake_quantized import freeze_statistics, measure_kernels
+    from .int8_file import to_int8
 
-    settings = Settings(
-        epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, augmentation=augmentation, seed=seed
+    copy = trainer.copy
+
+    def freeze_late(epoch: int) -> None:
+        if epoch >= trainer.settings.epochs // 2:
+            freeze_statistics(copy)
+            copy.logits.train_function = None  # is traced again
+
+    history = trainer.fit(before=freeze_late, after=lambda: measure_kernels(copy))
+    record = Record(
+        input="pixels" if source.preprocessing else "input", preprocessing=source.preprocessing, labels=source.labels
     )
-    source, kept = _source(model_or_run, preprocessing, labels)
-    return _Given(source, kept, Images.of(data, source, pixels=False), settings)
+    content = to_int8(copy.model, input_name=record.input, output_name=source.output_name)
+    return history, with_record(content, record, About(name=source.model.name))
 
 
-def _compressed(given: _Given, method: Any, checkpoints: str | Path | None) -> Compressed:
+def _compressed(
+    source: Exportable,
+    images: TrainingImages,
+    training: FineTuning,
+    method: Pruning | Clustering,
+    checkpoints: str | Path | None,
+) -> Compressed:
+    """Train a copy whose kernels a method compresses, and bring the weights back into a Keras 3 model."""
     from . import bridge
-    from .tfmot import hushed
-    from .trainer import Lessons
+    from .tfmot import quiet_tfmot
+    from .trainer import CopyTrainer
 
-    source, settings = given.source, given.settings
-    steps = -(-len(given.images) // settings.batch_size) * settings.epochs
-    with hushed():
-        twin = bridge.build(bridge.plan(source.model, source.input_shape), method.dress(steps))
-    lessons = Lessons(twin, given.images, settings, Path(checkpoints) if checkpoints else None, repr(method))
-    first = method.counts_from(settings.epochs)
-    history = lessons.learn(callbacks=method.callbacks(), after=lambda: method.apply(twin), count_from=first)
-    method.apply(twin)
+    steps = -(-len(images) // training.batch_size) * training.epochs
+    with quiet_tfmot():
+        copy = bridge.build(bridge.plan(source.model, source.input_shape), method.wrap(steps))
+    trainer = CopyTrainer(copy, images, training, Path(checkpoints) if checkpoints else None, repr(method))
+    first = method.counts_from(training.epochs)
+    history = trainer.fit(callbacks=method.callbacks(), after=method.apply, first=first)
+    method.apply()
     model = keras.models.clone_model(source.model)
     model.set_weights(source.model.get_weights())
-    twin.weights_to(model)
-    lessons.clear()
-    kernels = method.kernels(twin)
+    copy.weights_to(model)
+    trainer.clear()
+    kernels = method.kernels()
     return Compressed(
         model=model,
         sparsity=float(sum(np.sum(kernel == 0) for kernel in kernels) / sum(kernel.size for kernel in kernels)),
@@ -304,75 +332,5 @@ def _compressed(given: _Given, method: Any, checkpoints: str | Path | None) -> C
     )
 
 
-def _source(
-    model_or_run: ModelOrRun | Compressed, preprocessing: Preprocessing | None, labels: tuple[str, ...] | None
-) -> tuple[Source, Preserve | None]:
-    if isinstance(model_or_run, Compressed):
-        return model_or_run.source, model_or_run.preserve
-    source = Source.of(model_or_run, labels=labels, preprocessing=preprocessing)
-    if None in source.input_shape:
-        raise InputError(
-            f"the network takes {source.input_shape}, but its twin one size: give preprocessing=, or build the network "
-            "for one input_shape"
-        )
-    return source, None
-
-
-def _need_tfmot() -> None:
-    try:
-        from . import tfmot  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            f"this needs TensorFlow Model Optimization ({error.name} is missing): pip install 'keras-inception[qat]'"
-        ) from error
-
-
-def _as_given(data: Any) -> tuple[np.ndarray, np.ndarray]:
-    return np.asarray(data[0]), np.asarray(data[1])
-
-
 def _zipped_weights(model: keras.Model) -> int:
     return zipped(b"".join(np.asarray(weight).tobytes() for weight in model.get_weights()))
-
-
-def zipped(content: bytes) -> int:
-    """How large it is in a zip archive, in bytes."""
-    return len(zlib.compress(content, 6))
-
-
-# ------------------------------------------------------------------------------------------------------------ the file
-
-
-def to_int8(model: Any, *, input_name: str = "input", output_name: str = "output") -> bytes:
-    """A fake-quantised Keras 2 model as a .tflite file of batch 1 that computes in int8, float32 at its edges.
-
-    Raises:
-        InputError: it cannot be converted, or an operator inside it is left in float.
-    """
-    with quiet(), tempfile.TemporaryDirectory() as folder:
-        _save_constants(model, folder, input_name, output_name)
-        gc.collect()  # the graphs that it made have cycles, and hold the weights several times
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        try:
-            content = converter.convert()
-        except Exception as error:  # the converter raises many kinds, with pages of text
-            first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            raise InputError(f"{model.name} cannot be converted to int8: {first[:200]}") from error
-    if left := float_operators(content):
-        raise InputError(
-            f"{model.name} keeps {', '.join(sorted(set(left)))} in float: TFLite has no int8 kernel for it"
-        )
-    return content
-
-
-def _save_constants(model: Any, folder: str, input_name: str, output_name: str) -> None:
-    """As a SavedModel of one image; one of variables takes three times as long to write and to read."""
-    spec = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name=input_name)
-    traced = tf.function(lambda x: model(x, training=False), [spec], autograph=False).get_concrete_function()
-    constant = convert_variables_to_constants_v2(traced)
-
-    def serve(x: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {output_name: constant(x)[0]}
-
-    tf.saved_model.save(tf.Module(), folder, tf.function(serve, [spec], autograph=False))

@@ -1,4 +1,4 @@
-"""A plan made ready for int8, where TFLite's kernels ask for more than the same numbers."""
+"""A plan prepared for int8, where TFLite's kernels require more than the same function."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from .bridge import K2, Norm, Plan, Widen
 
-# They only move, choose or average values, and their int8 kernels keep the scale of what they are given.
+# They only move, choose or average values; their int8 kernels keep the scale of the input.
 KEEPS_SCALE = (
     K2.MaxPooling2D,
     K2.AveragePooling2D,
@@ -24,16 +24,16 @@ KEEPS_SCALE = (
 
 
 def quantizable(network: Plan) -> Plan:
-    """The same network, its lone batch norms replaced, and averages rescaled before they are concatenated."""
+    """The same network, with lone batch norms replaced, and averages rescaled before they are concatenated."""
     _fold_or_replace_norms(network)
     return _rescale_averages(network)
 
 
 def _fold_or_replace_norms(network: Plan) -> None:
-    """Put a depthwise 1x1 convolution in place of each batch norm that would not fold: its scale and shift.
+    """Replace each batch norm that would not fold into a convolution by a depthwise 1x1 one: its scale and shift.
 
-    (A batch norm behind a convolution that changes nothing would do as well, but TensorFlow's converter takes equal
-    kernels for one, and folds the scale of the first norm into all of them.)
+    (A batch norm after an identity convolution would work too, but TensorFlow's converter merges equal kernels, and
+    folds the scale of the first norm into all of them.)
     """
     readers = network.consumers()
     for node in network.nodes[1:]:
@@ -62,7 +62,7 @@ def _scale_and_shift(norm: Norm, weights: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def _norm_weights(norm: Norm, weights: list[np.ndarray], trained: list[np.ndarray]) -> list[np.ndarray]:
-    """The weights with which batch norm does what a kernel and a bias have become."""
+    """The weights with which batch norm computes what the trained kernel and bias compute."""
     _, _, mean, variance = _parts(norm, weights)
     scale, shift = trained[0].reshape(-1), trained[1]
     if not norm.scale:
@@ -74,10 +74,11 @@ def _norm_weights(norm: Norm, weights: list[np.ndarray], trained: list[np.ndarra
 
 
 def _rescale_averages(old: Plan) -> Plan:
-    """Put a depthwise 1x1 convolution that changes nothing between an average pool and a concatenation behind it.
+    """Insert a depthwise identity convolution between an average pool and a concatenation after it.
 
-    A concatenation has one scale, an average pool the same before and behind. Left to itself the converter rounds what
-    is averaged to the scale of the concatenation, which holds the averages and not the values that they are of.
+    A concatenation has one scale for all inputs, and an average pool one scale for input and output. Without the
+    convolution the converter would round the input of the pool to the scale of the concatenation, which is that of the
+    averages and not of the values that are averaged.
     """
     new = Plan(old.name, old.nodes[0].shape, {node.layer.name for node in old.nodes[1:]})
     at = [0]

@@ -1,7 +1,7 @@
-"""TFMOT and the Keras 2 that it works on, imported so that the rest of the process does not notice.
+"""TFMOT and the Keras 2 that it needs, imported without a trace in the rest of the process.
 
-On import TFMOT sets TF_USE_LEGACY_KERAS, which turns every `tf.keras` that is first used behind it into Keras 2: also
-that of child processes. So `tf.keras` is resolved before, and the environment is as it was behind.
+TFMOT sets TF_USE_LEGACY_KERAS when it is imported, which turns every `tf.keras` that is first used later into Keras 2,
+in child processes too. So `tf.keras` is resolved first, and the variable is put back.
 """
 
 from __future__ import annotations
@@ -15,25 +15,35 @@ from contextlib import contextmanager
 import tensorflow as tf
 
 _VARIABLE = "TF_USE_LEGACY_KERAS"
-_before = os.environ.get(_VARIABLE)
-tf.keras.version()  # a lazy module, which looks at the environment when it is first asked for something
-try:
-    with warnings.catch_warnings(action="ignore"):  # both use what newer Pythons and NumPys have deprecated
-        import tensorflow_model_optimization as tfmot
-        import tf_keras
-        from tensorflow_model_optimization.python.core.clustering.keras.experimental.cluster import cluster_weights
-finally:
-    if _before is None:
-        os.environ.pop(_VARIABLE, None)
-    else:
-        os.environ[_VARIABLE] = _before
-
-__all__ = ["cluster_weights", "hushed", "tf_keras", "tfmot"]
 
 
 @contextmanager
-def hushed() -> Iterator[None]:
-    """Keep what TFMOT and Keras 2 say about their own code to themselves: AutoGraph's and NumPy's remarks on it."""
+def _kept(variable: str) -> Iterator[None]:
+    before = os.environ.get(variable)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(variable, None)
+        else:
+            os.environ[variable] = before
+
+
+_ = tf.keras.layers  # a lazy module, which reads the variable when an attribute is first asked for
+with _kept(_VARIABLE), warnings.catch_warnings(action="ignore"):  # they use what newer Pythons and NumPys deprecate
+    import tensorflow_model_optimization as tfmot
+    import tf_keras
+    from tensorflow_model_optimization.python.core.clustering.keras.experimental.cluster import cluster_weights
+
+__all__ = ["cluster_weights", "quiet_tfmot", "tf_keras", "tfmot"]
+
+
+@contextmanager
+def quiet_tfmot() -> Iterator[None]:
+    """Silence the warnings of TFMOT and Keras 2 about their own code, from AutoGraph and NumPy.
+
+    Unlike `terminal.quiet` it leaves the process's streams alone, so that a training can print its progress.
+    """
     logger = tf.get_logger()
     level = logger.level
     logger.setLevel(logging.ERROR)

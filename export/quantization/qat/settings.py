@@ -1,0 +1,38 @@
+"""How a network is fine-tuned for a phone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from keras_inception.data import Augmentation
+from keras_inception.errors import InputError
+
+Preserve: TypeAlias = Literal["sparsity", "clusters", "both"]  # what a training keeps of the kernels: zeros, values
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuning:
+    """The settings of `quantize_aware`, `prune` and `cluster`.
+
+    Args:
+        epochs: how many times all images are seen.
+        batch_size: images per step.
+        learning_rate: Adam's at the first step; it falls to 0 along a cosine.
+        augmentation: random changes of the training images; None for none.
+        seed: of the order of the images.
+
+    Raises:
+        InputError: `epochs`, `batch_size` or `learning_rate` is not positive.
+    """
+
+    epochs: int = 3
+    batch_size: int = 32
+    learning_rate: float = 1e-4
+    augmentation: Augmentation | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} must be positive; got {getattr(self, name)}")

@@ -1,0 +1,80 @@
+"""Exported files that predict as a run does: they take the place of a run in `predict` and `evaluate`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from keras_inception.data import Split
+from keras_inception.errors import InputError
+from keras_inception.outputs import MAIN
+from keras_inception.preprocessing import Preprocessing
+
+from ..onnx import is_onnx
+from ..openvino import is_openvino
+from ..saved_model import is_saved_model
+from .runners import OpenFile, open_file
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportedFile:
+    """A file in its own runtime, an `evaluation.Predictor`.
+
+    `labels` are the class names in the order of the outputs; `preprocessing` turns images into the network's input.
+    """
+
+    file: OpenFile
+    labels: tuple[str, ...]
+    preprocessing: Preprocessing
+
+    def probabilities(self, images: Split, *, batch_size: int = 32) -> dict[str, np.ndarray]:
+        """The outputs for some images, by name: (n, classes) float32, in the order of the images.
+
+        The main output is "predictions"; early exits are "exit_1", ..., as in the Keras model. What the file computes
+        is returned as it is: probabilities, unless the network was exported without its softmax.
+
+        Args:
+            images: labelled images. The file gets each in the rawest form that it takes.
+            batch_size: without effect; a file runs one image at a time, as on a phone.
+
+        Raises:
+            InputError: there are no images, or the file's outputs are not one number per label.
+        """
+        runners = {MAIN: self.file.runners[self.file.rawest]}
+        runners |= dict(list(self.file.exits.items())[:-1])  # the last exit is the main output
+        prepare = self.file.from_image(self.preprocessing)
+        found: dict[str, list[np.ndarray]] = {name: [] for name in runners}
+        for i in range(len(images)):
+            given = prepare(images.image(i))
+            for name, run in runners.items():
+                found[name].append(run(given))
+        if not found[MAIN]:
+            raise InputError("there are no images to predict")
+        if (shape := found[MAIN][0].shape) != (1, len(self.labels)):
+            raise InputError(f"{self.file.path} has {len(self.labels)} labels for the output {shape}: export it again")
+        return {name: np.concatenate(outputs) for name, outputs in found.items()}
+
+
+def is_exported(path: Path) -> bool:
+    """Whether a path is named or built as an exported file is; it may still be damaged."""
+    return path.suffix == ".tflite" or is_saved_model(path) or is_onnx(path) or is_openvino(path)
+
+
+def open_predictor(path: str | Path) -> ExportedFile:
+    """Open an exported file to predict with it.
+
+    Args:
+        path: a SavedModel, a .tflite or .onnx file, or an OpenVINO folder.
+
+    Raises:
+        InputError: there is no such file, its runtime refuses it or is not installed, or it does not hold its labels
+            and preprocessing.
+    """
+    file = open_file(Path(path))
+    if file.labels is None:
+        raise InputError(f"{path} holds no class labels: export it from a run, or with labels=")
+    if file.record.preprocessing is None:
+        raise InputError(f"{path} does not say how to preprocess images: export it from a run, or with preprocessing=")
+    return ExportedFile(file=file, labels=file.labels, preprocessing=file.record.preprocessing)

@@ -1,0 +1,297 @@
+"""Exported files, opened in the runtimes that they are for."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeAlias, get_args
+
+import numpy as np
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+
+from keras_inception.errors import InputError, first_line
+from keras_inception.outputs import exits_among
+from keras_inception.preprocessing import Preprocessing
+from keras_inception.terminal import quiet
+
+from ..inputs import compiled, fits
+from ..onnx import is_onnx
+from ..openvino import FILE, is_openvino
+from ..saved_model import RECORD_FILE, is_saved_model
+from ..tflite.flatbuffer import foreign_operators, is_tflite, precision
+from ..tflite.mediapipe_metadata import read_labels
+from ..tflite.metadata import NAME, Input, Record, read_record
+from ..tflite.tensors import dequantize, quantize
+
+Runner: TypeAlias = Callable[[np.ndarray], np.ndarray]  # a batch of one -> its outputs (1, ...), float32
+
+CROSS_CHECK = "openvino"  # reads every format without its makers' code
+THREADS = min(4, os.cpu_count() or 1)  # of LiteRT: phones have four fast cores at most
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenFile:
+    """A file ready to run: a runner for each kind of input that it takes, and for each exit of a .tflite file."""
+
+    path: Path
+    format: str
+    bytes: int
+    record: Record
+    runners: dict[Input, Runner]
+    exits: dict[str, Runner] = field(default_factory=dict)
+    labels: tuple[str, ...] | None = None
+
+    @property
+    def rawest(self) -> Input:
+        """The kind of input that leaves most of the preprocessing to the file."""
+        return next(kind for kind in get_args(Input) if kind in self.runners)
+
+    def from_image(self, preprocessing: Preprocessing) -> Callable[[np.ndarray], np.ndarray]:
+        """What makes the rawest input, a batch of one, from an image, uint8 (H, W, 3)."""
+        steps = {"image": lambda image: image, "pixels": compiled(preprocessing.resize)}
+        step = steps.get(self.rawest) or compiled(preprocessing)
+        return lambda image: step(image)[np.newaxis]
+
+
+def open_file(path: Path, runtime: str | None = None) -> OpenFile:
+    """Open a SavedModel in TensorFlow, a .tflite file in LiteRT, or an .onnx file or an OpenVINO folder in theirs.
+
+    With `runtime="openvino"` all formats are opened in OpenVINO, which has its own readers and kernels.
+
+    Raises:
+        InputError: it is none of these, or its runtime refuses it or is not installed.
+    """
+    if runtime not in (None, CROSS_CHECK):
+        raise InputError(f"unknown runtime {runtime!r} for a cross-check; give {CROSS_CHECK!r}")
+    if not path.exists():
+        raise InputError(f"{path} does not exist: give a SavedModel or a .tflite file")
+    if runtime:
+        return _cross_check(path)
+    if is_onnx(path):
+        return _open_onnx(path)
+    if is_openvino(path):
+        return _open_openvino(path)
+    return _open_saved_model(path) if path.is_dir() else _open_tflite(path)
+
+
+@contextmanager
+def refused(path: Path, *, by: str, why: Callable[[], str | None] = lambda: None) -> Iterator[None]:
+    """Turn whatever a runtime raises about a file into an InputError; `why` may know the reason better.
+
+    Damaged files make runtimes raise exceptions of many kinds, with messages of many lines.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{path} is refused by {by}: {why() or f'{first_line(error)}; export it again'}") from error
+
+
+def need(runtime: str, extra: str) -> Any:
+    """Import a runtime that is an extra.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        return importlib.import_module(runtime)
+    except ImportError as error:
+        raise InputError(f"{runtime} is not installed: pip install 'keras-inception[{extra}]'") from error
+
+
+def size_of(path: Path) -> int:
+    """The size of a file, or of all files in a folder, in bytes."""
+    return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
+
+
+def _check_shape(path: Path, x: np.ndarray, shape: Any) -> None:
+    if not fits(x.shape, tuple(shape)):
+        raise InputError(f"{path} takes {tuple(shape)} and was given {x.shape}: it was made from another network")
+
+
+# ---------------------------------------------------------------------------------------------------------- SavedModel
+
+
+def _open_saved_model(path: Path) -> OpenFile:
+    if not is_saved_model(path):
+        raise InputError(f"{path} is not a SavedModel: it has no saved_model.pb")
+    with refused(path, by="TensorFlow"), quiet():
+        loaded = tf.saved_model.load(str(path))
+    signatures = loaded.signatures
+    if "serving_default" not in signatures:
+        raise InputError(f"{path} has no signature serving_default; it has {', '.join(signatures) or 'none'}")
+    file = path / RECORD_FILE
+    record = Record.from_json(file.read_text(encoding="utf-8")) if file.is_file() else Record()
+    runners: dict[Input, Runner] = {}
+    for name in {"serving_default", "preprocessed"} & set(signatures):
+        spec, run = _signature(path, loaded, name)
+        runners["image" if spec.dtype == tf.uint8 else "input"] = run
+    format = " ".join(["saved_model", *_half_precision(signatures["serving_default"].graph)])
+    return OpenFile(path=path, format=format, bytes=size_of(path), record=record, runners=runners, labels=record.labels)
+
+
+def _half_precision(graph: tf.Graph) -> set[str]:
+    """The types of fewer than 32 bits in which a graph multiplies."""
+    content = graph.as_graph_def()
+    nodes = [*content.node, *(node for function in content.library.function for node in function.node_def)]
+    types = {tf.as_dtype(node.attr["T"].type) for node in nodes if node.op in ("Conv2D", "MatMul")}
+    return {dtype.name for dtype in types if dtype.size == 2}
+
+
+def _signature(path: Path, loaded: Any, name: str) -> tuple[tf.TensorSpec, Runner]:
+    """A signature's input, and its runner. The closure keeps `loaded` alive, and with it the variables."""
+    signature = loaded.signatures[name]
+    inputs, outputs = signature.structured_input_signature[1], signature.structured_outputs
+    numeric = [key for key, spec in outputs.items() if spec.dtype.is_floating]
+    if len(inputs) != 1 or len(numeric) != 1:
+        raise InputError(
+            f"{path} takes {', '.join(inputs)} and gives {', '.join(outputs)}: one numeric tensor of each is expected"
+        )
+    [(key, spec)] = inputs.items()
+
+    def run(x: np.ndarray) -> np.ndarray:
+        _check_shape(path, x, spec.shape)
+        return loaded.signatures[name](**{key: tf.constant(x, spec.dtype)})[numeric[0]].numpy().astype(np.float32)
+
+    return spec, run
+
+
+# -------------------------------------------------------------------------------------------------- ONNX and OpenVINO
+
+
+def _open_onnx(path: Path) -> OpenFile:
+    onnxruntime = need("onnxruntime", "onnx")
+    with refused(path, by="ONNX Runtime"):
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        [given], [output] = session.get_inputs(), session.get_outputs()
+    text = session.get_modelmeta().custom_metadata_map.get(NAME)
+
+    def run(x: np.ndarray) -> np.ndarray:
+        _check_shape(path, x, [size if isinstance(size, int) else None for size in given.shape])
+        return session.run([output.name], {given.name: x.astype(np.float32)})[0]
+
+    return _with_record(path, "onnx", text, run)
+
+
+def _open_openvino(path: Path) -> OpenFile:
+    openvino = need("openvino", "openvino")
+    with refused(path, by="OpenVINO"):
+        model = openvino.Core().read_model(str(path / FILE))
+        text = model.get_rt_info([NAME]).astype(str) if model.has_rt_info([NAME]) else None
+    return _with_record(path, "openvino", text, _in_openvino(path, model))
+
+
+def _with_record(path: Path, format: str, text: str | None, run: Runner) -> OpenFile:
+    record = Record.from_json(text) if text else Record()
+    return OpenFile(
+        path=path,
+        format=format,
+        bytes=size_of(path),
+        record=record,
+        runners={record.input: run},
+        labels=record.labels,
+    )
+
+
+def _cross_check(path: Path) -> OpenFile:
+    """A file of any format in OpenVINO."""
+    openvino, own = need("openvino", "openvino"), open_file(path)
+    if own.format == CROSS_CHECK:
+        return own
+    with refused(path, by="OpenVINO"):
+        model = openvino.convert_model(_network_of(path)) if path.is_dir() else openvino.Core().read_model(str(path))
+    kind: Input = "input" if path.is_dir() else own.record.input
+    format = f"{own.format} in {CROSS_CHECK}"
+    return replace(own, format=format, runners={kind: _in_openvino(path, model)}, exits={})
+
+
+def _network_of(path: Path) -> Any:
+    """A SavedModel's network alone: without images as input, which only TensorFlow resizes, and without strings."""
+    loaded = tf.saved_model.load(str(path))
+    name = "preprocessed" if "preprocessed" in loaded.signatures else "serving_default"
+    spec, _ = _signature(path, loaded, name)
+    signature = loaded.signatures[name]
+    [numeric] = [key for key, value in signature.structured_outputs.items() if value.dtype.is_floating]
+    network = tf.function(lambda x: signature(**{spec.name: x})[numeric], [spec], autograph=False)
+    network.loaded = loaded  # keeps the variables alive
+    return network.get_concrete_function()
+
+
+def _in_openvino(path: Path, model: Any) -> Runner:
+    openvino = need("openvino", "openvino")
+    with refused(path, by="OpenVINO"):
+        # Newer processors would compute in bfloat16 by default.
+        network = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        [given], [_] = network.inputs, network.outputs
+    shape = [size.get_length() if size.is_static else None for size in given.partial_shape]
+    dtype = given.element_type.to_dtype()
+    if not np.issubdtype(dtype, np.floating):
+        raise InputError(f"{path} takes {dtype}, which OpenVINO scales differently: export it with edge='float32'")
+
+    def run(x: np.ndarray) -> np.ndarray:
+        _check_shape(path, x, shape)
+        return np.array(network([x.astype(dtype)])[0], np.float32)
+
+    return run
+
+
+# -------------------------------------------------------------------------------------------------------------- TFLite
+
+
+def _open_tflite(path: Path) -> OpenFile:
+    if not is_tflite(path):
+        raise InputError(f"{path} is not a TFLite file")
+    content = path.read_bytes()
+    with refused(path, by="LiteRT", why=lambda: _foreign(content)), quiet():
+        interpreter = Interpreter(model_content=content, num_threads=THREADS)
+        interpreter.allocate_tensors()
+    record = read_record(content)
+    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise InputError(f"{path} has {len(inputs)} inputs and {len(outputs)} outputs: one of each is expected")
+    signatures = sorted(interpreter.get_signature_list(), key=lambda key: (len(key), key))  # exit_2 before exit_10
+    labels = record.labels or read_labels(content)
+
+    def run(x: np.ndarray) -> np.ndarray:
+        _check_shape(path, x, inputs[0]["shape"].tolist())
+        interpreter.set_tensor(inputs[0]["index"], quantize(x, inputs[0]))
+        interpreter.invoke()
+        return dequantize(interpreter.get_tensor(outputs[0]["index"]), outputs[0])
+
+    return OpenFile(
+        path=path,
+        format=f"tflite {precision(content)}",
+        bytes=len(content),
+        record=record,
+        runners={record.input: run},
+        exits={key: _exit(path, content, key) for key in exits_among(signatures)},
+        labels=tuple(labels) if labels else None,
+    )
+
+
+def _exit(path: Path, content: bytes, key: str) -> Runner:
+    """One of several signatures, in an interpreter of its own: LiteRT runs an interpreter by its runner only."""
+    with quiet():
+        runner = Interpreter(model_content=content, num_threads=THREADS).get_signature_runner(key)
+    [(input_name, given)], [(name, output)] = runner.get_input_details().items(), runner.get_output_details().items()
+
+    def run(x: np.ndarray) -> np.ndarray:
+        _check_shape(path, x, given["shape"].tolist())
+        return dequantize(runner(**{input_name: quantize(x, given)})[name], output)
+
+    return run
+
+
+def _foreign(content: bytes) -> str | None:
+    """The operators that LiteRT lacks; None if there are none or the file is damaged."""
+    try:
+        foreign = foreign_operators(content)
+    except Exception:  # whatever a damaged file makes the parser raise
+        return None
+    return f"it needs {', '.join(sorted(foreign))}, which LiteRT does not have" if foreign else None

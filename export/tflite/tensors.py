@@ -1,0 +1,48 @@
+"""The tensors of a .tflite file: their values in quantised form, and the layers that their names tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_inception.errors import InputError
+
+from .flatbuffer import outputs_of_operators
+
+
+def quantize(x: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
+    """Real values as a tensor stores them; `tensor` is its entry in LiteRT's tensor details."""
+    scale, zero_point = tensor["quantization"]
+    if not scale:
+        return x.astype(tensor["dtype"])
+    limits = np.iinfo(tensor["dtype"])
+    return np.clip(np.round(x / scale + zero_point), limits.min, limits.max).astype(tensor["dtype"])
+
+
+def dequantize(y: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
+    """The real values, float32, of what a tensor stores."""
+    scale, zero_point = tensor["quantization"]
+    return np.float32(scale) * (y.astype(np.float32) - zero_point) if scale else y.astype(np.float32)
+
+
+def layer_of(tensor: str) -> str:
+    """The layer in a tensor's name: "net_1/conv_1/Relu;net_1/conv_1/convolution" belongs to the layer "conv"."""
+    scopes = tensor.split(";")[0].split("/")
+    return scopes[1].removesuffix("_1") if len(scopes) > 2 else tensor.split(";")[0]
+
+
+def tensors_of(content: bytes, layers: Sequence[str]) -> list[str]:
+    """The names of the tensors that these layers compute.
+
+    Raises:
+        InputError: the file has no such layer.
+    """
+    tensors = outputs_of_operators(content)
+    known = {layer_of(name) for name in tensors}
+    if unknown := [layer for layer in layers if layer not in known]:
+        raise InputError(
+            f"the file has no layer {unknown[0]!r}; layer_errors lists the layers it has, such as {min(known)!r}"
+        )
+    return [name for name in tensors if layer_of(name) in layers]
