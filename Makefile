@@ -1,12 +1,12 @@
-# Everything a developer runs. Each target makes the environment it needs.
+# What a developer runs. Each target creates the environment that it needs. `make help` lists the targets.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-# constraints.txt pins every version, of the tools too: the same today and next year.
+# constraints.txt pins the version of every dependency and tool.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-all lint parity weights test-mediapipe docs diagrams conformance-qat conformance-tflite clean
+.PHONY: help demo test test-all lint parity weights test-mediapipe docs diagrams conformance-qat conformance-tflite clean
 .DEFAULT_GOAL := test
 
 $(BIN)/installed: pyproject.toml constraints.txt
@@ -15,22 +15,25 @@ $(BIN)/installed: pyproject.toml constraints.txt
 	$(INSTALL) --editable . --group dev
 	touch $@
 
-demo: $(BIN)/installed  ## the main job on real digits: train, export, verify every file
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(BIN)/installed  ## train on real handwritten digits, export five files, verify each: about 2 minutes
 	rm -rf demo
 	$(BIN)/keras-inception demo --out demo
 
-test: $(BIN)/installed lint  ## the default suite
+test: $(BIN)/installed lint  ## lint, types and the default tests: about 15 minutes on 2 idle cores
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
-test-all: $(BIN)/installed lint  ## with the slow tests
+test-all: $(BIN)/installed lint  ## the same with the slow tests: over an hour
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-lint: $(BIN)/installed
+lint: $(BIN)/installed  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The reference implementations have an environment of their own: nothing here depends on them.
+# The reference implementations have their own environment. The package does not depend on them.
 REFERENCE = .venv-reference
 $(REFERENCE)/installed: tests/parity/requirements.txt tests/parity/requirements-no-deps.txt
 	$(PYTHON) -m venv $(REFERENCE)
@@ -38,10 +41,10 @@ $(REFERENCE)/installed: tests/parity/requirements.txt tests/parity/requirements-
 	$(REFERENCE)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r tests/parity/requirements-no-deps.txt
 	touch $@
 
-parity: $(BIN)/installed $(REFERENCE)/installed  ## logits beside the reference implementations, live
+parity: $(BIN)/installed $(REFERENCE)/installed  ## compare logits with the reference implementations, run live
 	$(BIN)/python -m tests.parity --reference-python $(REFERENCE)/bin/python
 
-# Published weights: one Python has this package and all references, those of Keras 2 too, which run on tf-keras.
+# Published weights: one environment has this package and all references, those for Keras 2 (on tf-keras) included.
 WEIGHTS = .venv-weights
 WEIGHTS_NEEDS = tests/parity/requirements-no-deps.txt tests/weights/requirements-no-deps.txt
 $(WEIGHTS)/installed: pyproject.toml constraints.txt tests/parity/requirements.txt $(WEIGHTS_NEEDS)
@@ -53,30 +56,30 @@ $(WEIGHTS)/installed: pyproject.toml constraints.txt tests/parity/requirements.t
 	touch $@
 
 K =
-weights: $(WEIGHTS)/installed  ## every published layout beside its reference, live: over an hour; K=timm-resnet for some
+weights: $(WEIGHTS)/installed  ## compare every published layout with its reference: over an hour; K=timm-resnet selects some
 	$(WEIGHTS)/bin/python -m tests.weights -k "$(K)"
 
-# MediaPipe too: as an app has it, without TensorFlow and without this package.
+# MediaPipe runs as in an app, without TensorFlow and without this package.
 MEDIAPIPE = .venv-mediapipe
 $(MEDIAPIPE)/installed: tests/mediapipe/requirements.txt
 	$(PYTHON) -m venv $(MEDIAPIPE)
 	$(MEDIAPIPE)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/mediapipe/requirements.txt
 	touch $@
 
-test-mediapipe: $(BIN)/installed $(MEDIAPIPE)/installed  ## exported files in MediaPipe Tasks; wants libEGL and libGLES
+test-mediapipe: $(BIN)/installed $(MEDIAPIPE)/installed  ## run exported files in MediaPipe Tasks; needs libEGL and libGLES
 	MEDIAPIPE_PYTHON=$(MEDIAPIPE)/bin/python $(BIN)/python -m pytest tests/mediapipe
 
-docs: $(BIN)/installed  ## the documentation site, build/site/index.html; a warning fails it
+docs: $(BIN)/installed  ## build the documentation site, build/site/index.html; warnings are errors
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/site
 
-diagrams: $(BIN)/installed  ## the generated pages of docs/, and the diagrams in them
+diagrams: $(BIN)/installed  ## renew the generated pages and the diagrams of docs/
 	$(BIN)/python -m docs.generate --diagrams
 
-conformance-qat: $(BIN)/installed  ## every network trained quantised and converted to int8; hours, and resumes
+conformance-qat: $(BIN)/installed  ## train every network quantised and convert it to int8: hours; resumes
 	$(BIN)/python -m tests.conformance.qat
 
-conformance-tflite: $(BIN)/installed  ## every network optimised and as .tflite, float32 and int8; hours, and resumes
+conformance-tflite: $(BIN)/installed  ## convert every network to .tflite, float32 and int8: hours; resumes
 	$(BIN)/python -m tests.conformance.tflite
 
-clean:
+clean:  ## remove the environments and what was built
 	rm -rf $(VENV) $(REFERENCE) $(WEIGHTS) $(MEDIAPIPE) build dist *.egg-info demo

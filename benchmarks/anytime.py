@@ -1,11 +1,11 @@
-"""What early exits buy: MSDNet trained on CIFAR-10 within a few dozen minutes, then stopped early.
+"""Accuracy against multiply-adds with early exits: MSDNet, trained on CIFAR-10 for less than an hour.
 
-    python benchmarks/policy.py train OUT --minutes 45     # OUT/msdnet.weights.h5, history.json
-    python benchmarks/policy.py measure OUT                # benchmarks/policy.png; OUT/measured.json, policy_*.json
-    python benchmarks/policy.py report OUT                 # times those policies; benchmarks/policy.md
+    python benchmarks/anytime.py train OUT --minutes 45    # OUT/msdnet.weights.h5, history.json
+    python benchmarks/anytime.py measure OUT               # benchmarks/anytime.png; OUT/measured.json, policy_*.json
+    python benchmarks/anytime.py report OUT                # times those policies; benchmarks/anytime.md
 
-CIFAR-10 comes as `cifar10_jpg.tar.gz` in the folder that KERAS_INCEPTION_DATA names, ../shared/data by default:
-`train/<class>/*.jpg` and `test/<class>/*.jpg`. 5,000 training images are kept back for the calibration.
+CIFAR-10 is read from `cifar10_jpg.tar.gz` in the folder KERAS_INCEPTION_DATA, by default ../shared/data:
+`train/<class>/*.jpg` and `test/<class>/*.jpg`. 5,000 training images are held out for calibration.
 """
 
 import argparse
@@ -35,7 +35,7 @@ HELD_OUT = 5_000
 BUDGETS = 22  # from the first exit's cost to the last one's
 TIMED = 500  # images
 MEAN, STD = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)  # of CIFAR-10's training images, red, green, blue
-BATCH, PEAK, WARM_UP = 64, 0.1, 0.15  # images and learning rate as in the paper; the fraction of the time that warms
+BATCH, PEAK, WARM_UP = 64, 0.1, 0.15  # batch and peak rate of the paper; warm-up as a fraction of the time
 
 
 class Images(NamedTuple):
@@ -49,7 +49,7 @@ class Images(NamedTuple):
 
 
 def normalize(pixels: np.ndarray) -> np.ndarray:
-    """0..255 -> what the network takes."""
+    """Pixels 0..255 -> the network's input."""
     return ((pixels - np.float32(MEAN)) / np.float32(STD)).astype("float32")
 
 
@@ -83,7 +83,7 @@ def cifar(out: Path) -> dict[str, Images]:
 
 
 def batches(images: Images, seed: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For ever: random crops of the images with 4 pixels of zeros around them, half of them mirrored."""
+    """Endless batches: random crops of images padded with 4 pixels of zeros, half of them mirrored."""
     random = np.random.default_rng(seed)
     padded = np.pad(images.normalized(), ((0, 0), (4, 4), (4, 4), (0, 0)))
     crops = np.lib.stride_tricks.sliding_window_view(padded, (32, 32), axis=(1, 2))  # n x 9 x 9 x 3 x 32 x 32
@@ -97,20 +97,18 @@ def batches(images: Images, seed: int = 0) -> Iterator[tuple[np.ndarray, np.ndar
 
 
 def rate(progress: float) -> float:
-    """The learning rate: up in a line, down in a cosine; `progress` is the part of the time that has passed, 0..1."""
+    """The learning rate: linear warm-up, then a cosine. `progress` is the elapsed fraction of the time, 0..1."""
     if progress < WARM_UP:
         return PEAK * (0.1 + 0.9 * progress / WARM_UP)
     return PEAK * 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))
 
 
 def train(out: Path, minutes: float) -> None:
-    """Every exit with the same weight, section 4, for that time; the schedule goes by the clock, not by steps."""
+    """Train for that time. All exits have the same weight (section 4); the schedule follows time, not steps."""
     out.mkdir(parents=True, exist_ok=True)
     stream = batches(cifar(out)["train"])
     keras.utils.set_random_seed(0)
-    keras.config.set_dtype_policy(
-        "mixed_bfloat16"
-    )  # 1.4 times as fast where the processor has it; weights stay float32
+    keras.config.set_dtype_policy("mixed_bfloat16")  # 1.4 times faster with CPU support; weights stay float32
     model = MSDNetCIFARBudget(classifier_activation=None)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(
@@ -124,7 +122,7 @@ def train(out: Path, minutes: float) -> None:
         return model.train_on_batch(x, dict.fromkeys(model.output_names, y), return_dict=True)
 
     model.optimizer.learning_rate = rate(0)
-    step()  # TensorFlow traces the network: a minute
+    step()  # TensorFlow traces the network for a minute, which is not counted
     history: list[dict[str, float]] = []
     recent: list[dict[str, float]] = []
     begun, steps = time.monotonic(), 0
@@ -163,7 +161,7 @@ def measure(out: Path) -> None:
     curve = early_exit.curve(
         cascade, images["calibrate"].normalized(), test.normalized(), test.labels, budgets=BUDGETS, batch_size=250
     )
-    early_exit.plot(curve, HERE / "policy.png", title="MSDNetCIFARBudget on CIFAR-10, 10,000 test images")
+    early_exit.plot(curve, HERE / "anytime.png", title="MSDNetCIFARBudget on CIFAR-10, 10,000 test images")
     for i, point in enumerate(curve.budgets):
         point.policy.save(out / f"policy_{i}.json")
     record = {
@@ -175,7 +173,7 @@ def measure(out: Path) -> None:
 
 
 def milliseconds(run: Callable[[], Any], images: int) -> float:
-    """Of one image, the better of two runs after one that does not count."""
+    """Time of one image: the better of two runs after a warm-up."""
     run()
     times = []
     for _ in range(2):
@@ -186,7 +184,7 @@ def milliseconds(run: Callable[[], Any], images: int) -> float:
 
 
 def report(out: Path) -> None:
-    """Time every third policy on some of the test images, and write all figures down."""
+    """Time every third policy on some of the test images, and write the report."""
     measured = json.loads((out / "measured.json").read_text())
     history = json.loads((out / "history.json").read_text())
     model = trained(out)
@@ -214,36 +212,36 @@ def report(out: Path) -> None:
     text = f"""# Early exits: accuracy against multiply-adds
 
 {time.strftime("%Y-%m-%d")}, {packages}, Python {platform.python_version()}, {len(os.sched_getaffinity(0))} cores of
-{processor()}. Repeat it with
+{processor()}. Repeat with
 
-    python benchmarks/policy.py train OUT --minutes {history["minutes"]:g}
-    python benchmarks/policy.py measure OUT
-    python benchmarks/policy.py report OUT
+    python benchmarks/anytime.py train OUT --minutes {history["minutes"]:g}
+    python benchmarks/anytime.py measure OUT
+    python benchmarks/anytime.py report OUT
 
 MSDNetCIFARBudget, trained for {history["minutes"]:g} minutes on a shared processor: {history["steps"]:,} steps of
-{BATCH} images, {epochs:.1f} epochs of 45,000 CIFAR-10 images, where the paper trains 300. So the accuracies are
-far below the paper's; what is measured is how they change with the budget. Thresholds are calibrated on 5,000 images
-held out, accuracies and multiply-adds measured on the 10,000 test images.
+{BATCH} images, {epochs:.1f} epochs of 45,000 CIFAR-10 images; the paper trains 300. The accuracies are therefore
+far below the paper's. The benchmark measures how they change with the budget. Thresholds are calibrated on 5,000 held-out images;
+accuracies and multiply-adds are measured on the 10,000 test images.
 
-![accuracy against multiply-adds](policy.png)
+![accuracy against multiply-adds](anytime.png)
 
 ## Each exit for all images
 
-Multiply-adds an image, in millions: of that exit alone, and with the classifiers of the exits before it.
+Multiply-adds per image in millions, of that exit alone and with the classifiers of the exits before it.
 
 {table(["exit", "alone", "with those before", "accuracy"], exits)}
 
-## A budget for all images together
+## A budget shared by all images
 
-Budget and multiply-adds really spent, in millions an image on average; milliseconds an image of `Policy.predict` on
-{TIMED:,} of the test images, 64 at a time; the percentage of those that left at each exit.
+The budget and the multiply-adds spent, in millions per image on average; milliseconds per image of `Policy.predict` on
+{TIMED:,} of the test images in batches of 64; and the percentage of these images that left at each exit.
 
 {table(["budget", "spent", "accuracy", "ms", "left at exit 1 ... 7, %"], rows)}
 
-The last exit as a plain network (`exits=False`), by Keras' own `predict`: {exits[-1][1]} million multiply-adds,
+The last exit as a plain network (`exits=False`) with Keras' `predict`: {exits[-1][1]} million multiply-adds,
 accuracy {exits[-1][3]}, {alone:.2f} ms.
 """
-    write_file(HERE / "policy.md", lambda part: part.write_text(text, encoding="utf-8"))
+    write_file(HERE / "anytime.md", lambda part: part.write_text(text, encoding="utf-8"))
     print(text)
 
 
@@ -261,7 +259,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def processor() -> str:
-    """As the system names it."""
+    """The processor's name, from the system."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
 

@@ -1,15 +1,15 @@
 """CIFAR-10 in bounded time: what auxiliary heads, label smoothing, stochastic depth and squeeze-and-excitation change.
 
-    python benchmarks/cifar.py OUT                                # every row; again: goes on where it was stopped
-    python benchmarks/cifar.py OUT --epochs 30 --images 45000   # nearer the papers: hours on a CPU
-    python benchmarks/cifar.py OUT --only resnet20                # some rows
+    python benchmarks/cifar.py OUT                              # every row; again: resumes
+    python benchmarks/cifar.py OUT --epochs 30 --images 45000   # closer to the papers: hours on a CPU
+    python benchmarks/cifar.py OUT --only resnet20              # some rows
 
-Every row is trained alike (SGD along a cosine, shifts and mirrors, the same epochs over the same images), so rows of
-a network compare with each other and not with its paper. The epoch that is kept is chosen on 2,000 training images
-held back; the accuracy is of the 10,000 test images, looked at once. OUT/<row> is each row's run directory, and
-benchmarks/cifar.md and cifar.png, made anew after each row, hold what is finished.
+All rows have the same training (SGD with a cosine schedule, shifts and mirroring, the same epochs and images), so rows
+of a network can be compared with each other, not with its paper. The best epoch is chosen on 2,000 held-out training
+images; the accuracy is of the 10,000 test images, which are used once. OUT/<row> is the run directory of a row.
+benchmarks/cifar.md and cifar.png are written again after each row and show what is finished.
 
-CIFAR-10 comes as `cifar10_jpg.tar.gz` in the folder that KERAS_INCEPTION_DATA names, ../shared/data by default.
+CIFAR-10 is read from `cifar10_jpg.tar.gz` in the folder KERAS_INCEPTION_DATA, by default ../shared/data.
 """
 
 import argparse
@@ -39,7 +39,7 @@ HERE = Path(__file__).parent
 DATA = Path(os.environ.get("KERAS_INCEPTION_DATA", HERE.parents[1] / "shared" / "data"))
 HELD_BACK = 2_000
 SEEDS = (0, 1)
-BATCH = 64  # of so few images, half of the recipe's, at half of its rate
+BATCH = 64  # half of the recipe's, at half of its learning rate, because there are few images
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def cifar(out: Path) -> dict[str, Split]:
 
 
 def dataset(train_side: Split, count: int) -> Dataset:
-    """`count` images to learn from and others to choose the epoch on, each class in proportion."""
+    """`count` images to train on and others to choose the epoch with, stratified by class."""
     marked = Split(np.arange(len(train_side)), train_side.labels, train_side.classes)
     held_back = marked.sample(HELD_BACK).sources
     rest = np.setdiff1d(np.arange(len(train_side)), held_back)
@@ -128,14 +128,14 @@ def measure(row: Row, seed: int, out: Path, sides: dict[str, Split], epochs: int
 
 
 def finished(out: Path) -> dict[tuple[str, int], Run]:
-    """The runs that are measured, by row and seed."""
+    """The measured runs, by row and seed."""
     runs = {(row.name, seed): out / f"{row.name}-{seed}" for row in ROWS for seed in SEEDS}
     loaded = {key: Run.load(path) for key, path in runs.items() if (path / "run.json").exists()}
     return {key: run for key, run in loaded.items() if "test_top1" in run.metrics}
 
 
 def write(out: Path, epochs: int, images: int) -> None:
-    """The table and the curves of what is finished."""
+    """Write the table and the curves of the finished rows."""
     runs, lines = finished(out), []
     top1 = {key: 100 * run.metrics["test_top1"] for key, run in runs.items()}
     for row in ROWS:
@@ -150,13 +150,13 @@ def write(out: Path, epochs: int, images: int) -> None:
         lines.append(f"| {row.model} | {row.variant} | {row.size} | {figures} |")
     text = f"""# CIFAR-10 in bounded time
 
-{epochs} epochs over {images:,} training images, by `python benchmarks/cifar.py`; top-1 in % on all 10,000 test
-images, a figure for each seed, and beside the plain network's of the same seed. Rows of a network compare with each
-other; a paper's training has a hundred times as many steps, and what it gains at its end, such a short one cannot
-show. MobileNetV2's five halvings leave one pixel of 32. Minutes are of the faster seed, on one core.
+{epochs} epochs over {images:,} training images, by `python benchmarks/cifar.py`. Top-1 in % on all 10,000 test images,
+one figure per seed, and the difference from the plain network with the same seed. Compare only rows of the same
+network. A paper's training has a hundred times as many steps; gains that appear late in it do not show here.
+MobileNetV2 halves 32 pixels five times, to one. Minutes are of the faster seed, on one core.
 {date.today()}; {platform.machine()}, {", ".join(f"{k} {v}" for k, v in versions().items())}.
 
-| network | variant | input | test top-1 | mean | beside plain | minutes |
+| network | variant | input | test top-1 | mean | against plain | minutes |
 |---|---|---:|---|---:|---|---:|
 {chr(10).join(lines)}
 
@@ -169,7 +169,7 @@ show. MobileNetV2's five halvings leave one pixel of 32. Minutes are of the fast
 
 
 def draw(runs: dict[tuple[str, int], Run]) -> None:
-    """Accuracy on the images held back, epoch by epoch: a panel a network, a line a training."""
+    """Draw held-out accuracy by epoch: a panel per network, a line per training."""
     models = list(dict.fromkeys(row.model for row in ROWS))
     figure = Figure(figsize=(4 * len(models), 3.4), layout="constrained")
     for axes, model in zip(figure.subplots(1, len(models), sharey=True), models, strict=True):
@@ -197,10 +197,10 @@ if __name__ == "__main__":
     parser.add_argument("out", type=Path)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--images", type=int, default=6_000)
-    parser.add_argument("--only", default="", help="rows whose name begins so")
+    parser.add_argument("--only", default="", help="only rows whose name starts with this")
     given = parser.parse_args()
     both_sides = cifar(given.out)
-    for one_seed in SEEDS:  # a first look at every row before the second seeds
+    for one_seed in SEEDS:  # every row once before the second seed
         for one_row in ROWS:
             if one_row.name.startswith(given.only):
                 measure(one_row, one_seed, given.out, both_sides, given.epochs, given.images)

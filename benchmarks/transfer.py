@@ -1,19 +1,18 @@
-"""Transfer learning beside the loop of Keras' own guide: same images, backbone, classifier, optimizer and epochs.
+"""Transfer learning compared with the loop of Keras' guide: same images, backbone, classifier, optimizer and epochs.
 
     python benchmarks/transfer.py guide    # the backbone is called in every epoch; twice, for half of the epochs each
     python benchmarks/transfer.py ours     # `keras_inception.training.train`: appends a row
     python benchmarks/transfer.py images   # photographs, from random and from hosted weights: appends three rows
-    python benchmarks/transfer.py report   # benchmarks/transfer.md, of all rows
+    python benchmarks/transfer.py report   # benchmarks/transfer.md, from all rows
 
-MobileNetV2 with Google's hosted weights, on CIFAR-10 images enlarged to 224 x 224. Both come from the folder that
-KERAS_INCEPTION_DATA names, ../shared/data by default. The guide's loop ("Transfer learning & fine-tuning", keras.io,
-section "Freezing layers: understanding the trainable attribute" and its end-to-end example) is written as it stands
-there, less its augmentation: decoded images are cached in memory, the backbone is called with training=False, and a
-dropout of 0.2 and a dense layer learn with Adam. It takes two calls of `guide`, so that a machine that others use too
-is not held for long: the second goes on from the first one's model, and its first epoch, which traces the network
-again, counts as the median of its others. A row is appended to transfer.jsonl when it is through. Our time is all of
-`train`: checking the files, the features, a checkpoint an epoch, the measurement of the kept network and the report
-with its Grad-CAM.
+MobileNetV2 with Google's hosted weights, on CIFAR-10 images enlarged to 224 x 224. Both are read from the folder
+KERAS_INCEPTION_DATA, by default ../shared/data. The guide's loop ("Transfer learning & fine-tuning", keras.io, section
+"Freezing layers: understanding the trainable attribute" and its end-to-end example) is used as published, without its
+augmentation: decoded images are cached in memory, the backbone is called with training=False, and dropout of 0.2 and a
+dense layer are trained with Adam. It needs two calls of `guide`, so that a shared machine is not blocked for long. The
+second call resumes from the model of the first. Its first epoch traces the network again and is counted as the median
+of the others. A finished measurement appends a row to transfer.jsonl. Our time is all of `train`: checking the files,
+the features, a training state per epoch, the measurement of the kept network, and the report with Grad-CAM.
 """
 
 import argparse
@@ -31,7 +30,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 DATA = Path(os.environ.get("KERAS_INCEPTION_DATA", HERE.parents[1] / "shared" / "data"))
 ROWS = HERE / "transfer.jsonl"
-TRAIN, VAL, SIZE, EPOCHS, BATCH = 50, 20, 224, 30, 32  # images a class, pixels
+TRAIN, VAL, SIZE, EPOCHS, BATCH = 50, 20, 224, 30, 32  # images per class, pixels
 ANIMALS = 398  # ImageNet's first classes
 HALF = Path(tempfile.gettempdir()) / "keras_inception_transfer.keras"  # the guide's model after half of the epochs
 
@@ -52,7 +51,7 @@ def cifar_images(folder: Path) -> Path:
 
 
 def weights(folder: Path, classes: int = 10) -> Path:
-    """The hosted weights in a network of so many classes, whose classifier is random."""
+    """Write the hosted weights in a network with a new classifier of `classes`."""
     import keras
 
     import keras_inception
@@ -70,7 +69,7 @@ def weights(folder: Path, classes: int = 10) -> Path:
 
 
 def guide(folder: Path, weights: Path) -> dict[str, float] | None:
-    """The loop of the guide: half of the epochs; None if the others are still to come."""
+    """Run half of the epochs of the guide's loop; None after the first half."""
     import keras
     import tensorflow as tf
 
@@ -132,7 +131,7 @@ def guide(folder: Path, weights: Path) -> dict[str, float] | None:
 
 
 def ours(folder: Path, weights: Path) -> dict[str, float]:
-    """The same by `train`."""
+    """The same with `train`."""
     from keras_inception.training.recipes import Steps
     from keras_inception.training.train import train
 
@@ -154,7 +153,7 @@ def ours(folder: Path, weights: Path) -> dict[str, float]:
 
 
 def images() -> None:
-    """200 photographs, each of another class of ImageNet, as animals and objects; half of them held out."""
+    """Train on 200 photographs of 200 ImageNet classes, labelled animal or object; half of them are held out."""
     from keras_inception.training.train import train
 
     with tempfile.TemporaryDirectory() as place:
@@ -188,11 +187,11 @@ def append(row: dict[str, float | str]) -> None:
 
 def measure(name: str) -> None:
     with tempfile.TemporaryDirectory() as place:
-        os.environ["KERAS_INCEPTION_HOME"] = place  # nothing is there from a training before
+        os.environ["KERAS_INCEPTION_HOME"] = place  # an empty cache
         folder, start = cifar_images(Path(place) / "images"), weights(Path(place))
         began, cpu = time.perf_counter(), time.process_time()
         if (found := {"guide": guide, "ours": ours}[name](folder, start)) is None:
-            print("half of the epochs are done; call it again")
+            print("half of the epochs are done; run the command again")
             return
         append({"loop": name, "seconds": time.perf_counter() - began, "cpu": time.process_time() - cpu, **found})
 
@@ -217,7 +216,7 @@ def report() -> None:
     ]
     wall, cpu = (medians["guide"][k] / medians["ours"][k] for k in ("seconds", "cpu"))
     (HERE / "transfer.md").write_text(
-        f"""# Transfer learning beside the loop of Keras' guide
+        f"""# Transfer learning compared with the loop of Keras' guide
 
 {TRAIN * 10} images to train on and {VAL * 10} held out, of CIFAR-10, enlarged to {SIZE} x {SIZE}; MobileNetV2 with
 the hosted weights, frozen; {EPOCHS} epochs; batches of {BATCH}; Adam at 0.001. {date.today()}; {platform.machine()},
@@ -227,16 +226,16 @@ the hosted weights, frozen; {EPOCHS} epochs; batches of {BATCH}; Adam at 0.001. 
 |---|---|---|---|---|---|
 {chr(10).join(table)}
 
-**{wall:.1f} times less wall time, {cpu:.1f} times less CPU time** (medians). `benchmarks/transfer.py` says how.
-The backbone runs over each image once, and once more over the held-out ones when the kept network is measured, instead
-of {EPOCHS} times: the more epochs, the larger the ratio.
+**{wall:.1f} times less wall time, {cpu:.1f} times less CPU time** (medians). `benchmarks/transfer.py` has both loops.
+`train` runs the backbone once per image, and once more on the held-out images to measure the kept network. The
+guide's loop runs it {EPOCHS} times, so the ratio grows with the number of epochs.
 
 ## Photographs
 
-200 photographs of as many ImageNet classes, as animals and objects, half of them held out; MobileNetV2, 8 epochs; Adam
-at 0.001 along a cosine, for the backbone a tenth of it. Seconds on cores that others used too.
+200 photographs of 200 ImageNet classes, labelled animal or object, half of them held out; MobileNetV2, 8 epochs; Adam
+at 0.001 with a cosine schedule, a tenth of it for the backbone. Seconds on shared cores.
 
-| start | held out, right | loss | seconds |
+| start | held-out top-1 | loss | seconds |
 |---|---:|---:|---:|
 {chr(10).join(photographs)}
 """

@@ -1,6 +1,7 @@
-"""The pages and diagrams that are made from the registry: `python -m docs.generate [--diagrams]` writes them.
+"""What is generated from the registry: pages, diagrams, and the stub that tells editors the builders' arguments.
 
-A test compares the pages with the registry; `pytest --accept tests/test_docs.py tests/test_readme.py` writes them too.
+`python -m docs.generate [--diagrams]` writes it all. Tests compare pages and stub with the registry; with `--accept`
+they write them too.
 """
 
 from __future__ import annotations
@@ -10,9 +11,13 @@ import json
 import re
 import sys
 import tempfile
+import typing
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from keras_inception.analysis.table import by
+from keras_inception.arguments import Argument
+from keras_inception.builder import arguments
 from keras_inception.registry import Architecture, Paper, architectures
 from keras_inception.weights.download import addresses
 
@@ -20,6 +25,7 @@ from .families import FAMILIES, Family
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
+STUB = ROOT / "keras_inception" / "models" / "__init__.pyi"
 GOLDENS = ROOT / "tests" / "goldens" / "parity"
 CONFORMANCE = ROOT / "tests" / "conformance"
 LIBRARIES = {"facenet_pytorch": "facenet-pytorch", "keras": "keras.applications", "pretrainedmodels": "Cadene's models"}
@@ -36,7 +42,7 @@ def papers() -> dict[Paper, list[Architecture]]:
 
 
 def pages() -> dict[Path, str]:
-    """Every generated page and its text."""
+    """Every generated page and its text, and the stub."""
     made = {
         DOCS / "families" / f"{FAMILIES[paper.url].slug}.md": _family(paper, all_) for paper, all_ in papers().items()
     }
@@ -44,11 +50,12 @@ def pages() -> dict[Path, str]:
     made[DOCS / "departures.md"] = _departures()
     made[DOCS / "benchmarks.md"] = _benchmarks()
     made[DOCS / "api" / "networks.md"] = _api()
+    made[STUB] = stub()
     return made
 
 
 def table() -> str:
-    """The README's: a row a paper, and what is there for it."""
+    """The README's table: a row for each paper, with what there is of its networks."""
     qat = {row["network"] for row in conformance("qat") if row["ok"] == "yes"}
     int8 = {row["network"] for row in conformance("tflite") if row["ok"] == "yes"}
     rows = []
@@ -83,7 +90,7 @@ def table() -> str:
 
 
 def parity(architecture: Architecture) -> list[dict]:
-    """What the network's logits were compared with: the goldens' `reference`, `version` and `parameters`."""
+    """What the network's logits were compared with: `reference`, `version` and `parameters` of the goldens."""
     return [json.loads(path.read_text()) for path in sorted(GOLDENS.glob(f"{architecture.name}-*.json"))]
 
 
@@ -109,19 +116,20 @@ def _family(paper: Paper, networks: list[Architecture]) -> str:
     parts = [
         f"# {family.heading}",
         f"{paper.authors}, {paper.year}, [{paper.title}]({paper.url}).",
-        family.brought,
+        family.contribution,
         f"[![The layers of {family.drawn}](../diagrams/{family.slug}.svg)](../diagrams/{family.slug}.svg)",
         f"Drawn from the network itself: `keras-inception info {family.drawn} --diagram {family.drawn}.svg`.",
         "## Networks",
         _networks(networks),
         "Sizes are pixels; parameters and multiply-adds are of the default arguments, and the tests recompute them. "
-        f"`help(keras_inception.{networks[0].builder})` lists the arguments, "
+        f"`help(keras_inception.{networks[0].builder})` lists all arguments, "
         "as does the [API reference](../api/networks.md).",
+        *_own_arguments(networks),
         "## What they follow",
         *_followed(networks, family),
         "## Checkpoints",
         *_checkpoints(networks),
-        "## What the tests hold them to",
+        "## What the tests check",
         *_evidence(networks),
     ]
     return GENERATED + "\n\n".join(parts) + "\n"
@@ -135,8 +143,8 @@ def _networks(networks: list[Architecture]) -> str:
         (
             f"`{a.builder}`" + (f", `{a.alias}`" if a.alias else ""),
             f"`{a.name}`",
-            _by(a.input_shape),
-            _by((a.smallest, a.smallest)),
+            by(a.input_shape),
+            by((a.smallest, a.smallest)),
             f"{a.parameters:,}" if a.parameters else "-",
             f"{a.macs:,}" if a.macs else "-",
             _published([a]),
@@ -147,8 +155,31 @@ def _networks(networks: list[Architecture]) -> str:
     return _table(titles, "llllrrl", rows)
 
 
+def _own_arguments(networks: list[Architecture]) -> Iterable[str]:
+    """The arguments of a family's builders beside those that all builders have, one row for each meaning."""
+    found: dict[tuple[str, str, str], list[tuple[Architecture, Argument]]] = {}
+    for a in networks:
+        for argument in a.own_arguments.values():
+            found.setdefault((argument.name, argument.allowed, argument.meaning), []).append((a, argument))
+    if not found:
+        return
+    yield "## Own arguments"
+    rows = []
+    for (name, allowed, meaning), uses in found.items():
+        defaults = dict.fromkeys(repr(argument.default) for _, argument in uses)
+        having = "all" if len(uses) == len(networks) else _listed([a.builder for a, _ in uses])
+        rows.append((f"`{name}`", having, _safe(allowed), " or ".join(f"`{d}`" for d in defaults), _safe(meaning)))
+    names = [row[0] for row in rows]
+    rows.sort(key=lambda row: names.index(row[0]))  # the meanings of one name together
+    yield _table(("argument", "of", "allowed", "default", "meaning"), "lllll", rows)
+
+
+def _listed(builders: list[str]) -> str:
+    return ", ".join(f"`{b}`" for b in builders) if len(builders) <= 3 else f"`{builders[0]}` to `{builders[-1]}`"
+
+
 def _followed(networks: list[Architecture], family: Family) -> Iterable[str]:
-    """The docstring of each backbone; where another page has it already, a link there."""
+    """The docstring of each backbone; a link where another page has it already."""
     for backbone in dict.fromkeys(a.backbone for a in networks):
         own = [a for a in networks if a.backbone is backbone]
         names = ", ".join(f"`{a.builder}`" for a in own)
@@ -160,7 +191,7 @@ def _followed(networks: list[Architecture], family: Family) -> Iterable[str]:
 
 
 def _first(backbone) -> Architecture:
-    """The first network of a backbone is the one whose page describes it."""
+    """The first network of a backbone; its page describes the backbone."""
     return next(a for a in architectures() if a.backbone is backbone)
 
 
@@ -178,19 +209,19 @@ def _checkpoints(networks: list[Architecture]) -> Iterable[str]:
                     "-" if c.top1 is None else f"{c.top1:.2f}",
                     "-" if c.top5 is None else f"{c.top5:.2f}",
                     c.dataset,
-                    _by(c.preprocessing.size),
+                    by(c.preprocessing.size),
                     f"{c.preprocessing.crop:.3g}",
                 )
             )
     if not rows:
-        yield "None is published in a format that is read here."
+        yield "No weights are published in a format that this package reads."
         return
     titles = ("network", "which sets", "file of", "licence", "top-1, %", "top-5, %", "of", "pixels", "crop")
     yield _table(titles, "llllrrllr", rows)
     yield (
-        "A licence marked (code) is that of the publisher's code, which states none for the weights. "
-        "Accuracies are the publishers', from one crop: the central part, that share of the image's side, resized "
-        'to the pixels. The first tag of a network is `weights="imagenet"`: [published weights](../howto/weights.md).'
+        "A licence marked (code) is that of the publisher's code; the publisher states none for the weights. "
+        "Accuracies are the publishers', with one central crop of that share of the image's side, resized to the "
+        'pixels. The first tag of a network is `weights="imagenet"`: [published weights](../howto/weights.md).'
     )
 
 
@@ -203,10 +234,10 @@ def _evidence(networks: list[Architecture]) -> Iterable[str]:
     ]
     compared = list(dict.fromkeys(compared))
     if compared:
-        yield "The same weights give the same logits, to 1e-4, in (`make parity`):"
+        yield "The same weights give the same logits, to 1e-4, in these implementations (`make parity`):"
         yield _table(("network", "implementation", "its name", "version", "trained parameters"), "llllr", compared)
     else:
-        yield "No independent implementation is compared: the tests hold shapes, parameters and cost to the paper."
+        yield "There is no independent implementation: the tests compare shapes, parameters and cost with the paper."
     names = [a.name for a in networks]
     if rows := [row for row in conformance("tflite") if row["network"] in names]:
         yield "As .tflite files in float32 and full int8, with random weights (`make conformance-tflite`):"
@@ -221,7 +252,7 @@ def _evidence(networks: list[Architecture]) -> Iterable[str]:
             "ok": "ok",
         }
         yield _measured(columns, rows)
-        yield "dB: signal to noise of the logits beside the Keras network; random weights lose more than trained ones."
+        yield "dB: signal to noise of the logits against the Keras network's. Random weights lose more than trained."
     else:
         yield (
             "Every network is exported to TFLite in float32 and in int8, with no operator left in float, by "
@@ -240,8 +271,8 @@ def _evidence(networks: list[Architecture]) -> Iterable[str]:
         }
         yield _measured(columns, rows)
         yield (
-            "file/fake: correlation of the file's logits with the fake-quantised network's; fake/float: of those with "
-            "the float network's."
+            "file/fake: correlation of the file's logits with the fake-quantised network's; fake/float: of the "
+            "fake-quantised network's with the float network's."
         )
 
 
@@ -249,6 +280,44 @@ def _measured(columns: dict[str, str], rows: list[dict[str, str]]) -> str:
     """Some columns of a conformance table, title -> its name there."""
     cells = [[f"`{row[c]}`" if c == "network" else row[c] for c in columns.values()] for row in rows]
     return _table(tuple(columns), "ll" + "r" * (len(columns) - 3) + "l", cells)
+
+
+# ------------------------------------------------------------------------------------------------------------ the stub
+
+
+def stub() -> str:
+    """models/__init__.pyi: every builder with every argument, its type and its default."""
+    parts = [
+        "# generated by `python -m docs.generate`",
+        "from pathlib import Path\nfrom typing import Literal\n",
+        "import keras\n",
+        "from ..layers import Numerics\nfrom ..weights import Checkpoint\n",
+    ]
+    for a in architectures():
+        lines = [f"    {x.name}: {_type(x.type)} = {_literal(x.default)}," for x in arguments(a).values()]
+        about = f"{a.paper.authors}, {a.paper.year}. {a.paper.url}"
+        parts += [f"def {a.builder}(\n    *,\n" + "\n".join(lines) + f'\n) -> keras.Model:\n    """{about}"""\n']
+    parts += [f"{a.alias} = {a.builder}" for a in architectures() if a.alias]
+    return "\n".join(parts) + "\n"
+
+
+def _type(kind: object) -> str:
+    """A type as a stub spells it."""
+    options = typing.get_args(kind)
+    if typing.get_origin(kind) is typing.Literal:
+        return f"Literal[{', '.join(map(_literal, options))}]"
+    if typing.get_origin(kind) is tuple:
+        return f"tuple[{', '.join(map(_type, options))}]"
+    if options:
+        return " | ".join(map(_type, options))
+    if kind is type(None):
+        return "None"
+    assert isinstance(kind, type), kind
+    return f"keras.{kind.__name__}" if kind.__module__.startswith("keras.") else kind.__name__
+
+
+def _literal(value: object) -> str:
+    return json.dumps(value) if isinstance(value, str) else repr(value)
 
 
 # --------------------------------------------------------------------------------------------------------- other pages
@@ -270,36 +339,35 @@ def _index() -> str:
         GENERATED
         + "# The networks\n\n"
         + f"{len(architectures())} networks of {len(rows)} papers. Each page has the paper, the diagram, every "
-        + "variant, its checkpoints, and what the tests hold it to.\n\n"
+        + "variant, its checkpoints, and what the tests check.\n\n"
         + _table(("year", "family", "builders", "parameters", "checkpoints (top-1)"), "lllrl", rows)
         + f"\n\n```{{toctree}}\n:hidden:\n{toc}\n```\n"
     )
 
 
 def _departures() -> str:
-    """What each backbone's docstring says beyond its first sentence and its arguments."""
+    """Each backbone's docstring without its first sentence."""
     parts = [
         "# Papers and networks: what differs",
-        "The papers leave things out, contradict themselves, or differ from the weights that were released. Where they "
-        "do, the default follows what has weights and parity, and the docstring says so. All of them together:",
+        "Papers leave things out, contradict themselves, or differ from the released weights. Where they do, the "
+        "default follows what has weights and parity, and the network's docstring states it. This page has them all.",
     ]
     for backbone in dict.fromkeys(a.backbone for a in architectures()):
         _, *rest = (inspect.getdoc(backbone) or "").split("\n\n")
-        said = [_safe(paragraph) for paragraph in rest if not re.match(r"`\w+`( is| adds| says|,)", paragraph)]
-        if said:
+        if rest:
             family = FAMILIES[_first(backbone).paper.url]
             names = [a.builder for a in architectures() if a.backbone is backbone]
             many = f"{names[0]} to {names[-1]}" if len(names) > 3 else ", ".join(names)
-            parts += [f"## {many}", f"[{family.heading}](families/{family.slug}.md)", *said]
+            parts += [f"## {many}", f"[{family.heading}](families/{family.slug}.md)", *map(_safe, rest)]
     return GENERATED + "\n\n".join(parts) + "\n"
 
 
 def _benchmarks() -> str:
-    """All of benchmarks/: each is a script and what it printed."""
+    """All of benchmarks/: each has a script and its output."""
     results = sorted((ROOT / "benchmarks").glob("*.md"))
     parts = [
         "# Benchmarks",
-        "Measured, with the command that measures it again. Files of the same name in `benchmarks/` are the scripts.",
+        "Each result comes with the command that repeats it. The scripts have the same names in `benchmarks/`.",
         *(f"```{{include}} ../benchmarks/{path.name}\n:heading-offset: 1\n:relative-images:\n```" for path in results),
     ]
     return GENERATED + "\n\n".join(parts) + "\n"
@@ -358,12 +426,8 @@ def _short(number: int) -> str:
     return str(number)
 
 
-def _by(sizes: Sequence[int]) -> str:
-    return "×".join(map(str, sizes))
-
-
 def _safe(text: str) -> str:
-    """A docstring's text as Markdown: outside of code nothing is markup."""
+    """Plain text as Markdown: escape what would be markup outside of code."""
     pieces = text.split("`")
     return "`".join(re.sub(r"([*_<])", r"\\\1", piece) if i % 2 == 0 else piece for i, piece in enumerate(pieces))
 
@@ -372,7 +436,7 @@ def _safe(text: str) -> str:
 
 
 def draw_all(folder: Path = DOCS / "diagrams") -> None:
-    """A diagram of each family's network, as a small file: half a minute."""
+    """Draw a diagram of each family's network, as a small file. This takes half a minute."""
     from keras_inception.analysis.cost import blueprint
     from keras_inception.diagram.draw import draw
     from keras_inception.registry import get
@@ -385,7 +449,7 @@ def draw_all(folder: Path = DOCS / "diagrams") -> None:
 
 
 def slim(svg: str) -> str:
-    """Matplotlib's SVG in a third of its bytes: a tenth of a point, styles by class, and nothing that is not seen."""
+    """Matplotlib's SVG in a third of its bytes: tenths of a point, styles as classes, nothing invisible."""
     svg = re.sub(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<defs>\s*<clipPath.*?</defs>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' (?:clip-path|id)="[^"]*"', "", svg)

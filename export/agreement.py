@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from keras_inception.data import Split
 from keras_inception.errors import InputError
-from keras_inception.evaluation import held_out, scores
+from keras_inception.evaluation import scores
 from keras_inception.preprocessing import Preprocessing
 
 from .comparison import by_class, same_class, snr
@@ -131,7 +131,7 @@ def _measured(
     if data is None:
         if source.run is None:
             raise InputError("give data to compare on: labelled images, or an array of the network's inputs")
-        data = held_out(source.run)
+        data = source.run.images("held_out")
     kind, pairs, labels = _pairs(data, limit, file, source)
     run = file.exits[key] if key else file.runners[kind]
     spec = tf.TensorSpec(model.input_shape, model.inputs[0].dtype)

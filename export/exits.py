@@ -1,48 +1,38 @@
-"""Networks with early exits, as one network for each exit."""
+"""Networks that can stop early, as one network for each exit."""
 
 from __future__ import annotations
-
-import re
 
 import keras
 
 from keras_inception.errors import InputError
 from keras_inception.models.fractalnet import ColumnChoice, extract_column
-from keras_inception.outputs import MAIN
-
-EXIT = re.compile(r"exit_([1-9]\d*)")
+from keras_inception.outputs import exit_name, exit_names, main_output, outputs_of
 
 
 def exit_networks(model: keras.Model, exits: bool | None = None) -> dict[str, keras.Model]:
-    """One network per exit, "exit_1" the earliest; the last has the model's main output. Empty without early exits.
+    """One network for each exit, "exit_1" the earliest; the last exit is the model's main output. Empty without exits.
 
-    MSDNet returns its exits. A FractalNet returns none, but each of its columns is a network of its own (section 3 of
-    its paper): with `exits=True` the columns are the exits, the shallowest first, and the whole network is the last.
+    An MSDNet returns its exits. A FractalNet returns none, but each of its columns is a network of its own (section 3
+    of its paper): with `exits=True` the columns are the exits, the shallowest first, and the whole network is the last.
 
     Args:
         model: a functional model, which is not changed.
-        exits: None takes the exits that the model returns; True also a FractalNet's columns; False none.
+        exits: None takes the exits that the model returns; True a FractalNet's columns too; False none.
 
     Raises:
-        InputError: `exits=True`, and the model has no early exits.
+        InputError: `exits=True`, and the model has none.
     """
     if exits is False:
         return {}
-    outputs = model.output
-    early = sum(map(is_exit, outputs)) if isinstance(outputs, dict) and MAIN in outputs else 0
-    if early:
-        ordered = [outputs[f"exit_{i}"] for i in range(1, early + 1)] + [outputs[MAIN]]
-        return {f"exit_{i}": keras.Model(model.input, end, name=model.name) for i, end in enumerate(ordered, 1)}
-    columns = next((layer.columns for layer in model.layers if isinstance(layer, ColumnChoice)), 0)
-    if exits and not columns:
-        raise InputError(
-            f"{model.name} has no early exits: leave exits= out (an MSDNet has early exits, a FractalNet columns)"
-        )
+    if names := exit_names(model):
+        outputs = outputs_of(model)
+        ordered = [*(outputs[name] for name in names), main_output(model)]
+        return {exit_name(i): keras.Model(model.input, end, name=model.name) for i, end in enumerate(ordered, 1)}
     if not exits:
         return {}
-    return {f"exit_{c}": extract_column(model, c) for c in range(1, columns + 1)} | {f"exit_{columns + 1}": model}
-
-
-def is_exit(name: str) -> bool:
-    """Whether an output or a signature has the name of an exit."""
-    return EXIT.fullmatch(name) is not None
+    columns = next((layer.columns for layer in model.layers if isinstance(layer, ColumnChoice)), 0)
+    if not columns:
+        raise InputError(
+            f"{model.name} has no early exits: leave exits= out (an MSDNet has, and a FractalNet's columns)"
+        )
+    return {exit_name(c): extract_column(model, c) for c in range(1, columns + 1)} | {exit_name(columns + 1): model}

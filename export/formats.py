@@ -14,7 +14,7 @@ from keras_inception.run import Run
 from .agreement import Agreement
 from .onnx import need_onnx, to_onnx
 from .openvino import need_openvino, to_openvino
-from .quantization.calibration import CalibrationSet, training_images
+from .quantization.calibration import CalibrationSet
 from .quantization.qat import fine_tune
 from .quantization.qat.fine_tune import Compressed
 from .saved_model import to_saved_model
@@ -110,7 +110,7 @@ def _calibration(run: Run, images: Split | str | Path | None) -> CalibrationSet:
     if isinstance(images, Split):
         split = images
     else:
-        split = training_images(run, images)
+        split = run.images("train", images)
         source = f"the folder {Path(images).name}" if images else source
     return replace(CalibrationSet.of(split, run.preprocessing), source=source)
 

@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_inception.errors import InputError
-from keras_inception.outputs import MAIN
+from keras_inception.model_graph import layer_of
+from keras_inception.outputs import main_output
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.run import Run
 
@@ -91,36 +92,19 @@ class Exportable:
     @property
     def output_name(self) -> str:
         """The output's name in a signature: "probabilities" after a softmax or sigmoid, else "output"."""
-        layer = self.model.outputs[0]._keras_history.operation
-        while isinstance(layer, keras.Model):
-            layer = layer.outputs[0]._keras_history.operation
+        layer = layer_of(self.model.outputs[0])
         activation = getattr(layer, "activation", None)
         probable = activation in (keras.activations.softmax, keras.activations.sigmoid)
         return "probabilities" if probable or isinstance(layer, keras.layers.Softmax) else "output"
 
 
 def _one_to_one(model: keras.Model) -> keras.Model:
-    """The network from its one input to its one output; of several outputs to the main one."""
-    inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
-    if not inputs or not outputs:
-        raise InputError(
-            f"{model.name} ({type(model).__name__}) is not a functional model, so its layers cannot be traced: "
-            "build it with keras.Model(inputs, outputs)"
-        )
-    if len(inputs) > 1:
-        raise InputError(
-            f"{model.name} has {len(inputs)} inputs ({', '.join(i.name for i in inputs)}); export takes one"
-        )
-    if len(outputs) == 1:
-        return keras.Model(inputs[0], outputs[0], name=model.name)
-    structure = model.output
-    if isinstance(structure, dict) and MAIN in structure:
-        return keras.Model(inputs[0], structure[MAIN], name=model.name)
-    names = structure if isinstance(structure, dict) else model.output_names
-    raise InputError(
-        f"{model.name} has {len(outputs)} outputs ({', '.join(names)}) and none is called {MAIN}: "
-        "export keras.Model(model.input, the one you want)"
-    )
+    """The network from its one input to its one or main output."""
+    output = main_output(model)
+    if len(model.inputs) > 1:
+        names = ", ".join(tensor.name for tensor in model.inputs)
+        raise InputError(f"{model.name} has {len(model.inputs)} inputs ({names}); export takes one")
+    return keras.Model(model.inputs[0], output, name=model.name)
 
 
 def _check_layers(model: keras.Model) -> None:

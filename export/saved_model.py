@@ -76,7 +76,7 @@ def to_saved_model(
         module = tf.Module()
         model = optimize(source.model)
         if precision != "float32":
-            model = Graph(model, model.output).model(precision)
+            model = Graph(model).model(precision)
         with quiet():
             signatures = _signatures(source, _network(model, source.input_dtype, module, jit_compile))
             tf.saved_model.save(module, str(part), signatures)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from .preprocessing import Preprocessing
     from .registry import create_model, list_models, model_info
     from .run import Run
-    from .training import recipes, train
+    from .training import recipes
+    from .training.train import train
     from .weights import decode_predictions, preprocess_input
 
 # Public name -> the module that has it. TensorFlow takes seconds to load, so nothing is imported before it is used.

@@ -1,5 +1,5 @@
 """`python -m keras_inception`."""
 
-from .cli.app import main
+from .cli import main
 
 main()

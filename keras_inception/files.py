@@ -1,109 +1,184 @@
-"""Files that are whole or not there: the atomic writer, the lock, the cache directory."""
+"""Files that are complete or absent: the atomic writer, locks between processes, the cache directory."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
+import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
+from filelock import FileLock, Timeout
 
 from .errors import InputError
+from .terminal import note
 
 HOME = "KERAS_INCEPTION_HOME"  # where the cache is
-
-_TENSORFLOW_OS_ERRORS = tf.errors.ResourceExhaustedError, tf.errors.OutOfRangeError, tf.errors.PermissionDeniedError
+PART = ".part."  # how the name of every temporary file starts
+ARCHIVES = ".keras", ".h5", ".npz"  # zip and HDF5: interrupted inside, their writers raise errors of their own
 
 
 def cache_directory() -> Path:
-    """The folder that downloads, features and manifests are kept in."""
+    """The folder for downloads, features and manifests."""
     return Path(os.environ.get(HOME) or Path.home() / ".cache" / "keras_inception").expanduser()
 
 
 def write_file(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` make a file, and put it at `path` only when it is whole."""
-    part = path.with_name(f"part.{path.name}")  # the ending stays: Keras goes by it
-    with _ctrl_c_waits():
-        try:
+    """Replace `path` by the file that `write` makes, atomically: readers see the old file or the new one.
+
+    `write` gets a temporary path beside `path`, with the same ending. While it writes an archive (`ARCHIVES`), Ctrl-C
+    waits; compute what goes into one before the call.
+    """
+    part = path.with_name(f"{PART}{secrets.token_hex(4)}.{path.name}")
+    try:
+        with uninterrupted() if path.suffix in ARCHIVES else nullcontext():
             write(part)
+            _flush(part)
             part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 @contextmanager
-def _ctrl_c_waits() -> Iterator[None]:
-    """Hear of a Ctrl-C behind the block: within zip and HDF5 files it would come out as an error of theirs."""
+def uninterrupted() -> Iterator[None]:
+    """Defer Ctrl-C until the block ends. For short writes and renames only: nothing else can end the block."""
     if threading.current_thread() is not threading.main_thread() or not callable(signal.getsignal(signal.SIGINT)):
         yield  # no handler that could raise here
         return
-    heard: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+    received: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-    if heard:
+    if received:
         signal.raise_signal(signal.SIGINT)
 
 
 @contextmanager
-def new_output(path: Path, *, overwrite: bool, kind: str, is_kind: Callable[[Path], bool]) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; what the block leaves there becomes `path` when the block ends well.
+def locked(path: Path, doing: str = "writing", *, wait: bool = True) -> Iterator[None]:
+    """Let one process, and one thread of it, run the block for this path at a time.
 
-    Folders above are made. When the block raises, everything that was made is gone and what was at `path` is untouched.
+    The lock is a file beside `path`, `.NAME.lock`, which is removed at the end. The system frees it when a process
+    dies. The folder of `path` must exist; `path` itself need not.
+
+    Args:
+        path: the file or folder to work on.
+        doing: what the block does to it, for messages: "process 7 on HOST is writing PATH".
+        wait: wait for the other process, which a line on stderr names, rather than fail.
 
     Raises:
-        InputError: `path` exists and may not be replaced (with `overwrite` only a `kind` is), or it cannot be written.
+        InputError: another process holds the lock and `wait` is False.
     """
-    if path.exists() or path.is_symlink():
-        if not overwrite:
-            raise InputError(f"{path} exists: give another path, or say overwrite to replace it")
-        if not is_kind(path):
-            raise InputError(f"{path} exists and is not a {kind}, so it is not replaced: give another path")
-    made = [folder for folder in path.parents if not folder.exists()]
-    above = path.parents[len(made)]
+    file = path.with_name(f".{path.name}.lock")
+    lock = FileLock(file)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        holder = f"{_holder(file)} is {doing} {path}"
+        if not wait:
+            raise InputError(f"{holder}: wait until it has finished, or stop it") from None
+        note(f"{holder}: waiting until it has finished", style="")
+        lock.acquire()
+    try:
+        file.write_text(f"{os.getpid()} {socket.gethostname()}")
+        yield
+    finally:
+        file.unlink(missing_ok=True)  # while we hold it: who waits for this file finds it unlinked and makes a new one
+        lock.release()
+
+
+def _holder(lock: Path) -> str:
+    with suppress(OSError, ValueError):
+        pid, host = lock.read_text().split(maxsplit=1)
+        return f"process {pid} on {host}"
+    return "another process"
+
+
+@contextmanager
+def new_output(path: Path, *, overwrite: bool, kind: str, is_kind: Callable[[Path], bool]) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; the file or folder that the block makes there becomes `path`.
+
+    Parent folders are created. When the block raises, Ctrl-C included, everything that was created is removed and what
+    was at `path` is untouched.
+
+    Raises:
+        InputError: `path` exists and may not be replaced (`overwrite` replaces a `kind` only), another process is
+            writing it, or it cannot be written.
+    """
+    created = [folder for folder in path.parents if not folder.exists()]
+    above = path.parents[len(created)]
     if not above.is_dir():
         raise InputError(f"{path} could not be written: {above} is not a folder; give another path")
     done = False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-        try:
-            yield work / path.name
-            _put(work / path.name, path, aside=work / "replaced")
-            done = True
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-    except (OSError, *_TENSORFLOW_OS_ERRORS) as error:
+        with locked(path, wait=False):
+            _check_replaceable(path, overwrite, kind, is_kind)
+            work = Path(tempfile.mkdtemp(prefix=f"{PART}{path.name}.", dir=path.parent))
+            try:
+                yield work / path.name
+                _flush(work / path.name)
+                _put(work / path.name, path, aside=work / "replaced")
+                done = True
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+    except _os_errors() as error:
         raise InputError(f"{path} could not be written: {reason(error)}; nothing was left behind") from error
     finally:
         if not done:
             with suppress(OSError):
-                for folder in made:
+                for folder in created:
                     folder.rmdir()
 
 
+def _check_replaceable(path: Path, overwrite: bool, kind: str, is_kind: Callable[[Path], bool]) -> None:
+    if path.exists() or path.is_symlink():
+        if not overwrite:
+            raise InputError(f"{path} exists: give another path, or say overwrite to replace it")
+        if not is_kind(path):
+            raise InputError(f"{path} exists and is not a {kind}, so it is not replaced: give another path")
+
+
 def _put(new: Path, path: Path, *, aside: Path) -> None:
-    """Rename `new` to `path`; a folder that is there steps aside first, since only a file can be replaced at once."""
-    if path.is_dir():
-        path.rename(aside)
-    try:
-        new.replace(path)
-    except OSError:
-        if aside.exists():
-            aside.rename(path)
-        raise
+    """Rename `new` to `path`. A folder is first renamed to `aside`: only a file can be replaced in one step."""
+    with uninterrupted():
+        try:
+            if path.is_dir():
+                path.rename(aside)
+            new.replace(path)
+        except BaseException:
+            if aside.exists():
+                aside.rename(path)
+            raise
 
 
-def reason(error: OSError | tf.errors.OpError) -> str:
-    """Why a file could not be written, in a few words; TensorFlow says "path; reason [Op:name]"."""
+def _flush(path: Path) -> None:
+    """Write a file, or every file in a folder, through to the disk: in a crash a rename may outlive the data."""
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        if file.is_file():
+            with open(file, "rb") as opened:
+                os.fsync(opened.fileno())
+
+
+def _os_errors() -> tuple[type[Exception], ...]:
+    """OSError, and the errors that TensorFlow raises in its place if it is in use."""
+    if (tensorflow := sys.modules.get("tensorflow")) is None:
+        return (OSError,)
+    errors = tensorflow.errors
+    return OSError, errors.ResourceExhaustedError, errors.OutOfRangeError, errors.PermissionDeniedError
+
+
+def reason(error: Exception) -> str:
+    """Why a file could not be written, in a few words. `error` is an OSError or one of TensorFlow's."""
     if isinstance(error, OSError):
         return (error.strerror or str(error)).lower()
-    return error.message.splitlines()[0].rsplit("; ", 1)[-1].split(" [")[0].lower()
+    message = getattr(error, "message", str(error))  # "path; reason [Op:name]"
+    return message.splitlines()[0].rsplit("; ", 1)[-1].split(" [")[0].lower()

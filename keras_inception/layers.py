@@ -1,24 +1,25 @@
-"""The vocabulary: every network in this package is a sentence in these words.
+"""What every network in this package is built from: functions that add a layer, and layer specs for tables.
 
-A *verb* is a function that adds one thing to the functional graph, tensor first and `name` last: `conv`, `norm`,
-`pool`. A *word* is a frozen dataclass that stands in a network's table and is then called on a tensor: `Conv`, `Pool`,
+A *function* adds one thing to the functional graph, tensor first and `name` last: `conv`, `norm`, `pool`. A *layer
+spec* is a frozen dataclass in a network's table that is later called on a tensor: `Conv`, `Pool`,
 `Branches`. All tensors are NHWC.
 
-Names: a word called with `name="mixed_5b"` names its last layer `mixed_5b` and every layer before it `mixed_5b_...`.
-So a table's keys are the network's endpoints, and a layer's name tells the row it came from.
+Names: a spec called with `name="mixed_5b"` names its last layer `mixed_5b` and every layer before it `mixed_5b_...`.
+So a table's keys are the network's endpoints, and a layer's name gives the row that it belongs to.
 
 Numerics: TensorFlow and PyTorch differ in where SAME padding goes, in batch norm's epsilon, and in whether an average
-pool counts its padding. A table says only "same"; the `Numerics` in force around it say what that means.
+pool counts its padding. A table has only "same"; the current `Numerics` define what that means.
 """
 
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Annotated, Any, Literal, Protocol, TypeAlias
 
 import keras
 from keras import ops
@@ -29,6 +30,7 @@ from keras.layers import (
     BatchNormalization,
     Concatenate,
     Conv2D,
+    Dense,
     DepthwiseConv2D,
     Dropout,
     Flatten,
@@ -42,24 +44,23 @@ from keras.layers import (
     ZeroPadding2D,
 )
 
+from .arguments import DropPer, dropout_argument
 from .errors import InputError
 
 Tensor: TypeAlias = keras.KerasTensor
 Size: TypeAlias = int | tuple[int, int]
-# "same", "valid", "ceil" (Caffe's pooling: the last window may hang over the edge), or zeros on each side.
+# "same", "valid", "ceil" (Caffe's pooling: the last window may extend past the edge), or the zeros on each side.
 Padding: TypeAlias = Literal["same", "valid", "ceil"] | Size
-# What stochastic depth draws one gate for.
-Gate: TypeAlias = Literal["batch", "sample"]
 
 
-class Word(Protocol):
-    """What can stand in a table."""
+class LayerSpec(Protocol):
+    """What can stand in a network's table."""
 
     def __call__(self, x: Tensor, *, name: str) -> Tensor:
-        """Add this word's layers behind `x`; the last one is called `name`."""
+        """Add this spec's layers after `x`; the last one is called `name`."""
 
 
-Table: TypeAlias = Mapping[str, Word]  # endpoint name -> word, in the paper's order
+LayerTable: TypeAlias = Mapping[str, LayerSpec]  # endpoint name -> spec, in the paper's order
 
 
 # ---------------------------------------------------------------------------------------------------------- numerics
@@ -67,17 +68,20 @@ Table: TypeAlias = Mapping[str, Word]  # endpoint name -> word, in the paper's o
 
 @dataclass(frozen=True, kw_only=True)
 class Numerics:
-    """What two frameworks mean differently by the same network. A checkpoint is exact only under its own."""
+    """Where frameworks compute the same network differently. A checkpoint is exact only with its own numerics."""
 
-    # Where SAME puts its zeros at stride 2: bottom right, all around, or all around and in pools as "ceil".
+    # Where SAME padding puts its zeros at stride 2: "tf" mostly at the bottom right, "torch" evenly on all sides,
+    # "caffe" as "torch", and in pools as "ceil".
     padding: Literal["tf", "torch", "caffe"] = "tf"
     epsilon: float = 1e-3  # of batch norm
-    momentum: float = 0.99  # of batch norm's moving statistics, as Keras counts it (1 - PyTorch's)
+    momentum: float = 0.99  # of batch norm's moving statistics, in Keras' convention (1 - PyTorch's)
     gamma: bool = True  # batch norm has a scale
-    pool_counts_padding: bool = False  # average pools divide by the full window, also at the border
-    zeros_in_pools: tuple[str, ...] = ()  # of these kinds strided pools take SAME's zeros for values of the map
-    # Where a "ceil" pool has the zeros that its last window needs: behind the edge, or as many before it too.
-    overhang: Literal["behind", "around"] = "behind"
+    pool_counts_padding: bool = False  # average pools divide by the full window at the border too
+    # Pool kinds whose strided SAME padding counts as real zeros in the max or mean (keras.applications' NASNet),
+    # instead of being ignored.
+    zeros_in_pools: tuple[str, ...] = ()
+    # Where a "ceil" pool puts the zeros that its last window needs: after the edge, or the same number before it too.
+    overhang: Literal["after", "around"] = "after"
     bottleneck_stride: Literal["1x1", "3x3"] = "3x3"  # which convolution of a residual bottleneck strides
 
 
@@ -87,14 +91,14 @@ TORCH = Numerics(padding="torch", epsilon=1e-5, momentum=0.9, pool_counts_paddin
 _numerics: ContextVar[Numerics] = ContextVar("numerics", default=TF)
 
 
-def numerics_in_force() -> Numerics:
-    """The numerics that the network being built is to follow."""
+def current_numerics() -> Numerics:
+    """The numerics that networks are built with here."""
     return _numerics.get()
 
 
 @contextmanager
 def numerics(record: Numerics) -> Iterator[None]:
-    """Build what is inside the `with` block under these numerics."""
+    """Build what is inside the `with` block with these numerics."""
     token = _numerics.set(record)
     try:
         yield
@@ -102,16 +106,32 @@ def numerics(record: Numerics) -> Iterator[None]:
         _numerics.reset(token)
 
 
-# ------------------------------------------------------------------------------------------------------------- verbs
+@contextmanager
+def deep_graph() -> Iterator[None]:
+    """Allow Keras to wire a very deep functional model inside the `with` block.
+
+    Whenever a functional model is made (built, loaded, cloned), Keras walks its graph by recursion, a Python frame a
+    layer. ResNet1202 has 4,800 layers in a row and DenseNet264 934, and Python's default limit is 1,000 frames.
+    Calling, training and saving a model need no such block.
+    """
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, 20_000))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
+
+
+# --------------------------------------------------------------------------------------------------------- functions
 
 
 def pair(size: Size) -> tuple[int, int]:
-    """A size given once for both sides, or for each."""
+    """A size that is given once for both sides, or for each side."""
     return (size, size) if isinstance(size, int) else size
 
 
 def _pad(x: Tensor, kernel: Size, strides: Size, padding: Padding, name: str) -> tuple[Tensor, Padding]:
-    """Turn any padding into what Keras knows, "same" or "valid", with a ZeroPadding2D before it only if it must."""
+    """Convert any padding to Keras' "same" or "valid", with a ZeroPadding2D only where it is needed."""
     (kh, kw), (sh, sw) = pair(kernel), pair(strides)
     if padding == "same" and _numerics.get().padding != "tf" and (sh, sw) != (1, 1):
         padding = (kh // 2, kw // 2)
@@ -120,7 +140,7 @@ def _pad(x: Tensor, kernel: Size, strides: Size, padding: Padding, name: str) ->
         above = left = 0
         if _numerics.get().overhang == "around":
             if None in x.shape[1:3]:
-                raise InputError(f"with these numerics {name!r} pads as the map's size asks for: give input_shape")
+                raise InputError(f"with these numerics {name!r} is padded by its map's size: give input_shape")
             above, left = below, right
         padding_sides = ((above, below), (left, right))
     elif isinstance(padding, str):
@@ -128,7 +148,7 @@ def _pad(x: Tensor, kernel: Size, strides: Size, padding: Padding, name: str) ->
             side is not None and side < k for side, k in zip(x.shape[1:3], (kh, kw), strict=True)
         ):
             raise InputError(
-                f"the image is too small: {name!r} needs a map of {kh} x {kw}, and here it is {x.shape[1]} x "
+                f"the image is too small: {name!r} needs a map of at least {kh} x {kw}; got {x.shape[1]} x "
                 f"{x.shape[2]}; give a larger input_shape"
             )
         return x, padding
@@ -143,9 +163,9 @@ def _pad(x: Tensor, kernel: Size, strides: Size, padding: Padding, name: str) ->
 
 
 def _overhang(size: int | None, kernel: int, stride: int) -> int:
-    """Zeros that the last window needs behind the edge; for an unknown size as many as it could ever need.
+    """Zeros that the last window needs after the edge; for an unknown size the most that it could need.
 
-    A window that would hold nothing but zeros is left out, as Caffe does.
+    A window that would contain only zeros is left out, as in Caffe.
     """
     if size is None:
         return min(stride, kernel) - 1
@@ -154,7 +174,7 @@ def _overhang(size: int | None, kernel: int, stride: int) -> int:
 
 
 def _same(size: int | None, kernel: int, stride: int) -> tuple[int, int]:
-    """Zeros before and behind a side under TensorFlow's SAME; all around where the size is unknown, as Keras does."""
+    """Zeros before and after a side under TensorFlow's SAME; evenly on both where the size is unknown, as in Keras."""
     if size is None:
         return kernel // 2, kernel // 2
     total = max(0, kernel - 1 - (size - 1) % stride)
@@ -172,13 +192,13 @@ def conv(
     bias: bool = True,
     name: str,
 ) -> Tensor:
-    """Convolution, linear. Grouped convolution stays one native operation."""
+    """Convolution without activation. A grouped convolution stays one native operation."""
     x, padding = _pad(x, kernel, strides, padding, name)
     return Conv2D(filters, kernel, strides, padding, groups=groups, use_bias=bias, name=name)(x)
 
 
 def depthwise(x: Tensor, kernel: Size, strides: Size = 1, padding: Padding = "same", *, name: str) -> Tensor:
-    """One filter a channel, linear, without bias."""
+    """Depthwise convolution without bias or activation."""
     x, padding = _pad(x, kernel, strides, padding, name)
     return DepthwiseConv2D(kernel, strides, padding, use_bias=False, name=name)(x)
 
@@ -190,7 +210,7 @@ def norm(x: Tensor, *, name: str) -> Tensor:
 
 
 def activate(x: Tensor, kind: str | None, *, name: str) -> Tensor:
-    """A nonlinearity by its name ("relu", "relu6", "tanh", ...); `None` adds nothing."""
+    """An activation by its name ("relu", "relu6", "tanh", ...); `None` adds nothing."""
     if kind is None:
         return x
     if kind in ("relu", "relu6"):
@@ -201,7 +221,7 @@ def activate(x: Tensor, kind: str | None, *, name: str) -> Tensor:
 def pool(x: Tensor, kind: str, size: Size = 3, strides: Size = 1, padding: Padding = "same", *, name: str) -> Tensor:
     """Max or average pooling.
 
-    Where a ZeroPadding2D stands before a max pool the map must not be negative, as none is after a ReLU.
+    Where numerics put a ZeroPadding2D before a max pool, the map must not be negative; after a ReLU it is not.
     """
     if padding == "same" and _numerics.get().padding == "caffe" and pair(strides) != (1, 1):
         padding = "ceil"
@@ -217,41 +237,31 @@ def pool(x: Tensor, kind: str, size: Size = 3, strides: Size = 1, padding: Paddi
 
 
 def drop(x: Tensor, rate: float, *, name: str) -> Tensor:
-    """Dropout of that share of the values in training; a rate of 0 adds nothing."""
-    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
-        raise InputError(f"a dropout rate is a number in [0, 1), the share that is dropped; got {rate!r}")
+    """Dropout with that rate in training; a rate of 0 adds nothing."""
     return Dropout(rate, name=name)(x) if rate else x
 
 
 def flatten(x: Tensor, *, name: str) -> Tensor:
-    """N x H x W x C -> N x HWC, for a dense layer: so H and W must be known."""
+    """N x H x W x C -> N x HWC, for a dense layer, so H and W must be known."""
     if None in x.shape[1:]:
         raise InputError(
-            "the dense layers of this top need a fixed image size, and height or width is None: "
+            "the dense layers of this top need a fixed image size; got an unknown height or width: "
             "give both in input_shape, or include_top=False"
         )
     return Flatten(name=name)(x)
 
 
-def divisible(channels: float, by: int = 8) -> int:
-    """The nearest multiple of `by`, at least `by`, and never less than nine tenths of what was asked."""
+def make_divisible(channels: float, by: int = 8) -> int:
+    """The nearest multiple of `by`, at least `by`, and at least nine tenths of `channels`."""
     rounded = max(by, int(channels + by / 2) // by * by)
     return rounded + by if rounded < 0.9 * channels else rounded
 
 
-def check_multiplier(value: float, lowest: float, highest: float, *, argument: str) -> None:
-    """Refuse a width multiplier outside its range, before it asks for a network of no or of too many channels."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not lowest <= value <= highest:
-        raise InputError(f"{argument} is a width multiplier, a number from {lowest} to {highest}; got {value!r}")
-
-
 def squeeze_excite(x: Tensor, ratio: int, *, name: str) -> Tensor:
-    """Rescale the channels by what the whole map says. Hu et al., 2018, Figure 3: N x H x W x C -> the same.
+    """Squeeze-and-excitation: rescale channels by the map's mean. Hu et al., 2018, Figure 3: N x H x W x C -> the same.
 
-    The two dense layers are 1x1 convolutions, as in the authors' release: the same numbers, and no reshape.
+    The two dense layers are 1x1 convolutions, as in the authors' release. They compute the same without a reshape.
     """
-    if isinstance(ratio, bool) or not isinstance(ratio, int) or ratio < 1:
-        raise InputError(f"se_ratio is a whole number of at least 1 (the paper's is 16), or None; got {ratio!r}")
     channels = x.shape[-1]
     s = GlobalAveragePooling2D(keepdims=True, name=f"{name}_squeeze")(x)
     s = conv(s, max(1, channels // ratio), name=f"{name}_reduce")
@@ -262,9 +272,9 @@ def squeeze_excite(x: Tensor, ratio: int, *, name: str) -> Tensor:
 
 
 def shuffle(x: Tensor, groups: int, *, name: str) -> Tensor:
-    """Deal the channels of `groups` groups out anew. Zhang et al., 2018, Figure 1.
+    """Channel shuffle: interleave the channels of `groups` groups. Zhang et al., 2018, Figure 1.
 
-    Nothing here is above rank 4, which is what phone GPUs take.
+    No tensor here has a rank above 4, the limit of phone GPUs.
     """
     y = Reshape((-1, groups, x.shape[-1] // groups), name=f"{name}_split")(x)
     y = Permute((1, 3, 2), name=f"{name}_permute")(y)
@@ -272,9 +282,9 @@ def shuffle(x: Tensor, groups: int, *, name: str) -> Tensor:
 
 
 def as_map(pixels: Tensor, like: Tensor, *, name: str) -> Tensor:
-    """Back from a list of pixels to the map of `like`: N x HW x A x B -> N x H x W x AB.
+    """Reshape a list of pixels to the map of `like`: N x HW x A x B -> N x H x W x AB.
 
-    A plain Reshape, as phones know it, where the size is known; a layer that asks `like` for it where it is not.
+    A plain Reshape, which phones support, where the size is known; otherwise a layer that reads it from `like`.
     """
     _, height, width, _ = like.shape
     if height is None or width is None:
@@ -282,21 +292,21 @@ def as_map(pixels: Tensor, like: Tensor, *, name: str) -> Tensor:
     return Reshape((height, width, pixels.shape[2] * pixels.shape[3]), name=name)(pixels)
 
 
-def chain(x: Tensor, words: Table | Sequence[Word], *, name: str = "") -> Tensor:
-    """Apply words one after another: a table by its keys, a plain sequence as `{name}_0`, `{name}_1`, ..."""
-    if not isinstance(words, Mapping):
-        words = {f"{name}_{i}": word for i, word in enumerate(words)}
-    for key, word in words.items():
-        x = word(x, name=key)
+def chain(x: Tensor, specs: LayerTable | Sequence[LayerSpec], *, name: str = "") -> Tensor:
+    """Apply layer specs in order: a table's under its keys, a plain sequence's as `{name}_0`, `{name}_1`, ..."""
+    if not isinstance(specs, Mapping):
+        specs = {f"{name}_{i}": spec for i, spec in enumerate(specs)}
+    for key, spec in specs.items():
+        x = spec(x, name=key)
     return x
 
 
-# ------------------------------------------------------------------------------------------------------------- words
+# ------------------------------------------------------------------------------------------------------- layer specs
 
 
 @dataclass(frozen=True)
 class Conv:
-    """Convolution, batch norm, nonlinearity. `normed=False` is the time before batch norm: a bias instead."""
+    """Convolution, batch norm, activation. With `batch_norm=False`, for networks older than it, a bias instead."""
 
     filters: int
     kernel: Size = 1
@@ -304,20 +314,20 @@ class Conv:
     padding: Padding = "same"
     activation: str | None = "relu"
     groups: int = field(default=1, kw_only=True)
-    normed: bool = field(default=True, kw_only=True)
-    bias: bool | None = field(default=None, kw_only=True)  # None: where there is no norm to take its place
+    batch_norm: bool = field(default=True, kw_only=True)
+    bias: bool | None = field(default=None, kw_only=True)  # None: only without batch norm
 
     def __call__(self, x: Tensor, *, name: str) -> Tensor:
         """N x H x W x C -> N x H' x W' x filters."""
-        bias = not self.normed if self.bias is None else self.bias
-        last = name if not (self.normed or self.activation) else f"{name}_conv"
+        bias = not self.batch_norm if self.bias is None else self.bias
+        last = name if not (self.batch_norm or self.activation) else f"{name}_conv"
         x = conv(x, self.filters, self.kernel, self.strides, self.padding, groups=self.groups, bias=bias, name=last)
-        return _finish(x, self.activation, name=name) if self.normed else activate(x, self.activation, name=name)
+        return _finish(x, self.activation, name=name) if self.batch_norm else activate(x, self.activation, name=name)
 
 
 @dataclass(frozen=True)
 class Depthwise:
-    """Depthwise convolution, batch norm, nonlinearity."""
+    """Depthwise convolution, batch norm, activation."""
 
     kernel: Size = 3
     strides: Size = 1
@@ -331,7 +341,7 @@ class Depthwise:
 
 
 def _finish(x: Tensor, activation: str | None, *, name: str) -> Tensor:
-    """Batch norm and nonlinearity, the last of them under the word's own name."""
+    """Batch norm and activation; the last layer takes the spec's own name."""
     x = norm(x, name=f"{name}_bn" if activation else name)
     return activate(x, activation, name=name)
 
@@ -366,7 +376,7 @@ class LRN:
 
 @dataclass(frozen=True)
 class Norm:
-    """Batch norm, nonlinearity: what stands before the convolution where activation comes first."""
+    """Batch norm, activation: what precedes a convolution in pre-activation networks."""
 
     activation: str | None = "relu"
 
@@ -376,28 +386,28 @@ class Norm:
 
 
 @dataclass(frozen=True, init=False)
-class Path:
-    """Words one after another, as one word; a path within a path is one path."""
+class Chain:
+    """Several specs in order as one spec; a chain within a chain is flattened."""
 
-    words: tuple[Word, ...]
+    specs: tuple[LayerSpec, ...]
 
-    def __init__(self, *words: Word) -> None:
-        flat = (word.words if isinstance(word, Path) else (word,) for word in words)
-        object.__setattr__(self, "words", tuple(itertools.chain.from_iterable(flat)))
+    def __init__(self, *specs: LayerSpec) -> None:
+        flat = (spec.specs if isinstance(spec, Chain) else (spec,) for spec in specs)
+        object.__setattr__(self, "specs", tuple(itertools.chain.from_iterable(flat)))
 
     def __call__(self, x: Tensor, *, name: str) -> Tensor:
-        """Whatever the last word makes, under this word's name."""
-        *before, last = self.words
+        """The output of the last spec, under this spec's name."""
+        *before, last = self.specs
         return last(chain(x, before, name=name), name=name)
 
 
 @dataclass(frozen=True, init=False)
 class Branches:
-    """Parallel paths over one input, concatenated on the channels; an empty path passes the input on."""
+    """Parallel paths over one input, concatenated along the channels; an empty path is the identity."""
 
-    paths: tuple[tuple[Word, ...], ...]
+    paths: tuple[tuple[LayerSpec, ...], ...]
 
-    def __init__(self, *paths: Sequence[Word]) -> None:
+    def __init__(self, *paths: Sequence[LayerSpec]) -> None:
         object.__setattr__(self, "paths", tuple(map(tuple, paths)))
 
     def __call__(self, x: Tensor, *, name: str) -> Tensor:
@@ -408,21 +418,22 @@ class Branches:
 
 @dataclass(frozen=True)
 class Residual:
-    """`scale` times what `word` makes of the input, plus the input or what `shortcut` makes of it, a nonlinearity.
+    """A residual block: `scale` times the path's output, plus the shortcut, then an activation.
 
-    In training the word's path is left out with probability `drop`, for a mini-batch or a sample at a time.
+    The shortcut is the identity by default. In training the path is dropped with probability `drop`, for a whole batch
+    or for each sample.
     """
 
-    word: Word
+    path: LayerSpec
     scale: float = 1.0
     activation: str | None = "relu"
-    shortcut: Word | None = field(default=None, kw_only=True)
+    shortcut: LayerSpec | None = field(default=None, kw_only=True)
     drop: float = field(default=0.0, kw_only=True)
-    drop_per: Gate = field(default="batch", kw_only=True)
+    drop_per: DropPer = field(default="batch", kw_only=True)
 
     def __call__(self, x: Tensor, *, name: str) -> Tensor:
-        """N x H x W x C -> N x H' x W' x C', the word's."""
-        y = self.word(x, name=f"{name}_residual")
+        """N x H x W x C -> N x H' x W' x C', the path's."""
+        y = self.path(x, name=f"{name}_residual")
         if self.scale != 1.0:
             y = Rescaling(self.scale, name=f"{name}_scale")(y)
         if self.drop:
@@ -433,47 +444,73 @@ class Residual:
         return activate(x, self.activation, name=name)
 
 
-def stochastic(table: Table, rate: float, per: Gate) -> Table:
-    """The table with stochastic depth in its Residual words. Huang et al., 2016, equation 4.
+def with_stochastic_depth(table: LayerTable, rate: float, per: DropPer) -> LayerTable:
+    """The table with stochastic depth in its residual blocks. Huang et al., 2016, equation 4.
 
-    The l-th of L is dropped with probability rate l / L.
+    Block l of L is dropped with probability rate l / L.
     """
-    if not isinstance(rate, int | float) or not 0 <= rate < 1:
-        raise InputError(f"stochastic_depth is the last block's drop probability, 0 <= p < 1; got {rate!r}")
-    if per not in ("batch", "sample"):
-        raise InputError(f"stochastic_depth_per must be 'batch' or 'sample'; got {per!r}")
-    names = [name for name, word in table.items() if isinstance(word, Residual)]
+    names = [name for name, spec in table.items() if isinstance(spec, Residual)]
     drops = {name: rate * i / len(names) for i, name in enumerate(names, 1)}
     return {
-        name: replace(word, drop=drops[name], drop_per=per) if isinstance(word, Residual) else word
-        for name, word in table.items()
+        name: replace(spec, drop=drops[name], drop_per=per) if isinstance(spec, Residual) else spec
+        for name, spec in table.items()
     }
 
 
 @dataclass(frozen=True)
-class Excited:
-    """A word with a squeeze-and-excitation module behind it."""
+class SqueezeExcite:
+    """A spec followed by a squeeze-and-excitation module."""
 
-    word: Word
+    spec: LayerSpec
     ratio: int = 16
 
     def __call__(self, x: Tensor, *, name: str) -> Tensor:
-        """Whatever the word makes, its channels rescaled."""
-        return squeeze_excite(self.word(x, name=f"{name}_mix"), self.ratio, name=name)
+        """The output of the spec, its channels rescaled."""
+        return squeeze_excite(self.spec(x, name=f"{name}_mix"), self.ratio, name=name)
 
 
-def excited(table: Table, ratio: int | None, kind: type = Branches) -> Table:
-    """The table with a squeeze-and-excitation module behind each word of that kind; without a ratio, the table.
+def with_squeeze_excite(table: LayerTable, ratio: int | None, kind: type = Branches) -> LayerTable:
+    """The table with a squeeze-and-excitation module after each spec of that kind; unchanged without a ratio.
 
-    In a Residual it stands on the path, before the addition. Hu et al., 2018, Figure 3.
+    In a Residual the module ends the path, before the addition. Hu et al., 2018, Figure 3.
     """
     if ratio is None:
         return table
 
-    def excite(word: Word) -> Word:
-        return replace(word, word=Excited(word.word, ratio)) if isinstance(word, Residual) else Excited(word, ratio)
+    def add(spec: LayerSpec) -> LayerSpec:
+        if isinstance(spec, Residual):
+            return replace(spec, path=SqueezeExcite(spec.path, ratio))
+        return SqueezeExcite(spec, ratio)
 
-    return {name: excite(word) if isinstance(word, kind) else word for name, word in table.items()}
+    return {name: add(spec) if isinstance(spec, kind) else spec for name, spec in table.items()}
+
+
+# ------------------------------------------------------------------------------------------------------------- heads
+
+
+def average_head(
+    x: Tensor, classes: int, *, dropout: Annotated[float, dropout_argument("before the classifier")] = 0.0
+) -> Tensor:
+    """Global average pool, dropout, dense: N x H x W x C -> N x classes, logits."""
+    x = GlobalAveragePooling2D(name="avg_pool")(x)
+    x = drop(x, dropout, name="dropout")
+    return Dense(classes, name="logits")(x)
+
+
+def pooled_head(x: Tensor, classes: int) -> Tensor:
+    """`average_head` without dropout, for a backbone that has an argument `dropout` itself."""
+    return average_head(x, classes)
+
+
+def dense_head(
+    x: Tensor, classes: int, *, dropout: Annotated[float, dropout_argument("after each hidden dense layer")] = 0.5
+) -> Tensor:
+    """Two hidden layers of 4,096, dropout after each, then dense: N x H x W x C -> N x classes, logits."""
+    x = flatten(x, name="flatten")
+    for name in ("fc6", "fc7"):
+        x = activate(Dense(4096, name=f"{name}_dense")(x), "relu", name=name)
+        x = drop(x, dropout, name=f"{name}_drop")
+    return Dense(classes, name="logits")(x)
 
 
 # ------------------------------------------------------------------------------------- layers that Keras does not have
@@ -481,10 +518,10 @@ def excited(table: Table, ratio: int | None, kind: type = Branches) -> Table:
 
 @keras.saving.register_keras_serializable("keras_inception")
 class LocalResponseNormalization(keras.layers.Layer):
-    """Divide each activation by its neighbours' across channels. Krizhevsky et al., 2012, section 3.3.
+    """Local response normalisation across channels. Krizhevsky et al., 2012, section 3.3.
 
-    `x / (bias + alpha * sum of squares over `size` channels) ** beta`: the paper's formula. Caffe and PyTorch divide
-    their alpha by `size`; give `alpha / size` for theirs.
+    The paper's formula: `x / (bias + alpha * sum of squares over `size` channels) ** beta`. Caffe and PyTorch divide
+    their alpha by `size`; give `alpha / size` to match them.
     """
 
     def __init__(self, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, bias: float = 2.0, **kwargs: Any):
@@ -499,14 +536,14 @@ class LocalResponseNormalization(keras.layers.Layer):
         return x / ops.power(self.bias + self.alpha * total, self.beta)
 
     def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs."""
+        """The layer's configuration, for `from_config`."""
         config = {"size": self.size, "alpha": self.alpha, "beta": self.beta, "bias": self.bias}
         return super().get_config() | config
 
 
 @keras.saving.register_keras_serializable("keras_inception")
 class MapLike(keras.layers.Layer):
-    """Arrange a list of pixels as the map of another tensor, whose size is known only when it runs."""
+    """Reshape a list of pixels to the map of another tensor whose size is known only at run time."""
 
     def call(self, inputs: list[Tensor]) -> Tensor:
         """N x HW x A x B, and N x H x W x C -> N x H x W x AB."""
@@ -514,21 +551,21 @@ class MapLike(keras.layers.Layer):
         return ops.reshape(pixels, (-1, *ops.shape(like)[1:3], pixels.shape[2] * pixels.shape[3]))
 
     def compute_output_shape(self, input_shape: list[tuple[int | None, ...]]) -> tuple[int | None, ...]:
-        """The map's size, the pixels' channels."""
+        """The map's size with the pixels' channels."""
         (batch, _, rows, columns), like = input_shape
         return (batch, *like[1:3], rows * columns)  # type: ignore[operator]
 
 
 @keras.saving.register_keras_serializable("keras_inception")
 class DropPath(keras.layers.Layer):
-    """Drop a whole residual path in training, with probability `rate`. Huang et al., 2016 ("stochastic depth").
+    """Drop a whole residual path in training with probability `rate`. Huang et al., 2016 ("stochastic depth").
 
-    The paper draws one gate a mini-batch (`per="batch"`), later work one a sample (`per="sample"`). A surviving path is
-    divided by its survival probability in training, where the paper multiplies at test time: the same expectation, and
-    the inference graph is the plain network.
+    The paper makes one random decision a batch (`per="batch"`), later work one a sample (`per="sample"`). A surviving
+    path is divided by its survival probability in training, where the paper multiplies at test time: the expectation
+    is the same, and the inference graph is the plain network.
     """
 
-    def __init__(self, rate: float, per: Gate = "sample", seed: int | None = None, **kwargs: Any):
+    def __init__(self, rate: float, per: DropPer = "sample", seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         if not 0 <= rate < 1:
             raise ValueError(f"rate must be in [0, 1); got {rate}")
@@ -542,20 +579,20 @@ class DropPath(keras.layers.Layer):
         return self.drop(x, self.rate) if training and self.rate else x
 
     def drop(self, x: Tensor, rate: float | Tensor) -> Tensor:
-        """Leave `x` out with that probability: N x ... -> the same."""
-        gates = ops.shape(x)[0] if self.per == "sample" else 1
+        """Set `x` to zero with that probability: N x ... -> the same."""
+        decisions = ops.shape(x)[0] if self.per == "sample" else 1
         keep = 1 - rate
-        uniform = keras.random.uniform((gates, *(1,) * (len(x.shape) - 1)), seed=self.seed_generator)
+        uniform = keras.random.uniform((decisions, *(1,) * (len(x.shape) - 1)), seed=self.seed_generator)
         return x * ops.cast(uniform < keep, x.dtype) / ops.cast(keep, x.dtype)
 
     def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs."""
+        """The layer's configuration, for `from_config`."""
         return super().get_config() | {"rate": self.rate, "per": self.per, "seed": self.seed}
 
 
 @keras.saving.register_keras_serializable("keras_inception")
 class ChannelPadding(keras.layers.Layer):
-    """Zeros as new channels behind the old ones, up to `channels`: He et al., 2016, shortcut option A."""
+    """Append channels of zeros, up to `channels`: He et al., 2016, shortcut option A."""
 
     def __init__(self, channels: int, **kwargs: Any):
         super().__init__(**kwargs)
@@ -566,5 +603,5 @@ class ChannelPadding(keras.layers.Layer):
         return ops.pad(x, [(0, 0), (0, 0), (0, 0), (0, self.channels - x.shape[-1])])
 
     def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs."""
+        """The layer's configuration, for `from_config`."""
         return super().get_config() | {"channels": self.channels}

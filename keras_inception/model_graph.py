@@ -1,22 +1,103 @@
-"""A functional model read back as the network its paper describes.
+"""Keras' functional graph, read: the one module that uses the private attributes it is kept in.
 
-`steps` lists the layer calls, branch by branch. `endpoints` finds the table row of each from its name. `boxes` folds
-padding, batch norm and nonlinearity into the convolution they belong to: the boxes that a paper's figure draws.
-Tables, diagrams and costs are three readings of these.
+`call_of` finds the layer call that made a tensor; `steps` lists all calls of a flat model, branch by branch;
+`endpoints` finds the table row of each from its name. Tables, diagrams, costs, weight names and graph rewriting
+are readings of these.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 from keras import layers
 
 from .errors import InputError
-from .layers import DropPath, LocalResponseNormalization
+
+
+class Call:
+    """One call of a layer, of one of Keras' operations, or of a model within the model. Equal for the same call."""
+
+    def __init__(self, node: Any):
+        self._node = node
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Call) and self._node is other._node
+
+    def __hash__(self) -> int:
+        return id(self._node)
+
+    @property
+    def operation(self) -> Any:
+        """What was called."""
+        return self._node.operation
+
+    @property
+    def inputs(self) -> list[Any]:
+        """The symbolic tensors among the arguments, in their order."""
+        return self._node.arguments.keras_tensors
+
+    @property
+    def outputs(self) -> list[Any]:
+        """The symbolic tensors that it returned, flat."""
+        return self._node.outputs
+
+    @property
+    def training(self) -> bool:
+        """Whether it was called with `training=True`, so that it behaves so in inference too."""
+        return bool(self._node.arguments.kwargs.get("training"))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it was called as `layer(tensor)`, with no other argument."""
+        args, kwargs = self._node.arguments.args, self._node.arguments.kwargs
+        alone = len(args) == len(self.inputs) == 1 and args[0] is self.inputs[0]
+        return alone and all(value is None or value is False for value in kwargs.values())
+
+    def repeat(self, operation: Any, tensors: Sequence[Any]) -> Any:
+        """Call another operation on other tensors with these arguments."""
+        given = dict(zip(map(id, self.inputs), tensors, strict=True))
+        args, kwargs = self._node.arguments.fill_in(given)
+        return operation(*args, **kwargs)
+
+
+def call_of(tensor: Any) -> Call:
+    """The call that made a symbolic tensor; for an input that of its `InputLayer`."""
+    operation, index, _ = tensor._keras_history
+    return Call(operation._inbound_nodes[index])
+
+
+def layer_of(tensor: Any) -> Any:
+    """The layer that made a symbolic tensor; of a model within the model, the layer inside it."""
+    operation, _, position = tensor._keras_history
+    while isinstance(operation, keras.Model) and getattr(operation, "outputs", None):
+        operation, _, position = operation.outputs[position]._keras_history
+    return operation
+
+
+def grid(tensor: Any) -> tuple[int, int, int]:
+    """(height, width, channels) of the map that a dense layer's input was flattened from; 1 x 1 if from none."""
+    call = call_of(tensor)
+    if isinstance(call.operation, layers.Flatten):
+        return tuple(call.inputs[0].shape[1:])
+    if isinstance(call.operation, layers.Dropout | layers.Activation | layers.ReLU):
+        return grid(call.inputs[0])
+    return 1, 1, tensor.shape[-1]
+
+
+def times_called(layer: Any) -> int:
+    """How often a layer was called on symbolic tensors, in any model."""
+    return len(layer._inbound_nodes)
+
+
+def detached(operation: Any, name: str) -> Any:
+    """A copy of one of Keras' operations (not of a layer) under another name, not called yet."""
+    made = copy.copy(operation)
+    made._inbound_nodes, made._outbound_nodes, made.name = [], [], name
+    return made
 
 
 @dataclass(frozen=True)
@@ -25,11 +106,11 @@ class Step:
 
     layer: Any
     sources: tuple[int, ...]
-    tensors: tuple[Any, ...]  # its outputs, Keras' symbolic ones
+    tensors: tuple[Any, ...]  # its symbolic outputs
 
     @property
     def shapes(self) -> tuple[tuple[int | None, ...], ...]:
-        """Of its outputs, one image's: without the batch axis."""
+        """The shapes of its outputs for one image, without the batch axis."""
         return tuple(tuple(tensor.shape[1:]) for tensor in self.tensors)
 
     @property
@@ -39,7 +120,7 @@ class Step:
 
     @property
     def shape(self) -> tuple[int | None, ...]:
-        """Of its first output, and most layers have one: (height, width, channels) of a map."""
+        """The shape of its first output, the only one of most layers: (height, width, channels) of a map."""
         return self.shapes[0]
 
 
@@ -47,43 +128,44 @@ def steps(model: keras.Model) -> list[Step]:
     """The layer calls of a flat functional model; each comes after its sources, and a branch stays together.
 
     Raises:
-        InputError: the model is not functional, or holds another model.
+        InputError: the model is not functional, or contains another model.
     """
     if not getattr(model, "outputs", None):
-        raise InputError(f"{model.name} is no functional model: its layers can be listed only when it has been called")
-    found: dict[int, Step] = {}  # by the identity of Keras' node, in order
-    position: dict[int, int] = {}
-    stack = [_node(tensor) for tensor in reversed(model.outputs)]
-    while stack:  # depth first; not by recursion, which a network of 1202 layers exhausts
-        node = stack[-1]
-        parents = [_node(tensor) for tensor in node.input_tensors]
-        if waiting := [parent for parent in parents if id(parent) not in found]:
+        raise InputError(
+            f"{model.name} is not a functional model: its layers can be listed only when it has been called"
+        )
+    position: dict[Call, int] = {}
+    found: list[Step] = []
+    stack = [call_of(tensor) for tensor in reversed(model.outputs)]
+    while stack:  # depth first; a recursion would exceed Python's limit in a network of 1202 layers
+        call = stack[-1]
+        parents = [call_of(tensor) for tensor in call.inputs]
+        if waiting := [parent for parent in parents if parent not in position]:
             stack.append(waiting[0])
             continue
         stack.pop()
-        if id(node) in found:
+        if call in position:
             continue
-        if isinstance(node.operation, keras.Model):
+        if isinstance(call.operation, keras.Model):
             raise InputError(
-                f"{model.name} holds the model {node.operation.name!r}: build that one with input_tensor= instead, "
+                f"{model.name} contains the model {call.operation.name!r}: build that one with input_tensor= instead, "
                 "so that its layers are the model's own"
             )
-        position[id(node)] = len(found)
-        sources = tuple(position[id(parent)] for parent in parents)
-        found[id(node)] = Step(node.operation, sources, tuple(node.outputs))
-    return list(found.values())
+        position[call] = len(found)
+        found.append(Step(call.operation, tuple(position[parent] for parent in parents), tuple(call.outputs)))
+    return found
 
 
-def _node(tensor: Any) -> Any:
-    operation, index, _ = tensor._keras_history
-    return operation._inbound_nodes[index]
+def in_order(model: keras.Model) -> list[Any]:
+    """The layers of a flat functional model in the order of `steps`, a shared one for each of its calls."""
+    return [step.layer for step in steps(model)]
 
 
 def endpoints(names: Sequence[str]) -> list[str]:
     """For each layer the row of the network's table that it belongs to.
 
-    A row called "mixed_5b" names its last layer so, and every layer before that one "mixed_5b_...". A layer that
-    belongs to no row is a row of its own.
+    The last layer of the row "mixed_5b" has the row's name, and the layers before it are called "mixed_5b_...". A layer
+    that belongs to no row is a row of its own.
     """
     last = {name: i for i, name in enumerate(names)}
 
@@ -92,154 +174,3 @@ def endpoints(names: Sequence[str]) -> list[str]:
         return next((cut for cut in cuts if last.get(cut, -1) > i), name)
 
     return [row(i, name) for i, name in enumerate(names)]
-
-
-# -------------------------------------------------------------------------------------------------------------- boxes
-
-CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D, layers.Conv2DTranspose)
-POOLS = (layers.MaxPooling2D, layers.AveragePooling2D, layers.GlobalMaxPooling2D, layers.GlobalAveragePooling2D)
-MERGES = {layers.Concatenate: "filter concat", layers.Add: "+", layers.Multiply: "×"}
-NORMS = (layers.BatchNormalization, LocalResponseNormalization)
-UNDRAWN = (layers.ZeroPadding2D, layers.Reshape, layers.Flatten)  # they compute nothing
-IN_TRAINING = (layers.Dropout, DropPath)  # drawn only where they are a row of their own
-
-
-@dataclass
-class Box:
-    """What a paper's figure draws as one box.
-
-    `text` has "{}" where the `number` of filters goes, so that boxes of one kind and different widths compare equal.
-    """
-
-    text: str
-    number: int | None
-    layer: Any  # the one that gives the box its name
-    sources: tuple[int, ...]  # positions of boxes
-    endpoint: str
-    shape: tuple[int | None, ...]
-    activation: str | None = None
-    normed: bool = field(default=False, compare=False)
-
-    @property
-    def template(self) -> str:
-        """The label with a hole for the number of filters."""
-        if isinstance(self.layer, CONVOLUTIONS):  # a rectifier goes without saying
-            return self.text + {"relu": "", None: ", linear"}.get(self.activation, f", {self.activation}")
-        return self.text + (f", {self.activation}" if self.activation else "")
-
-    @property
-    def label(self) -> str:
-        """ "3x3 conv, 96"."""
-        return self.template.format(self.number)
-
-
-def boxes(model: keras.Model) -> list[Box]:
-    """The model in boxes, each after its sources."""
-    calls = steps(model)
-    rows = endpoints([call.name for call in calls])
-    readers = Counter(source for call in calls for source in set(call.sources))
-    layers_in = Counter(rows)
-    drawn: list[Box] = []
-    box_of: list[int] = []  # for each step
-    for call, row in zip(calls, rows, strict=True):
-        sources = tuple(dict.fromkeys(box_of[source] for source in call.sources))
-        before = drawn[sources[0]] if len(sources) == 1 else None
-        if before and _is_undrawn(call, row):
-            if row == before.endpoint:
-                before.shape = call.shape
-            box_of.append(sources[0])
-        elif (
-            before
-            and readers[call.sources[0]] == 1
-            and (row == before.endpoint or layers_in[before.endpoint] == 1)  # what ends a row stays in it
-            and _joins(call.layer, before)
-        ):
-            before.activation, before.normed = _activation(call.layer), True
-            before.endpoint, before.shape = row, call.shape
-            box_of.append(sources[0])
-        else:
-            text, number = describe(call.layer)
-            drawn.append(Box(text, number, call.layer, sources, row, call.shape, _inner_activation(call.layer)))
-            box_of.append(len(drawn) - 1)
-    return drawn
-
-
-def _is_undrawn(call: Step, row: str) -> bool:
-    is_own_row = row == call.name
-    identity = isinstance(call.layer, layers.Activation) and _activation(call.layer) == "linear"
-    return isinstance(call.layer, UNDRAWN) or identity or (isinstance(call.layer, IN_TRAINING) and not is_own_row)
-
-
-def _joins(layer: Any, before: Box) -> bool:
-    """Whether a layer is drawn in the box before it."""
-    activation = _activation(layer)
-    if before.activation or activation == "softmax":
-        return False
-    if isinstance(layer, layers.BatchNormalization):
-        return isinstance(before.layer, (*CONVOLUTIONS, layers.Dense)) and not before.normed
-    drawable = (*CONVOLUTIONS, layers.Dense, layers.BatchNormalization, *MERGES)
-    return activation is not None and isinstance(before.layer, drawable)
-
-
-def _inner_activation(layer: Any) -> str | None:
-    """The nonlinearity that a convolution or dense layer brings along."""
-    function = getattr(layer, "activation", None) if isinstance(layer, (*CONVOLUTIONS, layers.Dense)) else None
-    name = getattr(function, "__name__", "linear")
-    return None if name == "linear" else name
-
-
-def _activation(layer: Any) -> str | None:
-    """A nonlinearity's name; None for every other layer."""
-    if isinstance(layer, layers.ReLU):
-        return "relu" if layer.max_value is None else f"relu{layer.max_value:g}"
-    if isinstance(layer, layers.Activation):
-        return layer.activation.__name__
-    return "softmax" if isinstance(layer, layers.Softmax) else None
-
-
-def describe(layer: Any) -> tuple[str, int | None]:
-    """A layer's text as a figure has it, with "{}" for its number of filters, and that number."""
-    if isinstance(layer, layers.InputLayer):
-        return "input", None
-    if activation := _activation(layer):
-        return activation, None
-    if isinstance(layer, layers.DepthwiseConv2D):
-        return f"{_by(layer.kernel_size)} depthwise conv{_over(layer.strides)}", None
-    if isinstance(layer, CONVOLUTIONS):
-        names = {layers.SeparableConv2D: "separable conv", layers.Conv2DTranspose: "transposed conv"}
-        name = next((name for kind, name in names.items() if isinstance(layer, kind)), "conv")
-        groups = f", {layer.groups} groups" if getattr(layer, "groups", 1) > 1 else ""
-        return f"{_by(layer.kernel_size)} {name}, {{}}{_over(layer.strides)}{groups}", layer.filters
-    if isinstance(layer, layers.Dense):
-        return "fully connected, {}", layer.units
-    if isinstance(layer, POOLS):
-        kind = "max" if isinstance(layer, (layers.MaxPooling2D, layers.GlobalMaxPooling2D)) else "average"
-        window = getattr(layer, "pool_size", None)
-        return (f"{_by(window)} {kind} pool{_over(layer.strides)}" if window else f"global {kind} pool"), None
-    if isinstance(layer, layers.Rescaling):
-        return f"× {layer.scale:g}", None
-    if isinstance(layer, layers.BatchNormalization):
-        return "batch norm", None
-    if isinstance(layer, layers.Dropout):
-        return f"dropout {layer.rate:.0%}", None
-    if isinstance(layer, layers.Permute) and tuple(layer.dims) == (1, 3, 2):
-        return "channel shuffle", None
-    if isinstance(layer, LocalResponseNormalization):
-        return "local response norm", None
-    merge = next((text for kind, text in MERGES.items() if isinstance(layer, kind)), None)
-    return merge or _spaced(type(layer).__name__), None
-
-
-def _by(size: tuple[int, ...]) -> str:
-    return "x".join(map(str, size))
-
-
-def _over(strides: tuple[int, ...]) -> str:
-    """The way ResNet's figure writes a stride of 2."""
-    return "" if set(strides) == {1} else f", /{strides[0] if len(set(strides)) == 1 else _by(strides)}"
-
-
-def _spaced(name: str) -> str:
-    """ "UpSampling2D" as "up sampling"."""
-    name = name.removesuffix("2D")
-    return "".join(f" {c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))

@@ -1,7 +1,7 @@
-"""From an image to what a network was trained on.
+"""From an image to a network's input.
 
-`Preprocessing` is the one source of it: the input pipeline, the SavedModel signatures, the TFLite files and the
-documentation all read this record, so that an image is prepared once, the same way, everywhere.
+`Preprocessing` is the only definition of that: the input pipeline, the SavedModel signatures, the TFLite files and the
+documentation read the same record, so that an image is prepared in the same way everywhere.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from .errors import InputError
 
-# ITU-R BT.601 weights of red, green and blue, as Pillow's and TensorFlow's grey; they add up to 1, so grey stays grey.
+# ITU-R BT.601 weights of red, green and blue, as in Pillow and TensorFlow. They add up to 1, so grey stays grey.
 LUMA = (0.299, 0.587, 0.114)
 
 
@@ -22,9 +22,9 @@ LUMA = (0.299, 0.587, 0.114)
 class Preprocessing:
     """How pixels become a network's input: crop, resize, then `(pixel - mean) / std` for each channel.
 
-    `size` is the (height, width) in pixels of the network's input. The largest central window of that aspect ratio is
-    taken, shrunk to the fraction `crop` of each side (0.875 is the usual 224 out of 256), and resized with antialiasing
-    by the filter `interpolation`, "bilinear" or "bicubic". `mean` and `std` are in pixel units (0..255), one value a
+    `size` is the (height, width) of the network's input in pixels. The largest central window of that aspect ratio,
+    reduced to the fraction `crop` of each side (0.875 is the usual 224 out of 256), is resized with antialiasing by the
+    filter `interpolation`, "bilinear" or "bicubic". `mean` and `std` are in pixel units (0..255), one value for each
     channel, in the order of `channels`: "RGB", "BGR" or "L" (grey).
     """
 
@@ -40,7 +40,7 @@ class Preprocessing:
             raise ValueError(f"channels must be 'RGB', 'BGR' or 'L'; got {self.channels!r}")
         if not len(self.channels) == len(self.mean) == len(self.std):
             raise ValueError(
-                f"{self.channels} takes {len(self.channels)} means and deviations; "
+                f"{self.channels} needs {len(self.channels)} means and deviations; "
                 f"got {len(self.mean)} and {len(self.std)}"
             )
         if not 0 < self.crop <= 1:
@@ -52,7 +52,7 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Preprocessing:
-        """Read what `to_dict` wrote, as JSON returns it (lists for tuples)."""
+        """The record from `to_dict`'s values, also after JSON, which has lists for tuples."""
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
         return cls(**fields)
 
@@ -66,19 +66,21 @@ class Preprocessing:
         return (*self.size, len(self.channels))
 
     def for_input(self, shape: tuple[int | None, ...]) -> Preprocessing:
-        """The same for a network of another (height, width, channels); an unknown size stays what it is here.
+        """The same preprocessing for another (height, width, channels); an unknown height or width keeps this size.
 
-        Grey takes the mean of the colours' means and deviations.
+        For grey images, mean and deviation are the averages over the colours.
 
         Raises:
-            InputError: images have one channel or three.
+            InputError: the number of channels is neither 1 nor 3.
         """
         height, width = (new or old for new, old in zip(shape[:2], self.size, strict=True))
         prepared = replace(self, size=(height, width))
         if shape[2] == len(self.channels):
             return prepared
         if shape[2] != 1:
-            raise InputError(f"images have 1 channel or 3: this network's input of {shape[2]} is to be made by hand")
+            raise InputError(
+                f"images have 1 or 3 channels; got an input of {shape[2]} channels: prepare these inputs yourself"
+            )
         mean, std = (sum(values) / len(values) for values in (self.mean, self.std))
         return replace(prepared, channels="L", mean=(mean,), std=(std,))
 
@@ -95,9 +97,9 @@ class Preprocessing:
 
     def stretch(self, window: tf.Tensor) -> tf.Tensor:
         """Resize a whole window, whatever its aspect ratio: (..., H, W, 3), 0..255 -> (..., *size, 3) float32."""
-        # tf.image.resize returns what already has the right size as it came, uint8 included.
+        # tf.image.resize returns images of the right size unchanged, uint8 included.
         resized = tf.cast(tf.image.resize(window, self.size, method=self.interpolation, antialias=True), tf.float32)
-        # A bilinear filter of pixels stays within 0..255 but for rounding; a bicubic one overshoots at edges.
+        # A bilinear filter stays within 0..255 except for rounding; a bicubic filter overshoots at edges.
         return tf.clip_by_value(resized, 0.0, 255.0)
 
     def normalize(self, pixels: tf.Tensor) -> tf.Tensor:
@@ -107,8 +109,8 @@ class Preprocessing:
             pixels = tf.reverse(pixels, [-1])
         elif self.channels == "L":
             pixels = tf.reduce_sum(pixels * LUMA, axis=-1, keepdims=True)
-        # A product, since TensorFlow turns a quotient into one when it compiles a graph, but not in eager mode:
-        # written so, both give the same bits.
+        # A product, since TensorFlow turns a quotient into a product in a compiled graph, but not in eager mode. This
+        # way both give the same bits.
         return (pixels - tf.constant(self.mean, tf.float32)) * tf.constant([1 / std for std in self.std], tf.float32)
 
     def __call__(self, image: tf.Tensor) -> tf.Tensor:
@@ -117,7 +119,7 @@ class Preprocessing:
 
 
 def scaled(size: tuple[int, int], channels: int = 3, crop: float = 0.875) -> Preprocessing:
-    """Pixels scaled to [-1, 1], as TensorFlow's released networks take them; grey for one channel."""
+    """Pixels scaled to [-1, 1], as for TensorFlow's released networks; grey for one channel."""
     per_channel: Sequence[float] = (127.5,) * channels
     return Preprocessing(
         size=size, crop=crop, channels="L" if channels == 1 else "RGB", mean=tuple(per_channel), std=tuple(per_channel)

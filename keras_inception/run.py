@@ -1,21 +1,29 @@
-"""The run directory: what training leaves behind and everything downstream takes."""
+"""A finished run: the record that training leaves behind and that everything downstream takes."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
+import numpy as np
 
+from .data import Split, fingerprint, load_folder, load_images
+from .data.tfds import PREFIX as TFDS
 from .errors import InputError
+from .evaluation import KerasPredictor, Prediction, predict
 from .files import write_file
 from .preprocessing import Preprocessing
 
 SCHEMA = 1  # of run.json; raise it when an older reader would misread a newer run
 PACKAGES = ("keras-inception", "keras", "tensorflow")
+STATE = "training_state"  # the folder in a run directory that a training resumes from
+
+Side = Literal["train", "held_out"]
 
 
 def versions() -> dict[str, str]:
@@ -27,8 +35,9 @@ def versions() -> dict[str, str]:
 class Run:
     """What `run.json` holds: which network, trained on what, how well.
 
-    `labels` are the class names in the order of the network's outputs. `data` says where the images came from and how
-    they were split, so that evaluation sees the split that training held out. `metrics` are of the kept epoch.
+    `builder` and `kwargs` make the kept network. `labels` are the class names in the order of its outputs. `weights`
+    says where the training started. `data` says where the images came from and how they were split, so that evaluation
+    sees the split that training held out. `training` is the rest of the request. `metrics` are of the kept epoch.
     """
 
     builder: str
@@ -52,7 +61,7 @@ class Run:
         path = Path(path)
         record_file = path / "run.json"
         if not record_file.is_file():
-            if (path / "checkpoints").is_dir():
+            if (path / STATE).is_dir():
                 raise InputError(
                     f"{path} was interrupted before it finished; run the same `train` command to resume it"
                 )
@@ -74,16 +83,84 @@ class Run:
             raise InputError(f"{record_file} is damaged ({error!r}): train again, or restore it from a copy") from error
 
     def save(self) -> None:
-        """Write `run.json` and `labels.txt` into `path`; run.json last, since its presence says the run is finished."""
+        """Write `labels.txt` and `run.json` into `path`; run.json last, since its presence says the run is finished."""
         record = asdict(self) | {"schema": SCHEMA, "preprocessing": self.preprocessing.to_dict()}
         del record["path"]
-        (self.path / "labels.txt").write_text("".join(f"{label}\n" for label in self.labels), encoding="utf-8")
+        lines = "".join(f"{_one_line(label)}\n" for label in self.labels)
+        write_file(self.path / "labels.txt", lambda part: part.write_text(lines, encoding="utf-8"))
         text = json.dumps(record, indent=2, sort_keys=True) + "\n"
         write_file(self.path / "run.json", lambda part: part.write_text(text, encoding="utf-8"))
 
     def model(self) -> keras.Model:
-        """The trained network: preprocessed images (`self.preprocessing.input_shape`) -> class probabilities."""
+        """The trained network: preprocessed images (`self.preprocessing.input_shape`) -> class probabilities.
+
+        Raises:
+            InputError: model.keras is missing or damaged.
+        """
         file = self.path / "model.keras"
         if not file.is_file():
             raise InputError(f"{self.path} has no model.keras: the run is incomplete; train again")
-        return keras.models.load_model(file, compile=False)
+        try:
+            return keras.models.load_model(file, compile=False)
+        except Exception as error:  # whatever a cut zip or HDF5 file, or a newer Keras, makes Keras raise
+            there = ", ".join(f"{k} {v}" for k, v in self.versions.items() if versions().get(k) != v)
+            cause = f"it was written by {there}" if there else "it is damaged: restore it from a copy, or train again"
+            raise InputError(f"{file} cannot be loaded; {cause}") from error
+
+    def images(self, side: Side, images: str | Path | None = None) -> Split:
+        """The images of one side of the run's split, "train" or "held_out", labelled in the order of `labels`.
+
+        Args:
+            side: which side.
+            images: a folder to take in place of the recorded one. Where it holds the same images as those of the
+                training, it is split as they were; of others all are taken.
+
+        Raises:
+            InputError: the images are not there any more, were arrays, or are of other classes.
+        """
+        if side not in ("train", "held_out"):
+            raise InputError(f'the sides of a split are "train" and "held_out"; got {side!r}')
+        if images is not None:
+            return self._same_split(images, side) or load_images(images, self.labels)
+        source = self.data.get("folder")
+        if source is None:
+            raise InputError(f"{self.path} was trained on arrays, which it does not keep: give images (--images DIR)")
+        if not source.startswith(TFDS) and not Path(source).is_dir():
+            raise InputError(f"the images of {self.path} are no longer at {source}: give their folder (--images DIR)")
+        dataset = load_folder(source, validation=self.data["validation"])
+        if dataset.classes != self.labels:
+            raise InputError(
+                f"{source} now holds other classes than {self.path} was trained on: give images (--images DIR)"
+            )
+        return dataset.train if side == "train" else dataset.val
+
+    def _same_split(self, images: str | Path, side: Side) -> Split | None:
+        """That side of a folder which holds the images of the training, None where it holds others."""
+        try:
+            dataset = load_folder(images, validation=self.data.get("validation", 0.2))
+        except InputError:  # fewer classes, for example: nothing to train on, but to measure on
+            return None
+        if fingerprint(dataset) != self.data.get("fingerprint"):
+            return None
+        return dataset.train if side == "train" else dataset.val
+
+    def predict(self, images: Any, *, top: int = 5, batch_size: int = 32) -> list[Prediction]:
+        """The most probable classes of each image: files, folders, encoded bytes, uint8 arrays, or a list of these.
+
+        See `evaluation.predict`.
+        """
+        return predict(self, images, top=top, batch_size=batch_size)
+
+    def probabilities(self, images: Split, *, batch_size: int = 32) -> dict[str, np.ndarray]:
+        """As `evaluation.Predictor.probabilities`: a run can stand wherever a predictor is asked for."""
+        return self.predictor.probabilities(images, batch_size=batch_size)
+
+    @cached_property
+    def predictor(self) -> KerasPredictor:
+        """The network with labels and preprocessing, loaded once."""
+        return KerasPredictor(model=self.model(), labels=self.labels, preprocessing=self.preprocessing)
+
+
+def _one_line(label: str) -> str:
+    """A label for a file of one label per line."""
+    return " ".join(label.splitlines()) or label

@@ -1,21 +1,21 @@
-"""A network for inference: the same answers by less work."""
+"""A network for inference: the same outputs with less computation."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 
 from keras_inception.analysis.cost import total
 from keras_inception.errors import InputError
+from keras_inception.outputs import auxiliary_names, without_auxiliary
 
-from .fold import into_layer_before, into_layer_behind
+from .fold import into_layer_after, into_layer_before
 from .graph import Graph, Node, Rule
 from .integer import norm_as_convolution, pool_as_convolution
 from .lrn import lrn_as_convolution
-from .move import pool_before_projection, pool_behind_projection
+from .move import pool_after_projection, pool_before_projection
 from .simplify import pad_in_layer, without_identity, without_training_layer
 
 __all__ = ["INTEGER_RULES", "RULES", "Graph", "Node", "Report", "Rule", "optimize", "rewrite"]
@@ -24,13 +24,13 @@ RULES: dict[str, Rule] = {
     "training layer dropped": without_training_layer,
     "identity dropped": without_identity,
     "norm or scale folded into the layer before": into_layer_before,
-    "norm or scale folded into the layer behind": into_layer_behind,
-    "average pool moved behind a projection": pool_behind_projection,
+    "norm or scale folded into the layer after": into_layer_after,
+    "average pool moved after a projection": pool_after_projection,
     "average pool moved before a projection": pool_before_projection,
     "zero padding taken into the layer": pad_in_layer,
     "local response norm as convolution": lrn_as_convolution,
 }
-INTEGER_RULES: dict[str, Rule] = {  # for int8 files, behind the others
+INTEGER_RULES: dict[str, Rule] = {  # for int8 files, after the others
     "average pool as convolution": pool_as_convolution,
     "norm or scale as convolution": norm_as_convolution,
 }
@@ -39,9 +39,9 @@ HEADS = "auxiliary head dropped"
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What `optimize` did: for each rule the layers that it took away or replaced; figures are (before, after).
+    """What `optimize` did: for each rule the layers that it removed or replaced. Figures are (before, after).
 
-    `macs` are the multiply-adds of one image, None where a size is free or a layer's are unknown.
+    `macs` are the multiply-adds of one image, None if an input size is free or a layer's multiply-adds are unknown.
     """
 
     applied: dict[str, tuple[str, ...]]
@@ -62,32 +62,27 @@ class Report:
 
 
 def optimize(model: keras.Model) -> keras.Model:
-    """A network that gives the same answers in inference, with less to compute.
+    """Make a network that has the same outputs in inference and computes less.
 
-    Batch norm and constant scales become part of the convolutions beside them; average pools change places with 1x1
-    convolutions where that is less work; what acts in training only, auxiliary heads too, goes. A layer of a name that
-    the given model has computes what that one does. Early exits stay, and so does every layer that no rule knows. The
-    result computes in float32; it is for inference, not to be trained on.
+    Batch norms and constant scales become part of the convolutions next to them. Average pools change places with 1x1
+    convolutions where that is less work. Layers that act in training only are removed, and so are auxiliary heads.
+    Early exits stay, and so does every layer that no rule knows. A layer with the name of a layer of the given model
+    computes the same. The result computes in float32 and is for inference, not for training.
 
     Args:
         model: any functional model, which is not changed.
 
     Raises:
-        InputError: the model is not functional, or a layer of it cannot be copied.
+        InputError: the model is not functional, or one of its layers cannot be copied.
     """
     return rewrite(model)[0]
 
 
 def rewrite(model: keras.Model, rules: Mapping[str, Rule] = RULES) -> tuple[keras.Model, Report]:
     """`optimize` by these rules, and what each one did."""
-    if not getattr(model, "outputs", None):
-        raise InputError(
-            f"{model.name} ({type(model).__name__}) is not a functional model, so its layers cannot be followed: "
-            "build it with keras.Model(inputs, outputs)"
-        )
-    outputs, dropped = _kept(model)
-    graph = Graph(model, outputs)
-    applied: dict[str, list[str]] = {HEADS: dropped} if dropped else {}
+    graph = Graph(without_auxiliary(model))
+    dropped = auxiliary_names(model) if len(graph.end.sources) < len(model.outputs) else ()
+    applied: dict[str, list[str]] = {HEADS: list(dropped)} if dropped else {}
     changed = True
     while changed:
         changed = False
@@ -102,18 +97,6 @@ def rewrite(model: keras.Model, rules: Mapping[str, Rule] = RULES) -> tuple[kera
         parameters=(model.count_params(), result.count_params()),
         macs=(_macs(model), _macs(result)),
     )
-
-
-def _kept(model: keras.Model) -> tuple[Any, list[str]]:
-    """The outputs of inference, and the names of those that only training needs."""
-    if isinstance(model, keras.Sequential):
-        return model.outputs[0], []
-    outputs = model.output
-    if isinstance(outputs, dict) and "predictions" in outputs:
-        others = [name for name in outputs if name != "predictions"]
-        if others and all(name.startswith("aux_") for name in others):
-            return outputs["predictions"], others
-    return outputs, []
 
 
 def _macs(model: keras.Model) -> int | None:

@@ -34,7 +34,7 @@ def into_layer_before(node: Node) -> Node | None:
     return with_weights(before, kernels, bias * scale + shift, before.sources, node.name)
 
 
-def into_layer_behind(node: Node) -> Node | None:
+def into_layer_after(node: Node) -> Node | None:
     """`(x * scale + shift) * kernel + bias`, as one layer; zeros of padding would need the shift, and have none."""
     if not is_linear_map(node) or isinstance(node.layer, layers.Conv2DTranspose):
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import numpy as np
 from keras import layers
 
 from keras_inception.errors import InputError
+from keras_inception.model_graph import Call, call_of, detached, layer_of
 
 PRECISIONS = "float32", "float16", "bfloat16", "float64"
 
@@ -23,9 +23,9 @@ Rule: TypeAlias = "Callable[[Node], Node | None]"
 class Node:
     """One call of a layer, or of one of Keras' operations.
 
-    `layer` is a pattern of which `Graph.model` makes a copy called `name`, so that the given model stays as it is; a
-    function of `keras.ops` does as well. `weights` are its own unless a rule has made others. Whoever reads the node is
-    in `readers`.
+    `layer` is a pattern: `Graph.model` makes a copy of it called `name`, so that the given model stays as it is. It may
+    also be a function of `keras.ops`. `weights` are the layer's own unless a rule has made others. `readers` are the
+    nodes that read this one.
     """
 
     layer: Any
@@ -33,8 +33,8 @@ class Node:
     shape: tuple[int | None, ...]
     name: str
     weights: list[np.ndarray] | None = None
-    arguments: Any = None  # how Keras was called, if not by the sources alone
-    shared: bool = False  # the layer is called elsewhere too
+    call: Call | None = None  # Keras' call, if it had other arguments than the sources or asked for training behaviour
+    shared: bool = False  # the layer is called more than once
     readers: list[Node] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
@@ -47,30 +47,24 @@ class Node:
         return self.shape[-1] or 0
 
     @property
-    def training(self) -> bool:
-        """Whether the layer was called so as to behave as in training, always."""
-        return self.arguments is not None and bool(self.arguments.kwargs.get("training"))
-
-    @property
     def is_output(self) -> bool:
         """Whether it is an output of the model."""
         return any(reader.layer is None for reader in self.readers)
 
     def is_a(self, *kinds: type) -> bool:
-        """Whether a rule for layers of these very classes may take it: a subclass may compute anything."""
-        return type(self.layer) in kinds and len(self.sources) == 1 and not (self.shared or self.training)
+        """Whether a rule for layers of exactly these classes may take it: a subclass may compute anything."""
+        training = self.call is not None and self.call.training
+        return type(self.layer) in kinds and len(self.sources) == 1 and not (self.shared or training)
 
     def values(self) -> list[np.ndarray]:
         """The weights."""
         return self.layer.get_weights() if self.weights is None else self.weights
 
-    def call(self, layer: Any, tensors: list[Any]) -> Any:
+    def apply(self, layer: Any, tensors: list[Any]) -> Any:
         """Call a copy of the layer on the sources' outputs."""
-        if self.arguments is None:
-            return layer(tensors[0]) if len(tensors) == 1 else layer(tensors)
-        ids = (id(tensor) for tensor in self.arguments.keras_tensors)
-        args, kwargs = self.arguments.fill_in(dict(zip(ids, tensors, strict=True)))
-        return layer(*args, **kwargs)
+        if self.call is not None:
+            return self.call.repeat(layer, tensors)
+        return layer(tensors[0]) if len(tensors) == 1 else layer(tensors)
 
 
 @dataclass(frozen=True)
@@ -84,18 +78,19 @@ class _Output:
 
 
 class Graph:
-    """The nodes between the inputs of a model and the outputs that are kept.
+    """The nodes between the inputs and the outputs of a model.
 
     Models within the model are opened: their layers become the graph's own.
     """
 
-    def __init__(self, model: keras.Model, outputs: Any):
-        self.name, self.structure = model.name, outputs
+    def __init__(self, model: keras.Model):
+        self.name = model.name
         sequential = isinstance(model, keras.Sequential)
         self.input_structure = model.inputs[0] if sequential else model.input
+        self.output_structure = model.outputs[0] if sequential else model.output
         known: dict[int, Node] = {}
-        ends = _read(keras.tree.flatten(outputs), known)
-        self.inputs = [  # one that no kept output needs is an input all the same
+        ends = _read(keras.tree.flatten(self.output_structure), known)
+        self.inputs = [  # an input that no output needs stays an input
             known.get(id(tensor)) or _read([tensor], known)[0] for tensor in keras.tree.flatten(self.input_structure)
         ]
         self.end = Node(None, ends, (), "outputs")
@@ -116,7 +111,7 @@ class Graph:
         return [node for node in found if node is not self.end]
 
     def apply(self, rule: Rule) -> Iterator[Node]:
-        """Apply a rule wherever it fits, once; yields the nodes that it has replaced."""
+        """Apply a rule once wherever it fits; yields the nodes that it has replaced."""
         for node in self.nodes():
             alive = node.readers or node in self.inputs
             if alive and (new := rule(node)) is not None:
@@ -126,7 +121,7 @@ class Graph:
     def model(self, precision: str = "float32") -> keras.Model:
         """A functional model with layers and weights of its own.
 
-        In another precision than float32 the inputs are in it too, and the last layers, at the outputs, are not.
+        In a precision other than float32 the inputs have it too, and the layers at the outputs stay in float32.
         """
         values: dict[Node, Any] = {}
         copies: dict[int, Any] = {}
@@ -135,8 +130,8 @@ class Graph:
             tensors = [values[source] for source in node.sources]
             if not isinstance(node.layer, keras.Operation):
                 values[node] = node.layer(*tensors)
-                if not isinstance(node.layer, _Output):  # what the function made now has the name
-                    values[node]._keras_history.operation.name = _unique(node.name, names)
+                if not isinstance(node.layer, _Output):  # the operation that the function called gets the name
+                    layer_of(values[node]).name = _unique(node.name, names)
                 continue
             if first := id(node.layer) not in copies:
                 own = "float32" if node.is_output else precision
@@ -145,57 +140,53 @@ class Graph:
             if isinstance(layer, layers.InputLayer):
                 values[node] = layer.output
                 continue
-            values[node] = node.call(layer, tensors)
+            values[node] = node.apply(layer, tensors)
             if first and isinstance(layer, layers.Layer) and layer.weights:
                 layer.set_weights(node.values())
         inputs = keras.tree.pack_sequence_as(self.input_structure, [values[node] for node in self.inputs])
-        outputs = keras.tree.pack_sequence_as(self.structure, [values[node] for node in self.end.sources])
+        outputs = keras.tree.pack_sequence_as(self.output_structure, [values[node] for node in self.end.sources])
         return keras.Model(inputs, outputs, name=self.name)
 
 
 def _read(outputs: list[Any], known: dict[int, Node]) -> list[Node]:
-    """The nodes of Keras' tensors, and of all that they are made from; `known` has those read so far, by id."""
-    stack = list(outputs)  # not by recursion, which a network of 1202 layers exhausts
+    """The nodes of symbolic tensors, and of all that they are made from; `known` has those read so far, by id."""
+    stack = list(outputs)  # a recursion would exceed Python's limit in a network of 1202 layers
     while stack:
-        operation, index, _ = stack[-1]._keras_history
-        call = operation._inbound_nodes[index]
-        given = call.arguments.keras_tensors
-        if waiting := [tensor for tensor in given if id(tensor) not in known]:
+        call = call_of(stack[-1])
+        if waiting := [tensor for tensor in call.inputs if id(tensor) not in known]:
             stack += waiting
             continue
         stack.pop()
         if id(call.outputs[0]) in known:
             continue
-        sources = [known[id(tensor)] for tensor in given]
-        if _opens(operation, call):
+        operation = call.operation
+        sources = [known[id(tensor)] for tensor in call.inputs]
+        if _opens(call):
             inner = {id(tensor): source for tensor, source in zip(operation.inputs, sources, strict=True)}
             made = _read(operation.outputs, inner)
         else:
-            args, kwargs = call.arguments.args, call.arguments.kwargs
-            alone = len(args) == len(given) == 1 and args[0] is given[0]
-            plain = alone and all(value is None or value is False for value in kwargs.values())
-            arguments = None if plain else call.arguments
-            shape = tuple(call.outputs[0].shape)
-            node = Node(operation, sources, shape, operation.name, arguments=arguments)
+            name, shape = operation.name, tuple(call.outputs[0].shape)
+            node = Node(operation, sources, shape, name, call=None if call.is_plain else call)
             many = len(call.outputs) > 1
             made = [
-                Node(_Output(i), [node], tuple(tensor.shape), operation.name) if many else node
+                Node(_Output(i), [node], tuple(tensor.shape), name) if many else node
                 for i, tensor in enumerate(call.outputs)
             ]
         known.update(zip(map(id, call.outputs), made, strict=True))
     return [known[id(tensor)] for tensor in outputs]
 
 
-def _opens(operation: Any, call: Any) -> bool:
-    """Whether it is a model whose graph can take the place of its call."""
-    if not isinstance(operation, keras.Model) or call.arguments.kwargs.get("training"):
+def _opens(call: Call) -> bool:
+    """Whether a model was called whose graph can take the place of the call."""
+    model = call.operation
+    if not isinstance(model, keras.Model) or call.training:
         return False
-    inputs, outputs = getattr(operation, "inputs", None), getattr(operation, "outputs", None)
-    return bool(outputs) and len(inputs or ()) == len(call.arguments.keras_tensors) == 1
+    inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
+    return bool(outputs) and len(inputs or ()) == len(call.inputs) == 1
 
 
 def _replace(old: Node, new: Node) -> None:
-    """Whoever read `old` reads `new`; `old`, and what only it read, leave the graph."""
+    """Whoever read `old` reads `new`; `old`, and what only `old` read, leave the graph."""
     for reader in old.readers:
         reader.sources = [new if source is old else source for source in reader.sources]
         if reader not in new.readers:
@@ -211,11 +202,9 @@ def _replace(old: Node, new: Node) -> None:
 
 
 def _copied(layer: Any, name: str, precision: str) -> Any:
-    """A layer of the same configuration, but for the precision that it computes in; its weights come later."""
-    if not isinstance(layer, layers.Layer):  # an operation holds no weights, and only some have a configuration
-        twin = copy.copy(layer)
-        twin._inbound_nodes, twin._outbound_nodes, twin.name = [], [], name
-        return twin
+    """A layer of the same configuration, except for its name and precision; its weights are set later."""
+    if not isinstance(layer, layers.Layer):  # an operation has no weights, and only some have a configuration
+        return detached(layer, name)
     try:
         config = layer.get_config() | {"name": name}
         if layer.compute_dtype != precision and layer.compute_dtype in PRECISIONS:
@@ -229,7 +218,7 @@ def _copied(layer: Any, name: str, precision: str) -> Any:
 
 
 def _unique(name: str, taken: Counter[str]) -> str:
-    """The name, with a number if an opened model brought the same one."""
+    """The name, with a number if another node has it, as nodes of an opened model may."""
     while taken[name]:
         taken[name] += 1
         name = f"{name}_{taken[name] - 1}"

@@ -15,7 +15,7 @@ from .fold import is_linear_map
 from .graph import Node
 
 
-def pool_behind_projection(node: Node) -> Node | None:
+def pool_after_projection(node: Node) -> Node | None:
     """A pool at every position works on the fewer channels that the projection behind it leaves."""
     if not _is_pointwise(node):
         return None

@@ -14,6 +14,8 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from keras_inception.model_graph import times_called
+
 from ..optimize.fold import LINEAR, is_linear_map, kernels_and_bias, with_weights
 from ..optimize.graph import Graph, Node
 
@@ -38,14 +40,14 @@ def bias_corrected(model: keras.Model, inputs: Iterable[Any], leave: Sequence[st
         shift = _lost(node.layer, kernels, means.pop(node.name))
         return with_weights(node, kernels, bias + shift, node.sources, node.name)
 
-    graph = Graph(model, model.output)
+    graph = Graph(model)
     list(graph.apply(rule))
     return graph.model()
 
 
 def _mean_inputs(model: keras.Model, inputs: Iterable[Any]) -> dict[str, np.ndarray]:
     """The mean input of each linear layer, by its name."""
-    linear = [layer for layer in model.layers if type(layer) in LINEAR and len(layer._inbound_nodes) == 1]
+    linear = [layer for layer in model.layers if type(layer) in LINEAR and times_called(layer) == 1]
     probe = keras.Model(model.input, [layer.input for layer in linear])
     spec = tf.TensorSpec(model.input_shape, model.inputs[0].dtype)
     run = tf.function(lambda x: probe(x, training=False), [spec], autograph=False).get_concrete_function()

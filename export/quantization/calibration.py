@@ -15,7 +15,7 @@ import numpy as np
 
 from keras_inception.data import Split, load_folder
 from keras_inception.errors import InputError
-from keras_inception.files import new_output
+from keras_inception.files import new_output, uninterrupted
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.run import Run
 
@@ -24,7 +24,6 @@ from ..inputs import Exportable, compiled
 IMAGES = 200  # taken from a split, each class in proportion
 FEW = 50  # fewer images give ranges that are too narrow for others
 EMPTY = "calibration is empty: give some hundred typical images"
-GIVE = "give --images DIR, or in Python calibration="
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -89,7 +88,7 @@ class CalibrationSet:
         if isinstance(images, Run):
             name = f"the training images of {images.path.name}"
             preprocessing = preprocessing or images.preprocessing
-            images = training_images(images)
+            images = images.images("train")
         if isinstance(images, Split):
             return cls._of_split(images.sample(count, seed), preprocessing, name)
         if isinstance(images, Iterator) or callable(images):
@@ -152,6 +151,7 @@ class CalibrationSet:
         path = Path(path)
         with (
             new_output(path, overwrite=overwrite, kind="calibration set", is_kind=zipfile.is_zipfile) as part,
+            uninterrupted(),  # Ctrl-C within a zip would come out as an error of the zip's
             open(part, "wb") as file,  # np.savez would add .npz to a name
         ):
             np.savez_compressed(file, inputs=self.inputs, record=json.dumps(record))
@@ -219,23 +219,6 @@ def calibration_set(calibration: Calibration | None, source: Exportable) -> Cali
     if images.inputs.shape[1:] != shape:
         raise InputError(_misshapen(images.inputs, shape))
     return images
-
-
-def training_images(run: Run, images: str | Path | None = None) -> Split:
-    """The images that a run was trained on; with `images` those of a folder in place of a recorded one that moved.
-
-    Raises:
-        InputError: the run was trained on arrays, or there is no such folder.
-    """
-    folder = images or run.data.get("folder")
-    if folder is None:
-        raise InputError(f"{run.path} was trained on arrays, which it does not keep: {GIVE}")
-    try:
-        return load_folder(folder, validation=run.data.get("validation", 0.2)).train
-    except InputError as error:
-        if images:
-            raise
-        raise InputError(f"the training images of {run.path} cannot be read ({error}): {GIVE}") from error
 
 
 def to_pixels(inputs: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:

@@ -12,6 +12,9 @@ from keras_inception.errors import InputError
 from keras_inception.outputs import MAIN
 from keras_inception.preprocessing import Preprocessing
 
+from ..openvino import is_openvino
+from ..saved_model import is_saved_model
+from ..tflite.flatbuffer import is_tflite
 from .runners import OpenFile, open_file
 
 
@@ -52,6 +55,12 @@ class ExportedFile:
         if (shape := found[MAIN][0].shape) != (1, len(self.labels)):
             raise InputError(f"{self.file.path} has {len(self.labels)} labels for the output {shape}: export it again")
         return {name: np.concatenate(outputs) for name, outputs in found.items()}
+
+
+def is_exported(path: Path) -> bool:
+    """Whether a path is, or has the name of, an exported file."""
+    named = path.suffix in (".tflite", ".onnx")
+    return named or is_tflite(path) or is_saved_model(path) or is_openvino(path)
 
 
 def open_predictor(path: str | Path) -> ExportedFile:

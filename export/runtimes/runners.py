@@ -15,10 +15,10 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from keras_inception.errors import InputError, first_line
+from keras_inception.outputs import exits_among
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.terminal import quiet
 
-from ..exits import is_exit
 from ..inputs import compiled, fits
 from ..onnx import is_onnx
 from ..openvino import FILE, is_openvino
@@ -255,7 +255,6 @@ def _open_tflite(path: Path) -> OpenFile:
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     if len(inputs) != 1 or len(outputs) != 1:
         raise InputError(f"{path} has {len(inputs)} inputs and {len(outputs)} outputs: one of each is expected")
-    signatures = sorted(interpreter.get_signature_list(), key=lambda key: (len(key), key))  # exit_2 before exit_10
     labels = record.labels or read_labels(content)
 
     def run(x: np.ndarray) -> np.ndarray:
@@ -270,7 +269,7 @@ def _open_tflite(path: Path) -> OpenFile:
         bytes=len(content),
         record=record,
         runners={record.input: run},
-        exits={key: _exit(path, content, key) for key in signatures if is_exit(key)},
+        exits={key: _exit(path, content, key) for key in exits_among(interpreter.get_signature_list())},
         labels=tuple(labels) if labels else None,
     )
 

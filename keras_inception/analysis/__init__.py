@@ -1,4 +1,4 @@
-"""What a network costs, its table, and where it looks."""
+"""A network's cost, its table, and its saliency maps."""
 
 from .cost import LayerCost, Total, blueprint, endpoint_costs, layer_costs, total
 from .saliency import grad_cam, last_map

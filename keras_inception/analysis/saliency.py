@@ -1,4 +1,4 @@
-"""Where a network looks: Grad-CAM (Selvaraju et al., 2017, arXiv 1610.02391)."""
+"""Saliency maps by Grad-CAM (Selvaraju et al., 2017, arXiv 1610.02391)."""
 
 from __future__ import annotations
 
@@ -9,34 +9,48 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import InputError
-from ..outputs import MAIN
+from ..layers import deep_graph
+from ..model_graph import call_of, layer_of
+from ..outputs import main_network, main_output
 
 
 def last_map(model: keras.Model) -> str | None:
-    """The last endpoint on the way to the main head that is still a map; None where there is none."""
-    head = keras.Model(model.input, model.get_layer(MAIN).output)
-    return next((layer.name for layer in reversed(head.layers) if _is_map(layer)), None)
+    """The name of the last layer before the main output whose output is a feature map; None without such a layer."""
+    with deep_graph():
+        layers = main_network(model).layers
+    return next((layer.name for layer in reversed(layers) if _is_map(layer)), None)
 
 
 def grad_cam(model: keras.Model, images: np.ndarray, classes: np.ndarray, *, endpoint: str | None = None) -> np.ndarray:
-    """How much each place of an endpoint speaks for a class: (n, H, W, C) preprocessed, (n,) -> (n, h, w), 0..1.
+    """How much each position of a feature map supports a class.
 
-    The channels of the endpoint, the last map by default, weighted by the mean gradient of the class's logit; what
-    speaks against it is 0.
+    The map's channels are weighted by the mean gradient of the class's logit and added up; negative sums become 0.
+
+    Args:
+        model: a network whose main output is called "predictions".
+        images: preprocessed images, (n, H, W, C).
+        classes: the class index for each image, (n,).
+        endpoint: the layer whose output is the map; None is the last one before the main output.
+
+    Returns:
+        (n, h, w), the size of the map, each scaled to a maximum of 1.
 
     Raises:
-        InputError: the network has no such endpoint, or it is no map.
+        InputError: the network has no such endpoint, or its output is not a feature map.
     """
     layer = _endpoint(model, endpoint)
-    taps = keras.Model(model.input, [layer.output, model.get_layer(MAIN).input])
+    end = main_output(model)
+    logits = end if layer_of(end).weights else call_of(end).inputs[0]  # before the softmax, if that is a layer
+    with deep_graph():
+        taps = keras.Model(model.input, [layer.output, logits])
     with tf.GradientTape() as tape:
         pixels = tf.convert_to_tensor(images)
         tape.watch(pixels)
         maps, logits = taps(pixels, training=False)
         score = tf.reduce_sum(tf.gather(logits, classes, axis=1, batch_dims=1))
     gradient = tape.gradient(score, maps)
-    speaks = tf.nn.relu(tf.reduce_sum(tf.reduce_mean(gradient, (1, 2), keepdims=True) * maps, -1)).numpy()
-    return speaks / np.maximum(speaks.max(axis=(1, 2), keepdims=True), 1e-12)
+    support = tf.nn.relu(tf.reduce_sum(tf.reduce_mean(gradient, (1, 2), keepdims=True) * maps, -1)).numpy()
+    return support / np.maximum(support.max(axis=(1, 2), keepdims=True), 1e-12)
 
 
 def _endpoint(model: keras.Model, name: str | None) -> keras.layers.Layer:

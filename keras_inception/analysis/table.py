@@ -1,7 +1,8 @@
-"""A network's table, as its paper prints it, from the data that builds the network."""
+"""A network's table, as its paper prints it, computed from the network itself."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich import box
@@ -13,15 +14,15 @@ from .cost import blueprint, endpoint_costs, total
 
 
 def info_table(architecture: Architecture) -> Table:
-    """One row an endpoint, at the network's default arguments, and their sum."""
+    """A row for each endpoint of the network with its default arguments, and the totals."""
     costs = endpoint_costs(blueprint(architecture.build))
     everything = total(costs)
     paper = architecture.paper
     table = Table(
         title=f'{architecture.builder}: {paper.authors}, {paper.year}, "{paper.title}"',
         caption=(
-            f"{everything.trainable:,} parameters are trained. MACs: multiply-adds of convolutions and dense layers, "
-            f"one image. Sees: receptive field in pixels. {paper.url}"
+            f"{everything.trainable:,} parameters are trainable. MACs: multiply-adds of convolutions and dense layers, "
+            f"one image. Field: receptive field in pixels. {paper.url}"
         ),
         box=box.SIMPLE_HEAD,
         show_footer=True,
@@ -32,27 +33,27 @@ def info_table(architecture: Architecture) -> Table:
     table.add_column("output", justify="right", no_wrap=True)
     table.add_column("parameters", f"{everything.parameters:,}", justify="right", no_wrap=True)
     table.add_column("MACs", f"{everything.macs:,}", justify="right", no_wrap=True)
-    table.add_column("sees", justify="right", no_wrap=True)
+    table.add_column("field", justify="right", no_wrap=True)
     for cost in costs:
         table.add_row(
             cost.name,
             cost.kind,
-            _by(cost.output_shape),
+            by(cost.output_shape),
             f"{cost.parameters:,}" if cost.parameters else "",
             f"{cost.macs:,}" if cost.macs else "",
-            _by(tuple(dict.fromkeys(cost.receptive_field))),  # once where it is square
+            by(tuple(dict.fromkeys(cost.receptive_field))),  # once if it is square
         )
     return table
 
 
 def checkpoint_rows(architecture: Architecture) -> list[dict[str, Any]]:
-    """What is published for a network, the preferred first. Accuracies (0..1) are the publishers."""
+    """A network's published checkpoints, the preferred one first. Accuracies (0..1) are the publishers'."""
     return [
         {
             "model": checkpoint.model,
             "tag": checkpoint.tag,
             "top-1": None if checkpoint.top1 is None else round(checkpoint.top1 / 100, 6),
-            "pixels": _by(checkpoint.preprocessing.size),
+            "pixels": by(checkpoint.preprocessing.size),
             "bytes": checkpoint.bytes,
             "licence": checkpoint.license.split(" (")[0],
             "source": checkpoint.layout,
@@ -62,5 +63,6 @@ def checkpoint_rows(architecture: Architecture) -> list[dict[str, Any]]:
     ]
 
 
-def _by(sizes: tuple[int, ...]) -> str:
+def by(sizes: Sequence[int]) -> str:
+    """Sizes as text, "224×224×3"."""
     return "×".join(map(str, sizes))

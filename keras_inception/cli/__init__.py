@@ -1,5 +1,26 @@
-"""The command line, one module a group of commands."""
+"""The command line. Each command is a call of the library; its heavy imports wait until a command is given."""
 
-from .app import main
+from __future__ import annotations
 
-__all__ = ["main"]
+import errno
+import os
+
+from ..errors import InputError
+from . import exporting, measuring, networks, output, training
+from .app import app, fail
+
+__all__ = ["app", "exporting", "main", "measuring", "networks", "output", "training"]
+
+
+def main() -> None:
+    """Run the command line: an expected failure is one line on stderr, and the exit code is 0 only on success."""
+    try:
+        app()
+    except InputError as error:
+        fail(str(error))
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            fail("the disk is full: free some space and run the same command again")
+        if error.errno is None:
+            raise
+        fail(f"{error.filename or 'file'}: {os.strerror(error.errno).lower()}")

@@ -5,6 +5,7 @@ from .augmentation import Augmentation, Changes, Crops, Shift
 from .decoding import decode
 from .folders import load_folder, load_images
 from .split import Dataset, Rejected, Split, input_errors
+from .temporary import as_images, fingerprint
 from .tfds import lasting
 
 __all__ = [
@@ -15,7 +16,9 @@ __all__ = [
     "Rejected",
     "Shift",
     "Split",
+    "as_images",
     "decode",
+    "fingerprint",
     "from_arrays",
     "input_errors",
     "lasting",

@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from rich.progress import track
 
 from ..errors import InputError
-from ..terminal import console
+from ..terminal import progress
 from .decoding import pixels, reason
 from .near_duplicates import look, near_pairs
 from .split import Dataset, Rejected, Split, fraction, hold_out
@@ -113,12 +112,11 @@ def _examine(path: Path) -> tuple[float, np.ndarray] | Rejected:
 
 def _examine_all(files: Sequence[Path]) -> list[tuple[float, np.ndarray] | Rejected]:
     """`_examine` in threads, with a progress bar on a terminal when there are many."""
-    quiet = len(files) < MANY_FILES or not console.is_terminal
     pool = ThreadPoolExecutor()
     try:
         with warnings.catch_warnings(action="ignore"):  # Pillow's, on oddities of images that it decodes all the same
             results = pool.map(_examine, files)
-            return list(track(results, "Checking images", len(files), console=console, transient=True, disable=quiet))
+            return list(progress(results, "Checking images", len(files)) if len(files) >= MANY_FILES else results)
     finally:
         pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the rest
 

@@ -8,10 +8,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from rich.progress import track
-
 from ..errors import InputError
-from ..terminal import console
+from ..terminal import progress
 
 PREFIX = "tfds:"
 SIDES = {"train": "train", "validation": "val", "test": "val"}  # of the last two the first that there is
@@ -90,8 +88,7 @@ def _write(examples: Any, folder: Path, names: list[str], image: str, label: str
     folders = [folder / name.replace("/", "_") for name in names]
     for place in folders:
         place.mkdir(parents=True)
-    told = f"Writing {folder.name}/"
-    for i, example in enumerate(track(examples, told, console=console, disable=not console.is_terminal)):
+    for i, example in enumerate(progress(examples, f"Writing {folder.name}/")):
         content = example[image]
         ending = "png" if content.startswith(PNG) else "jpg"
         (folders[example[label]] / f"{i:07d}.{ending}").write_bytes(content)

@@ -17,9 +17,9 @@ from keras import layers
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from ..analysis.boxes import CONVOLUTIONS, NORMS, POOLS, Box, boxes
 from ..errors import InputError
 from ..files import write_file
-from ..model_graph import CONVOLUTIONS, NORMS, POOLS, Box, boxes
 from .canvas import Block, page
 from .placement import LETTER, Drawing, Item, place
 

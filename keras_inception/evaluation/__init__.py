@@ -1,5 +1,15 @@
-"""How good a network is: predictions on labelled images, and their metrics."""
+"""How good a network is: predictions, and their metrics."""
 
-from .predictor import evaluate, held_out, probabilities, scores, summary, together
+from .metrics import scores, summary
+from .predictor import Ensemble, KerasPredictor, Prediction, Predictor, evaluate, predict
 
-__all__ = ["evaluate", "held_out", "probabilities", "scores", "summary", "together"]
+__all__ = [
+    "Ensemble",
+    "KerasPredictor",
+    "Prediction",
+    "Predictor",
+    "evaluate",
+    "predict",
+    "scores",
+    "summary",
+]

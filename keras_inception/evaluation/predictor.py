@@ -1,120 +1,133 @@
-"""How good a network is: on what training held out, from one view of an image or several, alone or with others."""
+"""The one way from an image to a prediction: of Keras models, runs and exported files alike."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 
-from ..data import Crops, Split, input_errors, load_folder
+from ..data import Crops, Split, as_images, input_errors, load_images
 from ..errors import InputError
-from ..outputs import MAIN
+from ..outputs import MAIN, by_name
 from ..preprocessing import Preprocessing
-from ..run import Run
+from .batch import in_batches
+from .metrics import summary
 
 CROPS = (1, 10, 12, 144)
 
 
-def held_out(run: Run) -> Split:
-    """The images that a run's training held out.
+class Predictor(Protocol):
+    """A trained network in any form: a `Run`, a `KerasPredictor`, an `Ensemble`, an exported file."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The class names, in the order of the outputs."""
+
+    def probabilities(self, images: Split, *, batch_size: int = 32) -> dict[str, np.ndarray]:
+        """What each output gives: name -> (n, classes) float32, in the order of the images; the main one is `MAIN`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KerasPredictor:
+    """A Keras model with its class names and its preprocessing.
+
+    With several `crops` (10, 12 or 144, see `data.Crops`) probabilities are the mean over those views of an image.
+    """
+
+    model: keras.Model
+    labels: tuple[str, ...]
+    preprocessing: Preprocessing
+    crops: int = 1
+
+    def __post_init__(self) -> None:
+        if self.crops not in CROPS:
+            raise InputError(f"crops must be {', '.join(map(str, CROPS[:-1]))} or {CROPS[-1]}; got {self.crops}")
+
+    def probabilities(self, images: Split, *, batch_size: int = 32) -> dict[str, np.ndarray]:
+        """As `Predictor.probabilities`."""
+        views = Crops(self.crops) if self.crops > 1 else None
+        found: dict[str, list[np.ndarray]] = {}
+        with input_errors():
+            given = images.batches(self.preprocessing, max(1, batch_size // self.crops), augmentation=views)
+            batches = (x if views is None else np.concatenate(x) for x, _ in given)
+            for outputs in in_batches(self.model.predict_on_batch, batches):
+                for name, values in by_name(outputs).items():
+                    each = values.reshape(len(values) // self.crops, self.crops, -1)
+                    found.setdefault(name, []).append(np.asarray(each.mean(axis=1)))
+        return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+class Ensemble:
+    """Several predictors as one: the mean of their probabilities, each with its own preprocessing.
 
     Raises:
-        InputError: it was trained on arrays, or its folder has moved or changed its classes.
+        InputError: their classes differ, or are in another order.
     """
-    folder = run.data.get("folder")
-    if folder is None:
-        raise InputError(f"{run.path} was trained on arrays, which it does not keep: say which images to measure on")
-    if not Path(folder).is_dir():
-        raise InputError(f"the images of {run.path} are no longer at {folder}: say which to measure on")
-    split = load_folder(folder, validation=run.data["validation"]).val
-    if split.classes != run.labels:
-        raise InputError(f"{folder} now holds other classes than {run.path} was trained on: say which images to use")
-    return split
+
+    def __init__(self, members: Sequence[Predictor]):
+        self.members, self.labels = tuple(members), members[0].labels
+        for i, member in enumerate(members):
+            if member.labels != self.labels:
+                name = getattr(member, "path", f"member {i + 1}")
+                raise InputError(f"{name} has other classes than the first, or in another order")
+
+    def probabilities(self, images: Split, *, batch_size: int = 32) -> dict[str, np.ndarray]:
+        """The mean of the main outputs."""
+        each = [member.probabilities(images, batch_size=batch_size)[MAIN] for member in self.members]
+        return {MAIN: np.mean(each, axis=0, dtype=np.float64).astype(np.float32)}
 
 
-def evaluate(
-    model: keras.Model, split: Split, preprocessing: Preprocessing, *, batch_size: int = 32, crops: int = 1
-) -> dict[str, float]:
-    """Top-1 and top-5 accuracy (0..1), mean cross-entropy, and the number of images; top-1 of each early exit too.
+@dataclass(frozen=True)
+class Prediction:
+    """The most probable classes of one image, best first; `image` is its path, or its place among arrays."""
 
-    `crops` as for `answers`.
-    """
-    return summary(answers(model, split, preprocessing, batch_size=batch_size, crops=crops), split.labels)
-
-
-def probabilities(
-    model: keras.Model, split: Split, preprocessing: Preprocessing, *, batch_size: int = 32, crops: int = 1
-) -> np.ndarray:
-    """The network's answers: (n, classes) float32, in the order of the images; `crops` as for `answers`."""
-    return answers(model, split, preprocessing, batch_size=batch_size, crops=crops)[MAIN]
+    image: str
+    labels: tuple[str, ...]
+    probabilities: tuple[float, ...]
 
 
-def answers(
-    model: keras.Model, split: Split, preprocessing: Preprocessing, *, batch_size: int = 32, crops: int = 1
-) -> dict[str, np.ndarray]:
-    """What every head of the network says: (n, classes) float32 each, in the order of the images.
+def predict(predictor: Predictor, images: Any, *, top: int = 5, batch_size: int = 32) -> list[Prediction]:
+    """The `top` most probable classes of each image.
 
-    With several `crops` (10, 12 or 144, see `data.Crops`) the mean over those views of an image.
-    """
-    if crops not in CROPS:
-        raise InputError(f"crops must be {', '.join(map(str, CROPS[:-1]))} or {CROPS[-1]}; got {crops}")
-    views = Crops(crops) if crops > 1 else None
-    found: dict[str, list[np.ndarray]] = {}
-    with input_errors():
-        given = split.batches(preprocessing, max(1, batch_size // crops), augmentation=views)
-        for heads in predictions(model.predict_on_batch, (x if views is None else np.concatenate(x) for x, _ in given)):
-            for name, said in (heads if isinstance(heads, dict) else {MAIN: heads}).items():
-                found.setdefault(name, []).append(said.reshape(len(said) // crops, crops, -1).mean(axis=1))
-    return {name: np.concatenate(parts) for name, parts in found.items()}
-
-
-def predictions(answer: Callable[[Any], Any], given: Iterable[Any]) -> Iterator[Any]:
-    """What a network's function says of each batch, as float32. A short last one is filled up: it would trace anew."""
-    size = 0
-    for x in given:
-        n = len(x)
-        size = size or n
-        filled = np.concatenate([x, np.zeros((size - n, *x.shape[1:]), np.float32)]) if n < size else x
-        said = answer(filled)
-        yield keras.tree.map_structure(lambda output, n=n: np.asarray(output, np.float32)[:n], said)
-
-
-def together(runs: Sequence[Run], images: Split, *, batch_size: int = 32, crops: int = 1) -> np.ndarray:
-    """The mean of several runs' answers, each with its own preprocessing: (n, classes) float32.
+    Args:
+        predictor: a run, an exported file, or another `Predictor`.
+        images: what `data.as_images` takes: files, folders, encoded bytes, uint8 arrays, or a list of these.
+        top: how many classes; all of them where there are fewer.
+        batch_size: images at a time.
 
     Raises:
-        InputError: they tell apart other classes.
+        InputError: one of the images cannot be read.
     """
-    for run in runs[1:]:
-        if run.labels != runs[0].labels:
-            raise InputError(f"{run.path} and {runs[0].path} tell apart other classes, or in another order")
-    total = np.zeros((len(images), len(runs[0].labels)), np.float64)
-    for run in runs:
-        total += probabilities(run.model(), images, run.preprocessing, batch_size=batch_size, crops=crops)
-    return (total / len(runs)).astype(np.float32)
+    if isinstance(top, bool) or not isinstance(top, int) or top < 1:
+        raise InputError(f"top must be a whole number of at least 1; got {top!r}")
+    given, names, rejected = as_images(images)
+    if rejected:
+        raise InputError(f"{rejected[0].path} cannot be read: {rejected[0].reason}")
+    probabilities = predictor.probabilities(given, batch_size=batch_size)[MAIN]
+    return [ranked(name, row, predictor.labels, top) for name, row in zip(names, probabilities, strict=True)]
 
 
-def summary(by_head: dict[str, np.ndarray], labels: np.ndarray) -> dict[str, float]:
-    """What `evaluate` returns, of `answers`."""
-    early = {f"{k}_top1": scores(v, labels)["top1"] for k, v in by_head.items() if k.startswith("exit")}
-    return scores(by_head[MAIN], labels) | early
+def ranked(name: str, probabilities: np.ndarray, labels: Sequence[str], top: int) -> Prediction:
+    """A row of probabilities, (classes,), as a `Prediction`."""
+    best = np.argsort(-probabilities, kind="stable")[:top]
+    return Prediction(name, tuple(labels[i] for i in best), tuple(float(probabilities[i]) for i in best))
 
 
-def scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Top-1, top-5, loss and n, of answers (n, classes) and labels (n,).
+def evaluate(predictor: Predictor, images: Split | str | Path, *, batch_size: int = 32) -> dict[str, float]:
+    """Top-1 and top-5 accuracy (0..1), mean cross-entropy, the number of images, and top-1 of each early exit.
 
-    Of classes that are equally probable, as rounded answers often are, any may come first: a tie counts as the chance
-    that the right one does.
+    Args:
+        predictor: a run, an exported file, or another `Predictor`.
+        images: labelled images, or a folder of them: one folder per class, of some or all of the classes.
+        batch_size: images at a time.
+
+    Raises:
+        InputError: the images cannot be read, or are of other classes.
     """
-    own = probabilities[np.arange(len(labels)), labels]
-    ahead = (~(probabilities <= own[:, None])).sum(axis=1)  # so that nothing is behind NaN
-    equal = np.maximum((probabilities == own[:, None]).sum(axis=1), 1)  # with itself
-    return {
-        "top1": float(np.clip((1 - ahead) / equal, 0, 1).mean()),
-        "top5": float(np.clip((5 - ahead) / equal, 0, 1).mean()),
-        "loss": float(-np.log(np.clip(own, 1e-7, 1)).mean()),
-        "n": len(labels),
-    }
+    if isinstance(images, str | Path):
+        images = load_images(images, predictor.labels)
+    return summary(predictor.probabilities(images, batch_size=batch_size), images.labels)

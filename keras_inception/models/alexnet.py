@@ -1,14 +1,15 @@
 """AlexNet, of two GPUs and of one. Krizhevsky, Sutskever, Hinton, 2012; Krizhevsky, 2014."""
 
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
 from keras.layers import Dense
 
 from .. import layers
-from ..errors import InputError
-from ..layers import LRN, TORCH, Pool, Table, Tensor, activate, chain, drop, flatten
-from ..registry import Paper, dense_head, register
+from ..arguments import Argument, dropout_argument
+from ..builder import register
+from ..layers import LRN, TORCH, LayerTable, Pool, Tensor, activate, chain, dense_head, drop, flatten
+from ..registry import Paper
 
 PAPER = Paper(
     title="ImageNet Classification with Deep Convolutional Neural Networks",
@@ -23,15 +24,15 @@ ONE_WEIRD_TRICK = Paper(
     url="https://arxiv.org/abs/1404.5997",
 )
 
-Conv = partial(layers.Conv, normed=False)
-NORMS = {  # section 3.3, and what Caffe makes of it: alpha is divided by the window, and k is 1
+Conv = partial(layers.Conv, batch_norm=False)
+NORMS = {  # section 3.3; Caffe divides alpha by the window's size and sets k to 1
     "caffe": LRN(5, alpha=1e-4 / 5, beta=0.75, bias=1.0),
     "paper": LRN(5, alpha=1e-4, beta=0.75, bias=2.0),
 }
 
 
-def two_towers(norm: LRN) -> Table:
-    """Figure 2. Two groups are the two GPUs, which see each other's maps in conv3 only."""
+def two_towers(norm: LRN) -> LayerTable:
+    """Figure 2. The two groups are the two GPUs, which see each other's maps in conv3 only."""
     return {
         "conv1": Conv(96, 11, 4, "valid"),  # 55 x 55 x 96
         "norm1": norm,
@@ -46,7 +47,7 @@ def two_towers(norm: LRN) -> Table:
     }
 
 
-ONE_TOWER: Table = {
+ONE_TOWER: LayerTable = {
     "conv1": Conv(64, 11, 4, padding=2),  # 55 x 55 x 64
     "pool1": Pool("max", 3, 2, "valid"),  # 27 x 27 x 64
     "conv2": Conv(192, 5),  # 27 x 27 x 192
@@ -58,31 +59,40 @@ ONE_TOWER: Table = {
 }
 
 
-def backbone(x: Tensor, *, lrn: Literal["caffe", "paper"] = "caffe") -> Tensor:
+def backbone(
+    x: Tensor,
+    *,
+    lrn: Annotated[
+        Literal["caffe", "paper"],
+        Argument(
+            "Constants of local response normalisation: 'caffe' has those that the released weights were trained with, "
+            "'paper' those of the paper, k = 2 and an alpha of 1e-4 for the sum over five channels, not their mean."
+        ),
+    ] = "caffe",
+) -> Tensor:
     """AlexNet of 2012 as Caffe released it (bvlc_alexnet), 60,965,224 parameters.
 
-    Channels, kernels, groups and the dense layers are the paper's. Departures: images are 227 x 227, since the
-    paper's 224 do not give its 55 x 55; and local response normalisation has Caffe's constants, with which the weights
-    were trained: `lrn="paper"` has the paper's, k = 2 and an alpha of 1e-4 for the sum over five channels, not their
-    mean. `dropout` is the rate behind each hidden dense layer in training.
+    Channels, kernels, groups and dense layers are the paper's. Departures: images are 227 x 227, since the paper's 224
+    do not give its 55 x 55; and local response normalisation has Caffe's constants, with which the weights were
+    trained.
     """
-    if lrn not in NORMS:
-        raise InputError(f"lrn must be {' or '.join(map(repr, NORMS))}; got {lrn!r}")
     return chain(x, two_towers(NORMS[lrn]))
 
 
 def owt_backbone(x: Tensor) -> Tensor:
-    """AlexNet for one GPU, without groups and normalisation, as torchvision has it: 61,100,840 parameters.
+    """AlexNet for one GPU, without groups and normalisation, as in torchvision: 61,100,840 parameters.
 
-    The channels are the 2014 paper's. `dropout` is the rate before each hidden dense layer in training, as torchvision
-    places it; the paper of 2012 has it behind. torchvision resamples the last map to 6 x 6 for any image; here the
-    first dense layer has the size of the map, which is the same at 224 x 224.
+    The channels are the 2014 paper's. Dropout precedes each hidden dense layer, as in torchvision; in the 2012 paper it
+    follows them. torchvision resamples the last map to 6 x 6 for any image; here the first dense layer fits the map,
+    which is the same at 224 x 224.
     """
     return chain(x, ONE_TOWER)
 
 
-def owt_head(x: Tensor, classes: int, *, dropout: float = 0.5) -> Tensor:
-    """Two hidden dense layers of 4,096, dropout before each."""
+def owt_head(
+    x: Tensor, classes: int, *, dropout: Annotated[float, dropout_argument("before each hidden dense layer")] = 0.5
+) -> Tensor:
+    """Two hidden dense layers of 4,096 with dropout before each, then dense: logits."""
     x = flatten(x, name="flatten")
     for name in ("fc6", "fc7"):
         x = drop(x, dropout, name=f"{name}_drop")

@@ -2,11 +2,28 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Annotated
 
 from keras.layers import Concatenate
 
-from ..layers import TORCH, Conv, Pool, Tensor, Word, activate, chain, conv, drop, excited, norm, pool
-from ..registry import Paper, pooled_head, register
+from ..arguments import Argument, se_argument
+from ..builder import register
+from ..layers import (
+    TORCH,
+    Conv,
+    LayerSpec,
+    Pool,
+    Tensor,
+    activate,
+    chain,
+    conv,
+    drop,
+    norm,
+    pool,
+    pooled_head,
+    with_squeeze_excite,
+)
+from ..registry import Paper
 
 PAPER = Paper(
     title="Densely Connected Convolutional Networks",
@@ -17,17 +34,17 @@ PAPER = Paper(
 
 
 def activated(x: Tensor, *, name: str) -> Tensor:
-    """Batch norm and ReLU, which stand before a convolution here."""
+    """Batch norm and ReLU, which precede the convolutions here."""
     return activate(norm(x, name=f"{name}_bn"), "relu", name=name)
 
 
 @dataclass(frozen=True)
 class DenseBlock:
-    """Equation 2: each layer sees the maps of all layers before it and adds `growth` of its own."""
+    """Equation 2: each layer reads the maps of all layers before it and adds `growth` of its own."""
 
     depth: int
     growth: int
-    bottleneck: bool  # each layer's 3x3 sees 4 growth maps, which a 1x1 makes of all those before
+    bottleneck: bool  # a 1x1 reduces all maps before a layer to 4 * growth for its 3x3
     dropout: float
 
     def __call__(self, x: Tensor, *, name: str) -> Tensor:
@@ -46,7 +63,7 @@ class DenseBlock:
 
 @dataclass(frozen=True)
 class Transition:
-    """Keep a share of the maps and halve their size."""
+    """Keep a share of the maps and halve their height and width."""
 
     share: float
     dropout: float
@@ -64,20 +81,25 @@ def backbone(
     growth: int,
     bc: bool,
     small: bool,
-    dropout: float = 0.0,
-    se_ratio: int | None = None,
+    dropout: Annotated[
+        float,
+        Argument(
+            "Dropout rate in training after each convolution but the first; the paper's is 0.2 for CIFAR without "
+            "augmentation.",
+            at_least=0,
+            below=1,
+        ),
+    ] = 0.0,
+    se_ratio: Annotated[int | None, se_argument("after each dense block")] = None,
 ) -> Tensor:
     """DenseNet: for ImageNet the paper's Table 1, for CIFAR its section 4.1, depth and growth rate in the name.
 
     No departures. DenseNet264 has Table 1's growth rate of 32. With `numerics="tf"` padding is PyTorch's too, as in
     keras.applications: only batch norm's epsilon and momentum differ.
-
-    `dropout` is the rate behind each convolution but the first in training; the paper has 0.2 where it trains on CIFAR
-    without augmentation. `se_ratio` adds a squeeze-and-excitation module of that reduction behind each dense block.
     """
     width = 2 * growth if bc else 16
-    table: dict[str, Word] = (
-        {"conv0": Conv(width, 3, activation=None, normed=False, bias=False)}
+    table: dict[str, LayerSpec] = (
+        {"conv0": Conv(width, 3, activation=None, batch_norm=False, bias=False)}
         if small
         else {"conv0": Conv(width, 7, 2), "pool0": Pool("max", 3, 2)}
     )
@@ -85,11 +107,11 @@ def backbone(
         table |= {f"denseblock{i}": DenseBlock(depth, growth, bc, dropout)}
         if i < len(depths):
             table |= {f"transition{i}": Transition(0.5 if bc else 1.0, dropout)}
-    x = chain(x, excited(table, se_ratio, DenseBlock))
+    x = chain(x, with_squeeze_excite(table, se_ratio, DenseBlock))
     return activated(x, name="norm5")
 
 
-# Table 1: a stem that quarters the map, 224 to 56, and four dense blocks, the last of them on 7 x 7.
+# Table 1: a stem that reduces the map from 224 to 56, and four dense blocks, the last on 7 x 7.
 imagenet = partial(
     register,
     backbone=backbone,
@@ -101,7 +123,7 @@ imagenet = partial(
     bc=True,
     small=False,
 )
-# Section 4.1: three dense blocks on 32 x 32, 16 x 16 and 8 x 8. BC: with bottlenecks and compression.
+# Section 4.1: three dense blocks on 32 x 32, 16 x 16 and 8 x 8. BC is with bottlenecks and compression.
 cifar = partial(
     register,
     backbone=backbone,

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 from keras import ops
 
+from ..arguments import Argument
+from ..builder import register
 from ..errors import InputError
-from ..layers import TORCH, Conv, Pool, Tensor, activate, conv, drop, norm, pool
-from ..registry import Paper, pooled_head, register
+from ..layers import TORCH, Conv, Pool, Tensor, activate, conv, drop, norm, pool, pooled_head
+from ..registry import Paper
 
 PAPER = Paper(
     title="FractalNet: Ultra-Deep Neural Networks without Residuals",
@@ -21,20 +23,19 @@ PAPER = Paper(
 
 @keras.saving.register_keras_serializable("keras_inception")
 class ColumnChoice(keras.layers.Layer):
-    """Global drop-path, section 3: which one column lives in this mini-batch, for every join of the network.
+    """Global drop-path, section 3: chooses the one column that a mini-batch uses, for every join of the network.
 
-    In training, with probability `share`, one-hot over the `columns`, deepest first; else zeros: none is chosen.
+    In training, with probability `share`, a one-hot vector over the `columns`, deepest first; otherwise zeros, which
+    choose none.
     """
 
     def __init__(self, columns: int, share: float, seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        if not isinstance(share, int | float) or not 0 <= share <= 1:
-            raise InputError(f"global_drop_path is the share of mini-batches, in [0, 1]; got {share!r}")
         self.columns, self.share, self.seed = columns, share, seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, x: Tensor, training: bool = False) -> Tensor:
-        """Anything -> (columns,)."""
+        """Any tensor -> (columns,)."""
         if not training:
             return ops.zeros(self.columns, self.compute_dtype)
         column = keras.random.randint((), 0, self.columns, seed=self.seed_generator)
@@ -42,23 +43,21 @@ class ColumnChoice(keras.layers.Layer):
         return ops.one_hot(column, self.columns, dtype=self.compute_dtype) * ops.cast(is_global, self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs."""
+        """The layer's configuration, for `from_config`."""
         return super().get_config() | {"columns": self.columns, "share": self.share, "seed": self.seed}
 
 
 @keras.saving.register_keras_serializable("keras_inception")
 class FractalJoin(keras.layers.Layer):
-    """The mean of the columns that live, section 3: all of them but in training.
+    """The mean of the columns that end here, section 3. In training drop-path leaves some of them out.
 
-    Local drop-path drops each column with probability `rate`, but never all. Where a column is chosen for the whole
-    network, and ends here, it alone lives; a join that it does not pass drops locally, so that the batch norms behind,
-    whose maps go nowhere, still see usual ones.
+    Local drop-path drops each column with probability `rate`, but never all. With global drop-path the join keeps only
+    the chosen column. Joins that the column does not reach use local drop-path, so that batch norms on unused paths
+    still see normal statistics.
     """
 
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        if not isinstance(rate, int | float) or not 0 <= rate < 1:
-            raise InputError(f"drop_path is the probability that a join drops a column, in [0, 1); got {rate!r}")
         self.rate, self.seed = rate, seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
@@ -68,7 +67,7 @@ class FractalJoin(keras.layers.Layer):
         if not training:
             return sum(columns[1:], columns[0]) * (1 / len(columns))
         uniform = keras.random.uniform((len(columns),), seed=self.seed_generator)
-        # The largest always lives: where none is above the rate, that is one at random.
+        # The column with the largest draw always stays: where no draw reaches the rate, that is a random one.
         local = (uniform >= self.rate) | (uniform == ops.max(uniform))
         chosen = choice[: len(columns)] > 0
         live = ops.cast(ops.where(ops.any(chosen), chosen, local), self.compute_dtype)
@@ -76,7 +75,7 @@ class FractalJoin(keras.layers.Layer):
         return sum(kept[1:], kept[0]) / ops.sum(live)
 
     def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs."""
+        """The layer's configuration, for `from_config`."""
         return super().get_config() | {"rate": self.rate, "seed": self.seed}
 
 
@@ -89,8 +88,8 @@ def unit(x: Tensor, filters: int, dropout: float, *, name: str) -> Tensor:
 def fractal(
     x: Tensor, choice: Tensor, filters: int, columns: int, drop_path: float, dropout: float, *, name: str
 ) -> Tensor:
-    """Figure 1: column k of `columns` is 2^(k - 1) convolutions; where several end, they join and go on from there."""
-    at = [x] * columns  # where each column stands, deepest first
+    """Figure 1: column k of `columns` has 2^(k - 1) convolutions; where several end, all continue from their join."""
+    at = [x] * columns  # the current output of each column, deepest first
     rows = 2 ** (columns - 1)
     for row in range(1, rows + 1):
         ending = [i for i in range(columns) if row % 2**i == 0]
@@ -108,21 +107,42 @@ def backbone(
     filters: tuple[int, ...],
     columns: int,
     small: bool,
-    drop_path: float = 0.15,
-    global_drop_path: float = 0.5,
-    dropout: float = 0.0,
+    drop_path: Annotated[
+        float,
+        Argument(
+            "Local drop-path: the probability in training that a join drops one of its columns; never all of them.",
+            at_least=0,
+            below=1,
+        ),
+    ] = 0.15,
+    global_drop_path: Annotated[
+        float,
+        Argument(
+            "Share of the mini-batches with global drop-path: one column is kept, the same one in all blocks.",
+            at_least=0,
+            at_most=1,
+        ),
+    ] = 0.5,
+    dropout: Annotated[
+        float,
+        Argument(
+            "Dropout rate in training in the last block's convolutions; it grows linearly from 0 in the first block. "
+            "On CIFAR up to 0.4 in the paper.",
+            at_least=0,
+            below=1,
+        ),
+    ] = 0.0,
 ) -> Tensor:
     """FractalNet, whose blocks are columns of 1, 2, 4, ... convolutions that join in means.
 
-    Columns, blocks, the join and drop-path are the paper's. It does not print its channels: these are the authors'
-    generator's for FractalNet20 (33.7 million parameters, where the paper says 38.6), its half for FractalNet40 (19.0;
-    22.9), and those of readers of the authors' weights for FractalNet34. Batch norm is affine and convolutions have no
-    bias, as in the ports; the authors' Caffe is the other way round. Pools stand behind the blocks, as in Figure 1.
+    Columns, blocks, the join and drop-path are the paper's. It does not print its channels: these are those of the
+    authors' generator for FractalNet20 (33.7 million parameters, where the paper has 38.6), half of them for
+    FractalNet40 (19.0; 22.9), and those of readers of the authors' weights for FractalNet34. Batch norm is affine and
+    convolutions have no bias, as in the ports; the authors' Caffe network is the other way round. Pools follow the
+    blocks, as in Figure 1.
 
-    In training every mini-batch draws a new subnetwork. In a share `global_drop_path` of them, in [0, 1], one column
-    alone lives, the same one in all blocks; in the others each join drops each of its columns with probability
-    `drop_path`, in [0, 1), but never all. `dropout` is the rate in the last block's convolutions, and grows linearly
-    from 0 in the first: on CIFAR up to 0.4 in the paper. `extract_column` makes a plain network of a column.
+    In training every mini-batch uses a new random subnetwork: with global drop-path one column alone, otherwise what
+    local drop-path leaves. `extract_column` makes a plain network of one column.
     """
     choice = ColumnChoice(columns, global_drop_path, name="column_choice")(x)
     if not small:
@@ -136,18 +156,18 @@ def backbone(
 
 
 def extract_column(model: keras.Model, column: int | None = None) -> keras.Model:
-    """One column of a FractalNet as a plain network, section 3: the deepest is the paper's for use after training.
+    """One column of a FractalNet as a plain network, section 3; the paper uses the deepest one after training.
 
     Args:
-        model: a FractalNet; it stays as it is.
-        column: 1 is the shallowest, one convolution a block; None is the deepest.
+        model: a FractalNet; it is not changed.
+        column: 1 is the shallowest, with one convolution a block; None is the deepest.
 
     Returns:
-        A functional model with copies of that column's weights: what the FractalNet computes where global drop-path
-        chose the column.
+        A functional model with copies of that column's weights. It computes what the FractalNet computes when global
+        drop-path chooses the column.
 
     Raises:
-        InputError: the model is no FractalNet, or has no such column.
+        InputError: the model is not a FractalNet, or has no such column.
     """
     choices = [layer for layer in model.layers if isinstance(layer, ColumnChoice)]
     if not choices:
@@ -161,14 +181,14 @@ def extract_column(model: keras.Model, column: int | None = None) -> keras.Model
         if isinstance(layer, ColumnChoice):
             return args[0]
         if isinstance(layer, FractalJoin):
-            ends = args[0][1:]  # deepest first; one that the column does not pass leads nowhere
+            ends = args[0][1:]  # deepest first; joins that the column does not reach are not used
             return ends[min(columns - column, len(ends) - 1)]
         return layer(*args, **kwargs)
 
     clone = keras.models.clone_model(model, call_function=call)
     plain = keras.Model(clone.input, clone.output, name=f"{model.name}_column{column}")
     for layer in plain.layers:
-        if layer.weights:  # an input may have another name in a copy
+        if layer.weights:  # a copy's input may have another name
             layer.set_weights(model.get_layer(layer.name).get_weights())
     return plain
 
@@ -182,7 +202,7 @@ cifar = partial(
     smallest=32,
     numerics={"torch": TORCH},
     classes=10,
-    defaults={"dropout": 0.4},
+    dropout=0.4,
     small=True,
 )
 

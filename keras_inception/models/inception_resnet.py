@@ -2,12 +2,27 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Annotated, TypeAlias
 
 from keras.layers import Dense, GlobalAveragePooling2D
 
-from ..errors import InputError
-from ..layers import TF, TORCH, Branches, Conv, Residual, Table, Tensor, Word, chain, conv, drop, excited, norm
-from ..registry import register
+from ..arguments import Argument, dropout_argument, se_argument
+from ..builder import register
+from ..layers import (
+    TF,
+    TORCH,
+    Branches,
+    Conv,
+    LayerSpec,
+    LayerTable,
+    Residual,
+    Tensor,
+    chain,
+    conv,
+    drop,
+    norm,
+    with_squeeze_excite,
+)
 from .inception_v3 import auxiliary
 from .inception_v4 import AVG, HALVE, PAPER
 from .senet import PAPER as SE_PAPER
@@ -17,7 +32,7 @@ SCALES = (0.17, 0.10, 0.20)  # of block35, block17 and block8
 
 @dataclass(frozen=True)
 class Up:
-    """Branches, and a linear 1x1 convolution with a bias and no batch norm back to the input's channels."""
+    """Branches, then a linear 1x1 convolution, with a bias and without batch norm, to the input's channels."""
 
     branches: Branches
 
@@ -26,24 +41,38 @@ class Up:
         return conv(self.branches(x, name=f"{name}_mix"), x.shape[-1], name=name)
 
 
-def repeated(name: str, count: int, branches: Branches, scale: float) -> dict[str, Word]:
+def repeated(name: str, count: int, branches: Branches, scale: float) -> dict[str, LayerSpec]:
     """`name_1` to `name_count`."""
     return {f"{name}_{i}": Residual(Up(branches), scale) for i in range(1, count + 1)}
 
 
-def linear(name: str, branches: Branches) -> dict[str, Word]:
-    """The last block as released: unscaled, and without a nonlinearity.
+def linear(name: str, branches: Branches) -> dict[str, LayerSpec]:
+    """The last block as released: unscaled and without an activation.
 
-    It is numbered on, as in keras.applications' checkpoint: TF-slim's name, block8, would claim block8_1 and the others
-    as its inner layers.
+    It takes the next number, as in keras.applications' checkpoint: with TF-slim's name, block8, the layers of block8_1
+    and the others would look like its inner layers.
     """
     return {name: Residual(Up(branches), activation=None)}
 
 
-def _check(scales: tuple[float, float, float]) -> None:
-    legal = isinstance(scales, tuple | list) and len(scales) == 3
-    if not legal or not all(isinstance(s, int | float) and 0 < s <= 1 for s in scales):
-        raise InputError(f"residual_scale is three numbers in (0, 1], by default {SCALES}; got {scales!r}")
+ResidualScale: TypeAlias = Annotated[
+    tuple[float, float, float],
+    Argument(
+        'Factors of the residual paths of block35, block17 and block8. The paper has "between 0.1 and 0.3"; the '
+        "defaults are the released networks'.",
+        above=0,
+        at_most=1,
+        states="three numbers in (0, 1]",
+    ),
+]
+SERatio: TypeAlias = Annotated[int | None, se_argument("in each residual path, before the scale")]
+Released: TypeAlias = Annotated[
+    bool,
+    Argument(
+        "Whether to build the network of the published weights (FaceNet's), 23,995,624 parameters: a sixth block8, "
+        "unscaled and without an activation, and before the classifier a linear bottleneck of 512 with batch norm."
+    ),
+]
 
 
 # ------------------------------------------------------------------------------------------------------------------ v1
@@ -51,7 +80,7 @@ def _check(scales: tuple[float, float, float]) -> None:
 BLOCK35_V1 = Branches([Conv(32)], [Conv(32), Conv(32, 3)], [Conv(32), Conv(32, 3), Conv(32, 3)])  # Figure 10
 BLOCK17_V1 = Branches([Conv(128)], [Conv(128), Conv(128, (1, 7)), Conv(128, (7, 1))])  # Figure 11
 BLOCK8_V1 = Branches([Conv(192)], [Conv(192), Conv(192, (1, 3)), Conv(192, (3, 1))])  # Figure 13
-STEM_V1: Table = {  # Figure 14
+STEM_V1: LayerTable = {  # Figure 14
     "conv2d_1a_3x3": Conv(32, 3, 2, "valid"),  # 149 x 149 x 32
     "conv2d_2a_3x3": Conv(32, 3, 1, "valid"),  # 147 x 147 x 32
     "conv2d_2b_3x3": Conv(64, 3),  # 147 x 147 x 64
@@ -74,25 +103,14 @@ REDUCE_B_V1 = Branches(  # Figure 12
 
 
 def backbone_v1(
-    x: Tensor,
-    *,
-    se_ratio: int | None = None,
-    residual_scale: tuple[float, float, float] = SCALES,
-    released: bool = False,
+    x: Tensor, *, se_ratio: SERatio = None, residual_scale: ResidualScale = SCALES, released: Released = False
 ) -> Tensor:
-    """Inception-ResNet v1 as in the paper, 22,756,328 parameters.
+    """Inception-ResNet v1 as in the paper, 22,756,328 parameters; `released=True` is the published weights' network.
 
-    `released=True` is the network of the published weights (FaceNet's), 23,995,624 parameters: a sixth block8, unscaled
-    and without a nonlinearity, and before the classifier a linear bottleneck of 512 with batch norm.
-
-    `residual_scale` is what the paths of block35, block17 and block8 are multiplied by, each in (0, 1]: the paper says
-    "between 0.1 and 0.3", the values are the released networks'. `se_ratio` adds a squeeze-and-excitation module of
-    that reduction to each of these paths, before the scale; `dropout`, 0 to less than 1, is the share dropped before
-    the classifier; `aux_heads=True` adds TF-slim's auxiliary head behind the last 17 x 17 map.
+    The auxiliary head is TF-slim's, after the last 17 x 17 map.
     """
-    _check(residual_scale)
     a, b, c = residual_scale
-    table: Mapping[str, Word] = {  # Figure 15
+    table: Mapping[str, LayerSpec] = {  # Figure 15
         **STEM_V1,
         **repeated("block35", 5, BLOCK35_V1, a),  # 35 x 35 x 256
         "mixed_6a": REDUCE_A_V1,  # 17 x 17 x 896
@@ -101,11 +119,17 @@ def backbone_v1(
         **repeated("block8", 5, BLOCK8_V1, c),  # 8 x 8 x 1792
         **(linear("block8_6", BLOCK8_V1) if released else {}),  # 8 x 8 x 1792
     }
-    return chain(x, excited(table, se_ratio, Residual))
+    return chain(x, with_squeeze_excite(table, se_ratio, Residual))
 
 
-def head_v1(x: Tensor, classes: int, *, dropout: float = 0.2, released: bool = False) -> Tensor:
-    """Average pool, dropout, dense; with the released bottleneck before it, or without."""
+def head_v1(
+    x: Tensor,
+    classes: int,
+    *,
+    dropout: Annotated[float, dropout_argument("before the classifier")] = 0.2,
+    released: Released = False,
+) -> Tensor:
+    """Average pool, dropout, dense; if `released`, with the bottleneck before the dense layer."""
     x = drop(GlobalAveragePooling2D(name="avg_pool")(x), dropout, name="dropout")
     if released:
         x = norm(Dense(512, use_bias=False, name="bottleneck_dense")(x), name="bottleneck")
@@ -117,8 +141,8 @@ def head_v1(x: Tensor, classes: int, *, dropout: float = 0.2, released: bool = F
 BLOCK35 = Branches([Conv(32)], [Conv(32), Conv(32, 3)], [Conv(32), Conv(48, 3), Conv(64, 3)])  # Figure 16
 BLOCK17 = Branches([Conv(192)], [Conv(128), Conv(160, (1, 7)), Conv(192, (7, 1))])  # Figure 17
 BLOCK8 = Branches([Conv(192)], [Conv(192), Conv(224, (1, 3)), Conv(256, (3, 1))])  # Figure 19
-STEM: Table = {
-    **{name: word for name, word in STEM_V1.items() if name != "conv2d_4b_3x3"},  # 71 x 71 x 192
+STEM: LayerTable = {
+    **{name: spec for name, spec in STEM_V1.items() if name != "conv2d_4b_3x3"},  # 71 x 71 x 192
     "maxpool_5a_3x3": HALVE,  # 35 x 35 x 192
     "mixed_5b": Branches(
         [Conv(96)],
@@ -140,25 +164,21 @@ REDUCE_B = Branches(  # Figure 18
 )
 
 
-def backbone_v2(
-    x: Tensor, *, se_ratio: int | None = None, residual_scale: tuple[float, float, float] = SCALES
-) -> Tensor:
+def backbone_v2(x: Tensor, *, se_ratio: SERatio = None, residual_scale: ResidualScale = SCALES) -> Tensor:
     """Inception-ResNet v2 as released, 55,843,464 parameters where batch norm has a scale.
 
     Departures from the paper, all of them the released network's: v1's stem with a pool and a `mixed_5b` of 320
-    channels in place of v4's, 10, 20 and 10 blocks where Figure 15 has 5, 10 and 5, the last of them unscaled and
-    without a nonlinearity, and a 1x1 convolution to 1,536 channels before the pool. InceptionResNetV2's batch norm is
-    by default TensorFlow's, which has no scale (55,813,192 trainable, as keras.applications); `numerics="torch"` has.
+    channels in place of v4's stem; 10, 20 and 10 blocks where Figure 15 has 5, 10 and 5, the last of them unscaled and
+    without an activation; and a 1x1 convolution to 1,536 channels before the pool. By default the batch norm of
+    InceptionResNetV2 is TensorFlow's, which has no scale (55,813,192 trainable, as in keras.applications); with
+    `numerics="torch"` it has a scale.
 
-    `residual_scale` is what the paths of block35, block17 and block8 are multiplied by, each in (0, 1]: the paper says
-    "between 0.1 and 0.3". `se_ratio` adds a squeeze-and-excitation module of that reduction to each of these paths,
-    before the scale. For SEInceptionResNetV2, 64,387,444 parameters at 16, that is the reading of Hu et al.'s Figure 3
-    that is followed here: its authors released neither the network nor a table. `dropout`, 0 to less than 1, is the
-    share dropped before the classifier; `aux_heads=True` adds TF-slim's auxiliary head behind the last 17 x 17 map.
+    SEInceptionResNetV2 (64,387,444 parameters) has its squeeze-and-excitation modules before the scale. That is one
+    reading of Hu et al.'s Figure 3: they released neither the network nor a table. The auxiliary head is TF-slim's,
+    after the last 17 x 17 map.
     """
-    _check(residual_scale)
     a, b, c = residual_scale
-    table: Mapping[str, Word] = {
+    table: Mapping[str, LayerSpec] = {
         **STEM,
         **repeated("block35", 10, BLOCK35, a),  # 35 x 35 x 320
         "mixed_6a": REDUCE_A,  # 17 x 17 x 1088
@@ -168,7 +188,7 @@ def backbone_v2(
         **linear("block8_10", BLOCK8),  # 8 x 8 x 2080
         "conv2d_7b_1x1": Conv(1536),  # 8 x 8 x 1536
     }
-    return chain(x, excited(table, se_ratio, Residual))
+    return chain(x, with_squeeze_excite(table, se_ratio, Residual))
 
 
 PORTED = replace(TORCH, epsilon=1e-3, pool_counts_padding=False)
@@ -197,7 +217,7 @@ InceptionResNetV2 = register(
     macs=13_155_794_016,
     aux_heads={"block17_20": auxiliary},
     numerics={"tf": replace(TF, gamma=False), "torch": PORTED, "tf2cv": replace(TORCH, epsilon=1e-3)},
-    defaults={"dropout": 0.2},
+    dropout=0.2,
 )
 SEInceptionResNetV2 = register(
     "SEInceptionResNetV2",
@@ -210,5 +230,6 @@ SEInceptionResNetV2 = register(
     macs=13_164_289_376,
     aux_heads={"block17_20": auxiliary},
     numerics={"tf": TF, "torch": PORTED},
-    defaults={"dropout": 0.2, "se_ratio": 16},
+    dropout=0.2,
+    se_ratio=16,
 )

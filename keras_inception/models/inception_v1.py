@@ -6,11 +6,28 @@ Szegedy, Liu, Jia, Sermanet, Reed, Anguelov, Erhan, Vanhoucke, Rabinovich, 2014.
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Annotated, TypeAlias
 
 from keras.layers import AdaptiveAveragePooling2D, Dense
 
-from ..layers import LRN, TF, TORCH, Branches, Conv, Pool, Table, Tensor, activate, chain, drop, excited, flatten
-from ..registry import Paper, register
+from ..arguments import se_argument
+from ..builder import register
+from ..layers import (
+    LRN,
+    TF,
+    TORCH,
+    Branches,
+    Conv,
+    LayerTable,
+    Pool,
+    Tensor,
+    activate,
+    chain,
+    drop,
+    flatten,
+    with_squeeze_excite,
+)
+from ..registry import Paper
 
 PAPER = Paper(
     title="Going Deeper with Convolutions",
@@ -20,10 +37,10 @@ PAPER = Paper(
 )
 
 CAFFE = replace(TORCH, padding="caffe")
-Biased = partial(Conv, normed=False)  # before batch norm
+Biased = partial(Conv, batch_norm=False)  # from before batch norm
 
 
-def table(conv: Callable[..., Conv], large: int, last_pool: int) -> Table:
+def table(conv: Callable[..., Conv], large: int, last_pool: int) -> LayerTable:
     """Table 1, by its convolution, the size of its "5x5" kernels and of its last max pool."""
 
     def module(n1x1: int, r3x3: int, n3x3: int, r5x5: int, n5x5: int, proj: int) -> Branches:
@@ -62,44 +79,40 @@ def table(conv: Callable[..., Conv], large: int, last_pool: int) -> Table:
     # fmt: on
 
 
+SERatio: TypeAlias = Annotated[int | None, se_argument("after each Inception module")]
+
 PUBLISHED = table(Biased, large=5, last_pool=3)
-RELEASED = {k: word for k, word in table(Conv, large=3, last_pool=2).items() if not isinstance(word, LRN)}
+RELEASED = {k: spec for k, spec in table(Conv, large=3, last_pool=2).items() if not isinstance(spec, LRN)}
 
 
-def published(x: Tensor, *, se_ratio: int | None = None) -> Tensor:
+def published(x: Tensor, *, se_ratio: SERatio = None) -> Tensor:
     """GoogLeNet, 6,998,552 parameters: 5x5 branches, local response normalisation, no batch norm.
 
-    Where the local response normalisation stands, its constants, and the pools that hang over the edge are those of the
-    published weights (bvlc_googlenet): the paper does not give them. Endpoints are named as TF-slim's, so the paper's
-    (3a) is `mixed_3b` and its (4e) `mixed_4f`.
-
-    `se_ratio` adds a squeeze-and-excitation module of that reduction behind each Inception module; `dropout`, 0 to less
-    than 1, is the share dropped before the classifier; `aux_heads=True` adds the paper's two, behind (4a) and (4d).
+    The paper does not give the constants and places of the local response normalisation, nor which pools extend past
+    the edge: these are those of the published weights (bvlc_googlenet). Endpoints are named as in TF-slim, so the
+    paper's (3a) is `mixed_3b` and its (4e) `mixed_4f`. The auxiliary heads are the paper's, after (4a) and (4d).
     """
-    return chain(x, excited(PUBLISHED, se_ratio))
+    return chain(x, with_squeeze_excite(PUBLISHED, se_ratio))
 
 
-def released(x: Tensor, *, se_ratio: int | None = None) -> Tensor:
+def released(x: Tensor, *, se_ratio: SERatio = None) -> Tensor:
     """GoogLeNet as TF-slim and torchvision released it, 6,624,904 parameters.
 
     Departures from the paper, all of them the released network's: batch norm after every convolution and no local
-    response normalisation, 3x3 kernels where the paper has 5x5, a 2x2 `maxpool_5a`. `numerics="tf"` has no scale in
-    batch norm, as TF-slim's.
-
-    `se_ratio` adds a squeeze-and-excitation module of that reduction behind each Inception module; `dropout`, 0 to less
-    than 1, is the share dropped before the classifier; `aux_heads=True` adds torchvision's two, behind (4a) and (4d).
+    response normalisation, 3x3 kernels where the paper has 5x5, and a 2x2 `maxpool_5a`. With `numerics="tf"` batch norm
+    has no scale, as in TF-slim. The auxiliary heads are torchvision's, after (4a) and (4d).
     """
-    return chain(x, excited(RELEASED, se_ratio))
+    return chain(x, with_squeeze_excite(RELEASED, se_ratio))
 
 
 def auxiliary(x: Tensor, classes: int, *, name: str, conv: Callable[..., Conv] = Conv, dropout: float = 0.7) -> Tensor:
-    """Section 5's: 5 x 5 averages in strides of 3, 4 x 4 of them in the paper, 128 filters, 1,024 units."""
+    """Section 5: an average pool of 5 x 5 with stride 3, which gives 4 x 4 in the paper, 128 filters, 1,024 units."""
     x = Pool("avg", 5, 3, "valid")(x, name=f"{name}_pool")
     return _classify(x, classes, name=name, conv=conv, dropout=dropout)
 
 
 def auxiliary_4x4(x: Tensor, classes: int, *, name: str) -> Tensor:
-    """As torchvision has it: 4 x 4 averages of whatever map there is."""
+    """As in torchvision: the average pool gives 4 x 4 for any map."""
     x = AdaptiveAveragePooling2D(4, name=f"{name}_pool")(x)
     return _classify(x, classes, name=name, conv=Conv, dropout=0.7)
 
@@ -122,7 +135,7 @@ GoogLeNet = InceptionV1 = register(
     macs=1_582_671_872,
     aux_heads={"mixed_4b": partial(auxiliary, conv=Biased), "mixed_4e": partial(auxiliary, conv=Biased)},
     numerics={"caffe": CAFFE},
-    defaults={"dropout": 0.4},
+    dropout=0.4,
 )
 InceptionV1BN = register(
     "InceptionV1BN",
@@ -135,5 +148,5 @@ InceptionV1BN = register(
     macs=1_498_376_192,
     aux_heads={"mixed_4b": auxiliary_4x4, "mixed_4e": auxiliary_4x4},
     numerics={"torch": replace(CAFFE, epsilon=1e-3), "tf": replace(TF, gamma=False)},
-    defaults={"dropout": 0.2},
+    dropout=0.2,
 )

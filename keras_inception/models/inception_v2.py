@@ -7,9 +7,10 @@ from typing import Literal
 from keras.layers import MaxPooling2D
 
 from .. import layers
-from ..layers import TF, Branches, Pool, Table, Tensor, chain, excited, numerics_in_force, pool
-from ..registry import Paper, register
-from .inception_v1 import CAFFE, auxiliary
+from ..builder import register
+from ..layers import TF, Branches, LayerTable, Pool, Tensor, chain, current_numerics, pool, with_squeeze_excite
+from ..registry import Paper
+from .inception_v1 import CAFFE, SERatio, auxiliary
 from .senet import PAPER as SE_PAPER
 
 PAPER = Paper(
@@ -22,21 +23,22 @@ PAPER = Paper(
 
 @dataclass(frozen=True)
 class Halve:
-    """A 3x3 max pool of stride 2 whose map is as large as a strided convolution's, so that they can be concatenated.
+    """A 3x3 max pool of stride 2 whose map has the size of a strided convolution's, so that they can be concatenated.
 
-    That is TensorFlow's SAME: on an even map Caffe's window over the edge, on an odd one zeros all around, where
-    Caffe's pool would be a pixel smaller than its convolution. tf2cv has zeros all around every map.
+    That is TensorFlow's SAME: on an even map the last window extends past the edge, as in Caffe; on an odd map zeros
+    are on all sides, where Caffe's pool would be a pixel smaller than its convolution. tf2cv pads every map on all
+    sides.
     """
 
     def __call__(self, x: Tensor, *, name: str) -> Tensor:
         """N x H x W x C -> N x H/2 x W/2 x C, rounded up."""
-        if numerics_in_force().overhang == "around":
+        if current_numerics().overhang == "around":
             return pool(x, "max", 3, 2, 1, name=name)
         return MaxPooling2D(3, 2, "same", name=name)(x)
 
 
-def table(bias: bool) -> Table:
-    """Figure 5, with or without a bias in the convolutions before batch norm."""
+def table(bias: bool) -> LayerTable:
+    """Figure 5, with or without a bias in the convolutions, which precede batch norm."""
     conv = partial(layers.Conv, bias=bias)
 
     def module(
@@ -51,7 +53,7 @@ def table(bias: bool) -> Table:
         )
 
     def reduction(r3x3: int, n3x3: int, rd3x3: int, nd3x3: int) -> Branches:
-        """Figure 5's modules of stride 2: no 1x1 branch, and a pool that passes the input on."""
+        """Figure 5's modules of stride 2: no 1x1 branch, and a pool without a convolution."""
         return Branches(
             [conv(r3x3), conv(n3x3, 3, 2)],
             [conv(rd3x3), conv(nd3x3, 3), conv(nd3x3, 3, 2)],
@@ -80,21 +82,19 @@ def table(bias: bool) -> Table:
     # fmt: on
 
 
-def backbone(x: Tensor, *, bias: bool, se_ratio: int | None = None) -> Tensor:
+def backbone(x: Tensor, *, bias: bool, se_ratio: SERatio = None) -> Tensor:
     """BN-Inception, 11,295,240 parameters; with squeeze-and-excitation, and without biases, 11,931,622.
 
-    Figure 5 contradicts itself in (4c) and (4d): its branches add up to 608 channels, its output column says 576. This
-    is the 608-channel network, as every release but TF-slim's. A bias stands before each batch norm, as in the released
-    weights, but for SEInceptionV2, whose authors left it out. The first convolution is a plain 7x7, as released, where
-    the paper's is separable. Endpoints are named as TF-slim's: the paper's (3a) is `mixed_3b`, its (3c) `mixed_4a`.
+    Figure 5 contradicts itself in (4c) and (4d): its branches add up to 608 channels, its output column has 576. This
+    is the 608-channel network, as in every release but TF-slim's. The convolutions have a bias before batch norm, as in
+    the released weights; the authors of SEInceptionV2 left it out. The first convolution is a plain 7x7, as released,
+    where the paper's is separable. Endpoints are named as in TF-slim: the paper's (3a) is `mixed_3b`, its (3c)
+    `mixed_4a`.
 
-    The paper does not describe its auxiliary classifiers. Here `aux_heads=True` puts two behind (4a) and (4d), as in
-    v1, their convolutions batch-normalised and without dropout, as the rest of the network.
-
-    `se_ratio` is the reduction of a squeeze-and-excitation module behind each Inception module, None for none;
-    `dropout`, 0 to less than 1, is the share dropped before the classifier.
+    The paper does not describe its auxiliary classifiers. Here they follow (4a) and (4d), as in v1. Their convolutions
+    have batch norm and they have no dropout, like the rest of the network.
     """
-    return chain(x, excited(table(bias), se_ratio))
+    return chain(x, with_squeeze_excite(table(bias), se_ratio))
 
 
 bn_inception = partial(
@@ -121,6 +121,6 @@ SEInceptionV2 = bn_inception(
     paper=SE_PAPER,
     parameters=11_931_622,
     macs=2_033_239_424,
-    defaults={"se_ratio": 16},
+    se_ratio=16,
     bias=False,
 )

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 from keras.layers import Dense, GlobalAveragePooling2D
 
-from ..layers import TF, TORCH, Branches, Conv, Pool, Table, Tensor, chain, excited
-from ..registry import Paper, register
+from ..builder import register
+from ..layers import TF, TORCH, Branches, Conv, LayerTable, Pool, Tensor, chain, with_squeeze_excite
+from ..registry import Paper
+from .inception_v1 import SERatio
 
 PAPER = Paper(
     title="Rethinking the Inception Architecture for Computer Vision",
@@ -18,7 +20,7 @@ AVG = Pool("avg")
 
 
 def a(proj: int) -> Branches:
-    """Figure 5, with a 5x5 left in: the released network factorises only one of the two branches."""
+    """Figure 5 with one 5x5: the released network factorises only one of the two branches."""
     return Branches([Conv(64)], [Conv(48), Conv(64, 5)], [Conv(64), Conv(96, 3), Conv(96, 3)], [AVG, Conv(proj)])
 
 
@@ -33,7 +35,7 @@ def b(n7: int) -> Branches:
 
 
 def c() -> Branches:
-    """Figure 7: the last 3x3 fanned out into 1x3 and 3x1."""
+    """Figure 7: the last 3x3 split into a parallel 1x3 and 3x1."""
     fan = Branches([Conv(384, (1, 3))], [Conv(384, (3, 1))])
     return Branches([Conv(320)], [Conv(384), fan], [Conv(448), Conv(384, 3), fan], [AVG, Conv(192)])
 
@@ -49,8 +51,8 @@ REDUCE_B = Branches(
     [Pool("max", 3, 2, "valid")],
 )
 
-# Table 1, as released: the names are the checkpoint's.
-LAYERS: Table = {
+# Table 1, as released, with the checkpoint's names.
+LAYERS: LayerTable = {
     "conv2d_1a_3x3": Conv(32, 3, 2, "valid"),  # 149 x 149 x 32
     "conv2d_2a_3x3": Conv(32, 3, 1, "valid"),  # 147 x 147 x 32
     "conv2d_2b_3x3": Conv(64, 3),  # 147 x 147 x 64
@@ -78,7 +80,7 @@ def factorised(proj: int) -> Branches:
 
 
 # Table 1, as printed. Its "3 x Inception" and "5 x Inception" end in the module that reduces the grid (Figure 10).
-PAPER_LAYERS: Table = {
+PAPER_LAYERS: LayerTable = {
     "conv2d_1a_3x3": Conv(32, 3, 2, "valid"),  # 149 x 149 x 32
     "conv2d_2a_3x3": Conv(32, 3, 1, "valid"),  # 147 x 147 x 32
     "conv2d_2b_3x3": Conv(64, 3),  # 147 x 147 x 64
@@ -93,38 +95,34 @@ PAPER_LAYERS: Table = {
 }
 
 
-def rethinking(x: Tensor, *, se_ratio: int | None = None) -> Tensor:
-    """The network that the paper tabulates and calls Inception-v2. Nobody released it: this is a reconstruction.
+def rethinking(x: Tensor, *, se_ratio: SERatio = None) -> Tensor:
+    """The network that the paper tabulates and calls Inception-v2. It was never released: this is a reconstruction.
 
     Table 1 gives every map's size, and they all hold. Where the paper is silent: the last of the "3 x Inception" and of
-    the "5 x Inception" is the one that reduces the grid, as Figure 10; the branches' widths, which it does not print,
-    are the released v3's, with a 3x3 in the second branch of Figure 5. That makes 24,027,240 parameters and 98 % of
-    v3's multiply-adds, where the paper's Table 3 has 79 %: with reductions of their own it would be 111 %.
-
-    `se_ratio` adds a squeeze-and-excitation module of that reduction behind each Inception module; `dropout`, 0 to less
-    than 1, is the share dropped before the classifier; `aux_heads=True` adds one behind the last 17 x 17 map.
+    the "5 x Inception" is the module that reduces the grid, as in Figure 10; the branches' widths, which it does not
+    print, are the released v3's, with a 3x3 in the second branch of Figure 5. That makes 24,027,240 parameters and 98 %
+    of v3's multiply-adds, where the paper's Table 3 has 79 %; with separate reductions it would be 111 %. The auxiliary
+    head follows the last 17 x 17 map.
     """
-    return chain(x, excited(PAPER_LAYERS, se_ratio))
+    return chain(x, with_squeeze_excite(PAPER_LAYERS, se_ratio))
 
 
-def backbone(x: Tensor, *, se_ratio: int | None = None) -> Tensor:
+def backbone(x: Tensor, *, se_ratio: SERatio = None) -> Tensor:
     """Inception v3 as released, 23,834,568 parameters with torchvision's batch norm.
 
     Departures from the paper, all of them the released network's: Figure 5's modules keep one 5x5, the grids are
     35 x 35 x 288 from three of them, and the last module's pool is an average. By default batch norm is TensorFlow's,
-    which has no scale (23,817,352 trainable, as keras.applications); `numerics="torch"` follows torchvision.
-
-    `se_ratio` adds a squeeze-and-excitation module of that reduction behind each Inception module; `dropout`, 0 to less
-    than 1, is the share dropped before the classifier; `aux_heads=True` adds the one behind the last 17 x 17 map.
+    which has no scale (23,817,352 trainable, as in keras.applications); `numerics="torch"` follows torchvision. The
+    auxiliary head follows the last 17 x 17 map.
     """
-    return chain(x, excited(LAYERS, se_ratio))
+    return chain(x, with_squeeze_excite(LAYERS, se_ratio))
 
 
 def auxiliary(x: Tensor, classes: int, *, name: str, largest: int = 5) -> Tensor:
-    """Figure 8, as released: on the last 17 x 17 map, batch-normalised.
+    """Figure 8, as released: on the last 17 x 17 map, with batch norm.
 
-    The second convolution covers the 5 x 5 map that the pool leaves (`largest`), or all of it if there is less; where
-    there is more its answers are averaged.
+    The second convolution covers the 5 x 5 map that the pool leaves (`largest`), or all of a smaller map; on a larger
+    map its outputs are averaged.
     """
     x = chain(x, [Pool("avg", 5, 3, "valid"), Conv(128)], name=name)
     height, width = (largest if side is None else min(largest, side) for side in x.shape[1:3])

@@ -1,9 +1,12 @@
-"""Inception v4. Szegedy, Ioffe, Vanhoucke, Alemi, 2016. Its residual siblings are in inception_resnet.py."""
+"""Inception v4. Szegedy, Ioffe, Vanhoucke, Alemi, 2016. The same paper's residual networks: inception_resnet.py."""
 
 from dataclasses import replace
+from typing import Annotated
 
-from ..layers import TF, TORCH, Branches, Conv, Pool, Table, Tensor, chain, excited
-from ..registry import Paper, register
+from ..arguments import se_argument
+from ..builder import register
+from ..layers import TF, TORCH, Branches, Conv, LayerTable, Pool, Tensor, chain, with_squeeze_excite
+from ..registry import Paper
 from .inception_v3 import auxiliary
 
 PAPER = Paper(
@@ -45,7 +48,7 @@ REDUCE_B = Branches(  # Figure 8
     [Conv(256), Conv(256, (1, 7)), Conv(320, (7, 1)), Conv(320, 3, 2, "valid")],
     [HALVE],
 )
-STEM: Table = {  # Figure 3
+STEM: LayerTable = {  # Figure 3
     "conv2d_1a_3x3": Conv(32, 3, 2, "valid"),  # 149 x 149 x 32
     "conv2d_2a_3x3": Conv(32, 3, 1, "valid"),  # 147 x 147 x 32
     "conv2d_2b_3x3": Conv(64, 3),  # 147 x 147 x 64
@@ -56,7 +59,7 @@ STEM: Table = {  # Figure 3
     ),  # 71 x 71 x 192
     "mixed_5a": Branches([Conv(192, 3, 2, "valid")], [HALVE]),  # 35 x 35 x 384
 }
-MODULES: Table = {  # Figure 9
+MODULES: LayerTable = {  # Figure 9
     **{f"mixed_5{i}": A for i in "bcde"},  # 35 x 35 x 384
     "mixed_6a": REDUCE_A,  # 17 x 17 x 1024
     **{f"mixed_6{i}": B for i in "bcdefgh"},  # 17 x 17 x 1024
@@ -65,17 +68,18 @@ MODULES: Table = {  # Figure 9
 }
 
 
-def backbone(x: Tensor, *, se_ratio: int | None = None) -> Tensor:
+def backbone(
+    x: Tensor,
+    *,
+    se_ratio: Annotated[int | None, se_argument("after each Inception module and each reduction")] = None,
+) -> Tensor:
     """Inception v4, 42,679,816 parameters.
 
-    Batch norm has a scale, as in the ports to other frameworks; TF-slim's own has none. The orders of 1x7 and 7x1, and
-    of 1x3 and 3x1, are those of TF-slim's weights.
-
-    `se_ratio` adds a squeeze-and-excitation module of that reduction behind each Inception module and each reduction;
-    `dropout`, 0 to less than 1, is the share dropped before the classifier; `aux_heads=True` adds TF-slim's auxiliary
-    head, which the paper does not show, behind the last 17 x 17 map.
+    Batch norm has a scale, as in the ports to other frameworks; TF-slim's has none. The orders of 1x7 and 7x1, and of
+    1x3 and 3x1, are those of TF-slim's weights. The auxiliary head is TF-slim's, which the paper does not show, after
+    the last 17 x 17 map.
     """
-    return chain(x, {**STEM, **excited(MODULES, se_ratio)})
+    return chain(x, {**STEM, **with_squeeze_excite(MODULES, se_ratio)})
 
 
 InceptionV4 = register(
@@ -93,5 +97,5 @@ InceptionV4 = register(
         "torch": replace(TORCH, epsilon=1e-3, pool_counts_padding=False),
         "tf2cv": replace(TORCH, epsilon=1e-3),
     },
-    defaults={"dropout": 0.2},
+    dropout=0.2,
 )

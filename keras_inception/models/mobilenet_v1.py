@@ -1,10 +1,11 @@
 """MobileNet v1. Howard, Zhu, Chen, Kalenichenko, Wang, Weyand, Andreetto, Adam, 2017."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from ..errors import InputError
-from ..layers import TF, TORCH, Conv, Depthwise, Table, Tensor, chain, check_multiplier, excited
-from ..registry import Paper, register
+from ..arguments import Argument, se_argument
+from ..builder import register
+from ..layers import TF, TORCH, Conv, Depthwise, LayerTable, Tensor, chain, with_squeeze_excite
+from ..registry import Paper
 
 PAPER = Paper(
     title="MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications",
@@ -31,8 +32,8 @@ SEPARABLES = [  # Table 1
 ]
 
 
-def table(alpha: float, activation: str) -> Table:
-    """Table 1 at that width; the names are the checkpoint's."""
+def table(alpha: float, activation: str) -> LayerTable:
+    """Table 1 at that width, with the checkpoint's names."""
 
     def pointwise(c: int, kernel: int = 1, strides: int = 1) -> Conv:
         return Conv(max(8, int(c * alpha)), kernel, strides, activation=activation)
@@ -45,23 +46,28 @@ def table(alpha: float, activation: str) -> Table:
 
 
 def backbone(
-    x: Tensor, *, alpha: float = 1.0, activation: Literal["relu6", "relu"] = "relu6", se_ratio: int | None = None
+    x: Tensor,
+    *,
+    alpha: Annotated[
+        float,
+        Argument(
+            "Width multiplier (0.25, 0.5, 0.75 and 1 in the paper): every layer has that many times the paper's "
+            "channels, rounded down. The paper's other multiplier, of the resolution, is `input_shape`.",
+            at_least=0.01,
+            at_most=4,
+        ),
+    ] = 1.0,
+    activation: Annotated[
+        Literal["relu6", "relu"], Argument("The released networks have ReLU6, the paper ReLU.")
+    ] = "relu6",
+    se_ratio: Annotated[int | None, se_argument("after each separable convolution")] = None,
 ) -> Tensor:
     """MobileNet v1, 4,231,976 parameters at alpha 1.
 
-    Departures from the paper, both the released network's: ReLU6, where `activation="relu"` gives the paper's ReLU, and
-    no layer is narrower than 8.
-
-    `alpha` is the width multiplier, 0.01 to 4 (0.25, 0.5, 0.75 and 1 in the paper): every layer's channels are that
-    many times the paper's, rounded down. The paper's other multiplier, of the resolution, is `input_shape`.
-
-    `se_ratio` adds a squeeze-and-excitation module of that reduction behind each separable convolution.
+    Departures from the paper, both the released network's: the activation is ReLU6, and no layer is narrower than 8.
     """
-    check_multiplier(alpha, 0.01, 4, argument="alpha")
-    if activation not in ("relu6", "relu"):
-        raise InputError(f"activation must be 'relu6' or 'relu'; got {activation!r}")
     stem, *separables = table(alpha, activation).items()
-    return chain(stem[1](x, name=stem[0]), excited(dict(separables), se_ratio, Conv))
+    return chain(stem[1](x, name=stem[0]), with_squeeze_excite(dict(separables), se_ratio, Conv))
 
 
 MobileNetV1 = register(
@@ -75,6 +81,6 @@ MobileNetV1 = register(
     macs=568_740_352,
     alias="MobileNet",
     numerics={"tf": TF, "torch": TORCH},
-    defaults={"dropout": 1e-3},
+    dropout=1e-3,
 )
 MobileNet = MobileNetV1

@@ -1,9 +1,12 @@
 """MobileNet v2. Sandler, Howard, Zhu, Zhmoginov, Chen, 2018."""
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
-from ..layers import TF, TORCH, Conv, Depthwise, Excited, Residual, Tensor, Word, chain, check_multiplier, divisible
-from ..registry import Paper, register
+from ..arguments import Argument, se_argument
+from ..builder import register
+from ..layers import TF, TORCH, Conv, Depthwise, LayerSpec, Residual, SqueezeExcite, Tensor, chain, make_divisible
+from ..registry import Paper
 
 PAPER = Paper(
     title="MobileNetV2: Inverted Residuals and Linear Bottlenecks",
@@ -26,7 +29,7 @@ BOTTLENECKS = [  # Table 2
 
 @dataclass(frozen=True)
 class Bottleneck:
-    """Table 1: expand by `t`, filter each channel, project to `c` without a nonlinearity."""
+    """Table 1: expand by `t`, filter each channel, project to `c` without an activation."""
 
     t: int
     c: int
@@ -35,34 +38,43 @@ class Bottleneck:
 
     def __call__(self, x: Tensor, *, name: str) -> Tensor:
         """N x H x W x C -> N x H/s x W/s x c."""
-        words: dict[str, Word] = (
+        specs: dict[str, LayerSpec] = (
             {f"{name}_expand": Conv(self.t * x.shape[-1], activation="relu6")} if self.t > 1 else {}
         )
         depthwise = Depthwise(3, self.s, activation="relu6")
-        words |= {
-            f"{name}_depthwise": Excited(depthwise, self.se_ratio) if self.se_ratio is not None else depthwise,
+        specs |= {
+            f"{name}_depthwise": SqueezeExcite(depthwise, self.se_ratio) if self.se_ratio is not None else depthwise,
             name: Conv(self.c, activation=None),
         }
-        return chain(x, words)
+        return chain(x, specs)
 
 
-def backbone(x: Tensor, *, alpha: float = 1.0, se_ratio: int | None = None) -> Tensor:
+def backbone(
+    x: Tensor,
+    *,
+    alpha: Annotated[
+        float,
+        Argument(
+            "Width multiplier (0.35 to 1.4 in the paper): every layer has that many times the paper's channels, "
+            "rounded to a multiple of 8, but the last convolution is never narrower than 1,280.",
+            at_least=0.01,
+            at_most=4,
+        ),
+    ] = 1.0,
+    se_ratio: Annotated[int | None, se_argument("after each bottleneck's depthwise convolution")] = None,
+) -> Tensor:
     """MobileNet v2, 3,504,872 parameters at alpha 1.
 
-    `alpha` is the width multiplier, 0.01 to 4 (0.35 to 1.4 in the paper): every layer's channels are that many times
-    the paper's, rounded to a multiple of 8, but for the last convolution, which never gets narrower than 1,280.
-
-    `se_ratio` adds a squeeze-and-excitation module of that reduction to each bottleneck, behind its depthwise
-    convolution, where the map is widest: the place that MobileNetV3 (Howard et al., 2019) found for it.
+    Squeeze-and-excitation follows the depthwise convolution, where the map is widest, as in MobileNetV3 (Howard et al.,
+    2019).
     """
-    check_multiplier(alpha, 0.01, 4, argument="alpha")
-    x = Conv(divisible(32 * alpha), 3, 2, activation="relu6")(x, name="stem")  # 112 x 112 x 32
-    blocks = [(t, divisible(c * alpha), s if i == 0 else 1) for t, c, n, s in BOTTLENECKS for i in range(n)]
+    x = Conv(make_divisible(32 * alpha), 3, 2, activation="relu6")(x, name="stem")  # 112 x 112 x 32
+    blocks = [(t, make_divisible(c * alpha), s if i == 0 else 1) for t, c, n, s in BOTTLENECKS for i in range(n)]
     for i, (t, c, s) in enumerate(blocks):
         block = Bottleneck(t, c, s, se_ratio)
-        word = Residual(block, activation=None) if s == 1 and x.shape[-1] == c else block
-        x = word(x, name=f"block_{i}")
-    return Conv(divisible(1280 * max(1.0, alpha)), activation="relu6")(x, name="features")  # 7 x 7 x 1280
+        spec = Residual(block, activation=None) if s == 1 and x.shape[-1] == c else block
+        x = spec(x, name=f"block_{i}")
+    return Conv(make_divisible(1280 * max(1.0, alpha)), activation="relu6")(x, name="features")  # 7 x 7 x 1280
 
 
 MobileNetV2 = register(

@@ -3,12 +3,14 @@
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import Annotated
 
 from keras.layers import Concatenate, Dense, GlobalAveragePooling2D
 
-from ..errors import InputError
-from ..layers import TORCH, Conv, Pool, Table, Tensor, chain
-from ..registry import Paper, register
+from ..arguments import Argument
+from ..builder import register
+from ..layers import TORCH, Conv, LayerTable, Pool, Tensor, chain
+from ..registry import Paper
 
 PAPER = Paper(
     title="Multi-Scale Dense Networks for Resource Efficient Image Classification",
@@ -17,21 +19,21 @@ PAPER = Paper(
     url="https://arxiv.org/abs/1703.09844",
 )
 
-WIDTHS = (1, 2, 4, 4)  # of the scales, finest first: what channels and bottlenecks are multiplied by
+WIDTHS = (1, 2, 4, 4)  # width multipliers of the scales, finest first
 BLOCKS = 5  # on ImageNet
 
 Maps = dict[int, Tensor]  # scale, 1 is the finest -> its map
 
 
 def bottleneck(x: Tensor, filters: int, scale: int, strides: int, *, name: str) -> Tensor:
-    """1x1, 3x3 from a map of that scale: N x H x W x C -> N x H/s x W/s x filters."""
+    """1x1 and 3x3 convolution on a map of that scale: N x H x W x C -> N x H/s x W/s x filters."""
     inner = min(x.shape[-1], WIDTHS[scale - 1] * filters)
-    words: Table = {f"{name}_reduce": Conv(inner), name: Conv(filters, 3, strides)}
-    return chain(x, words)
+    table: LayerTable = {f"{name}_reduce": Conv(inner), name: Conv(filters, 3, strides)}
+    return chain(x, table)
 
 
 def grow(maps: Maps, scale: int, growth: int, *, name: str) -> Tensor:
-    """One layer at one scale, section 4: what was there, then new features of the finer map, then of this one."""
+    """One layer at one scale, section 4: the old features, new ones of the finer map, new ones of this map."""
     x, finer = maps[scale], maps.get(scale - 1)
     new = WIDTHS[scale - 1] * growth
     if finer is None:
@@ -41,16 +43,16 @@ def grow(maps: Maps, scale: int, growth: int, *, name: str) -> Tensor:
 
 
 def dense_blocks(x: Tensor, channels: int, growth: int, scales: int, steps: Sequence[int]) -> Tensor:
-    """All layers, from the finest first map to the coarsest last one; behind `steps[b - 1]` more of them, `block_b`.
+    """All layers, from the finest first map to the coarsest last one; `block_b` ends after `steps[b - 1]` more layers.
 
-    The scales are dropped one by one, the finest first, at equal distances in depth. Where one is, a 1x1 convolution
-    halves the channels of the others (section 4, "Network reduction").
+    The scales are dropped one by one, the finest first, at equal distances in depth. When one is dropped, a 1x1
+    convolution halves the channels of the others (section 4, "Network reduction").
     """
     maps: Maps = {1: x}
     for scale in range(2, scales + 1):
         maps[scale] = Conv(channels * WIDTHS[scale - 1], 3, 2)(maps[scale - 1], name=f"scale_{scale}")
     depth = sum(steps)
-    life = math.ceil(depth / scales)  # of the finest scale, in layers, and then of each next one
+    life = math.ceil(depth / scales)  # layers until the finest scale is dropped, then until each next one
     blocks = {(sum(steps[:b]), scales): f"block_{b}" for b in range(1, len(steps) + 1)}
     for layer in range(1, depth + 1):
         dropped = (layer - 1) // life
@@ -77,42 +79,49 @@ def classify(x: Tensor, width: int, classes: int, name: str) -> Tensor:
 
 
 def imagenet_exit(x: Tensor, classes: int, name: str = "last_exit") -> Tensor:
-    """An exit that keeps its map's channels."""
+    """An exit whose convolutions keep the map's channels."""
     return classify(x, x.shape[-1], classes, name)
 
 
 def cifar_exit(x: Tensor, classes: int, name: str = "last_exit") -> Tensor:
-    """An exit of 128 channels."""
+    """An exit whose convolutions have 128 channels."""
     return classify(x, 128, classes, name)
 
 
-def backbone(x: Tensor, *, step: int = 4, base: int | None = None) -> Tensor:
+def backbone(
+    x: Tensor,
+    *,
+    step: Annotated[
+        int, Argument("Layers of each of the five blocks: 4, 6 or 7 in the paper.", at_least=1, at_most=20)
+    ] = 4,
+    base: Annotated[
+        int | None,
+        Argument("Layers of the first block; None is `step`, the paper's is step + 3.", at_least=1, at_most=20),
+    ] = None,
+) -> Tensor:
     """MSDNet for ImageNet, 23,958,440 parameters at step 4 with all five exits.
 
-    A network that can stop early: it has five classifiers, one behind every block of layers, and returns them all, as a
-    dict of "exit_1" to "exit_4" and "predictions", which is the fifth and last. All of them are trained, with equal
-    weight. `exits=False` gives the last one alone, as a plain classifier.
+    A network that can stop early: it has five classifiers, one after every block of layers. The model returns all of
+    them as a dict of "exit_1" to "exit_4" and "predictions", which is the fifth and last. All are trained, with equal
+    weight.
 
-    `step` is how many layers lie between two exits (4, 6 or 7 in the paper) and `base` how many before the first:
-    `step` by default, as in the authors' PyTorch release and its weights; step + 3 as in the paper. As in that release
-    the stem has 32 channels, and a bias. Batch norm and padding are PyTorch's.
+    By default all blocks have the same number of layers, as in the authors' PyTorch release and its weights; in the
+    paper the first has 3 more. As in that release the stem has 32 channels and a bias. Batch norm and padding are
+    PyTorch's.
     """
-    for name, value in (("step", step), ("base", base)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 20):
-            raise InputError(f"{name} is a number of layers, 1 to 20; got {value!r}")
     x = Conv(32, 7, 2, bias=True)(x, name="stem")  # 112 x 112 x 32
     x = Pool("max", 3, 2)(x, name="stem_pool")  # 56 x 56 x 32
     return dense_blocks(x, 32, 16, 4, [base or step] + [step] * (BLOCKS - 1))
 
 
 def cifar_backbone(x: Tensor, *, steps: Sequence[int]) -> Tensor:
-    """MSDNet for CIFAR, with an exit behind every block of layers.
+    """MSDNet for CIFAR, with an exit after every block of layers.
 
-    It returns all of them, as a dict of "exit_1", "exit_2" ... and "predictions", which is the last. All are trained,
-    with equal weight. `exits=False` gives the last one alone, as a plain classifier.
+    The model returns all exits as a dict of "exit_1", "exit_2" ... and "predictions", which is the last. All are
+    trained, with equal weight.
 
-    MSDNetCIFAR, for anytime prediction, has 24 layers and exits behind layers 4, 6, 8 ... 24. MSDNetCIFARBudget, for a
-    budget that a batch shares, has 28 layers and exits behind layers 1, 3, 6, 10, 15, 21 and 28.
+    MSDNetCIFAR, for anytime prediction, has 24 layers and exits after layers 4, 6, 8 ... 24. MSDNetCIFARBudget, for a
+    budget that a batch shares, has 28 layers and exits after layers 1, 3, 6, 10, 15, 21 and 28.
     """
     return dense_blocks(Conv(16, 3)(x, name="stem"), 16, 6, 3, steps)  # 32 x 32 x 16
 

@@ -1,21 +1,21 @@
 """NASNet-A: cells that a search found on CIFAR-10. Zoph, Vasudevan, Shlens, Le, 2017.
 
-The cells are Figure 4's; their number, their widths and the stem are those of the authors' release (TF-Slim), and so
-are the names.
+The cells are Figure 4's. Their number, widths and names, and the stem, are those of the authors' release (TF-Slim).
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import keras
 from keras import ops
 from keras.layers import Add, Concatenate, Cropping2D, ZeroPadding2D
 
-from ..errors import InputError
-from ..layers import TF, Conv, DropPath, Path, Pool, Tensor, Word, activate, conv, norm, pool
-from ..registry import Paper, register
+from ..arguments import Argument
+from ..builder import register
+from ..layers import TF, Chain, Conv, DropPath, LayerSpec, Pool, Tensor, activate, conv, norm, pool
+from ..registry import Paper
 from . import inception_v3
 from .xception import SeparableConv
 
@@ -28,19 +28,19 @@ PAPER = Paper(
 
 # ---------------------------------------------------------------------------------------------------------- operations
 
-Operation: TypeAlias = Callable[[int], Word]  # by how many channels it is to make
+Operation: TypeAlias = Callable[[int], LayerSpec]  # output channels -> layer spec
 
 
 def sep(kernel: int, strides: int = 1) -> Operation:
-    """A separable convolution, applied twice; ReLU comes first."""
-    return lambda filters: Path(
+    """A separable convolution, applied twice; ReLU precedes each."""
+    return lambda filters: Chain(
         SeparableConv(filters, "before", kernel, strides), SeparableConv(filters, "before", kernel)
     )
 
 
-def keep(word: Word) -> Operation:
-    """An operation that leaves the channels as they are."""
-    return lambda filters: word
+def keep(spec: LayerSpec) -> Operation:
+    """An operation that keeps the number of channels."""
+    return lambda filters: spec
 
 
 AVG, AVG_2, MAX_2 = keep(Pool("avg")), keep(Pool("avg", 3, 2)), keep(Pool("max", 3, 2))
@@ -66,9 +66,9 @@ def factorized_reduction(x: Tensor, filters: int, *, name: str) -> Tensor:
 
 @keras.saving.register_keras_serializable("keras_inception")
 class ScheduledDropPath(DropPath):
-    """DropPath whose probability grows linearly from 0 to `rate` over `steps` training steps, and then stays there.
+    """DropPath whose probability grows linearly from 0 to `rate` over `steps` training steps, then stays constant.
 
-    Its one weight counts the steps.
+    Its only weight counts the steps.
     """
 
     def __init__(self, rate: float, steps: int, **kwargs: Any):
@@ -76,7 +76,7 @@ class ScheduledDropPath(DropPath):
         self.steps = steps
 
     def build(self, input_shape: Any) -> None:
-        """Make the counter."""
+        """Create the counter."""
         self.step = self.add_weight((), "zeros", "float32", trainable=False, autocast=False, name="step")
 
     def call(self, x: Tensor, training: bool = False) -> Tensor:
@@ -88,7 +88,7 @@ class ScheduledDropPath(DropPath):
         return self.drop(x, rate)
 
     def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs."""
+        """The layer's configuration, for `from_config`."""
         return super().get_config() | {"steps": self.steps}
 
 
@@ -96,7 +96,7 @@ class ScheduledDropPath(DropPath):
 
 
 class Block(NamedTuple):
-    """Two operations, each on an input, added up."""
+    """The sum of two operations, each on its input."""
 
     left: Operation | None
     left_input: str
@@ -106,10 +106,10 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True)
 class Cell:
-    """Figure 4: `h` is the last cell's output, `p` that of an earlier one, each made as wide as the cell."""
+    """Figure 4: `h` is the last cell's output, `p` an earlier cell's, both adjusted to the cell's width."""
 
     blocks: Mapping[str, Block]
-    outputs: tuple[str, ...]  # these are concatenated
+    outputs: tuple[str, ...]  # of the cell, concatenated
     strides: int = 1
 
     def __call__(self, h: Tensor, p: Tensor, filters: int, drop: Callable[..., Tensor], *, name: str) -> Tensor:
@@ -171,21 +171,31 @@ def backbone(
     filters: int,
     stem: int,
     skip_reduction_input: bool,
-    drop_path: float = 0.0,
-    drop_path_steps: int | None = None,
+    drop_path: Annotated[
+        float,
+        Argument(
+            "Probability that training drops an operation of the last cell, for each sample; it grows linearly from "
+            "the first cell. The authors trained the large network with 0.3 and the mobile one with 0.",
+            at_least=0,
+            below=1,
+        ),
+    ] = 0.0,
+    drop_path_steps: Annotated[
+        int | None,
+        Argument(
+            "Training steps over which the probability grows from 0 (ScheduledDropPath), the whole training in the "
+            "paper; None keeps it constant.",
+            at_least=1,
+        ),
+    ] = None,
 ) -> Tensor:
     """NASNet-A, N @ F: N normal cells a stage, F channels at the end.
 
-    By default pools pad as in the released network (TF-Slim). With `numerics="keras"` they do as in keras.applications,
-    where a strided pool takes the zeros around a map for its values, with "torch" as in timm, where only an average
-    does, and with "tf2cv" as in that package, where an average of stride 1 does too.
-
-    `drop_path` is the probability, 0 to less than 1, that training leaves out an operation of the last cell, for each
-    sample; it grows linearly from the first cell. With `drop_path_steps` it grows over that many training steps too
-    (ScheduledDropPath). The authors trained the large network with 0.3, over the whole training, and the mobile one
-    with none. `dropout`, 0 to less than 1, is the share dropped before the classifier; theirs is 0.5.
+    By default pools pad as in the released network (TF-Slim). With `numerics="keras"` they pad as in
+    keras.applications, where the zeros around a map count as values in strided pools; with "torch" as in timm, where
+    they count in strided average pools only; and with "tf2cv" as in that package, where they count in average pools of
+    stride 1 too. The authors' dropout before the classifier is 0.5.
     """
-    _check_drop_path(drop_path, drop_path_steps)
     h = p = Conv(stem, 3, 2, "valid", activation=None)(x, name="conv0")
     h_strides = p_strides = 1
     table = cells(blocks, filters)
@@ -203,13 +213,6 @@ def backbone(
     return activate(h, "relu", name="features")
 
 
-def _check_drop_path(rate: float, steps: int | None) -> None:
-    if not isinstance(rate, int | float) or not 0 <= rate < 1:
-        raise InputError(f"drop_path is the last cell's drop probability, 0 <= p < 1; got {rate!r}")
-    if steps is not None and (not isinstance(steps, int) or steps < 1):
-        raise InputError(f"drop_path_steps is a whole number of training steps, at least 1, or None; got {steps!r}")
-
-
 def _drop(x: Tensor, rate: float, steps: int | None, *, name: str) -> Tensor:
     if not rate:
         return x
@@ -217,7 +220,7 @@ def _drop(x: Tensor, rate: float, steps: int | None, *, name: str) -> Tensor:
 
 
 def auxiliary(x: Tensor, classes: int, *, name: str, largest: int) -> Tensor:
-    """Inception's, behind a ReLU, on the last map before the second reduction."""
+    """Inception's auxiliary head after a ReLU, on the last map before the second reduction."""
     return inception_v3.auxiliary(activate(x, "relu", name=f"{name}_relu"), classes, name=name, largest=largest)
 
 
@@ -228,7 +231,7 @@ nasnet = partial(
     backbone=backbone,
     paper=PAPER,
     smallest=32,
-    defaults={"dropout": 0.5},
+    dropout=0.5,
     numerics={
         "tf": SLIM,
         "keras": replace(SLIM, zeros_in_pools=("avg", "max")),

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Annotated
 
 from keras.layers import GlobalAveragePooling2D
 
 from .. import layers
-from ..layers import TF, TORCH, Pool, Table, Tensor, chain, drop
-from ..registry import Paper, register
+from ..arguments import dropout_argument
+from ..builder import register
+from ..layers import TF, TORCH, LayerTable, Pool, Tensor, chain, drop
+from ..registry import Paper
 
 PAPER = Paper(
     title="Network In Network",
@@ -16,7 +19,7 @@ PAPER = Paper(
     url="https://arxiv.org/abs/1312.4400",
 )
 
-Conv = partial(layers.Conv, normed=False)
+Conv = partial(layers.Conv, batch_norm=False)
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,12 @@ class Drop:
         return drop(x, self.rate, name=name)
 
 
-# Figure 2: a convolution and two 1x1, the perceptron that slides over its map, make an mlpconv layer. The names are the
-# released prototxts'; `cccp` is cascaded cross-channel parametric pooling.
+# Figure 2: an mlpconv layer is a convolution and two 1x1, a perceptron that slides over its map. The names are those of
+# the released prototxts; `cccp` is cascaded cross-channel parametric pooling.
 
 
-def imagenet(dropout: float) -> Table:
-    """The released network for ImageNet; the paper has none."""
+def imagenet(dropout: float) -> LayerTable:
+    """The released network for ImageNet, which the paper does not have."""
     return {
         "conv1": Conv(96, 11, 4, "valid"),  # 54 x 54 x 96
         "cccp1": Conv(96),
@@ -55,10 +58,10 @@ def imagenet(dropout: float) -> Table:
     }
 
 
-def cifar(dropout: float) -> Table:
+def cifar(dropout: float) -> LayerTable:
     """The released network for CIFAR-10.
 
-    Its pools hang over the edge, and its average leaves out what is not there: on even maps that is TensorFlow's SAME.
+    Its pools extend past the edge, and its average ignores what is outside: on even maps that is TensorFlow's SAME.
     """
     return {
         "conv1": Conv(192, 5),  # 32 x 32 x 192
@@ -76,28 +79,30 @@ def cifar(dropout: float) -> Table:
     }
 
 
-def backbone(x: Tensor, *, dropout: float = 0.5) -> Tensor:
+def backbone(
+    x: Tensor, *, dropout: Annotated[float, dropout_argument("before the last mlpconv layer")] = 0.5
+) -> Tensor:
     """Network in Network for ImageNet as the authors released it for Caffe, 7,595,176 parameters.
 
-    The mlpconv layers and the global average pool of class maps in place of dense layers are the paper's; the numbers
-    are the release's, as the paper's networks are for small images. `dropout` is the rate before the last mlpconv
-    layer in training.
+    The mlpconv layers, and the global average pool of class maps in place of dense layers, are the paper's. The numbers
+    are the release's, since the paper's networks are for small images.
     """
     return chain(x, imagenet(dropout))
 
 
-def cifar_backbone(x: Tensor, *, dropout: float = 0.5) -> Tensor:
+def cifar_backbone(
+    x: Tensor, *, dropout: Annotated[float, dropout_argument("after each of the first two mlpconv layers")] = 0.5
+) -> Tensor:
     """Network in Network for CIFAR as the authors released it for Caffe, 966,986 parameters.
 
-    Three mlpconv layers, as in the paper's Figure 2; the channels are the release's. `dropout` is the rate behind each
-    of the first two in training, 0.5 in the paper. With `numerics="torch"` the pools are padded on all sides, as the
-    weights converted for PyTorch expect.
+    It has three mlpconv layers, as in the paper's Figure 2, and the release's channels. With `numerics="torch"` the
+    pools are padded on all sides, as the weights converted for PyTorch expect.
     """
     return chain(x, cifar(dropout))
 
 
 def head(x: Tensor, classes: int) -> Tensor:
-    """Section 3.2: one map for each class, and its mean. The maps are rectified, as every convolution's."""
+    """Section 3.2: one map for each class, and its mean. A ReLU follows the maps, as every convolution."""
     return GlobalAveragePooling2D(name="logits")(Conv(classes)(x, name="class_maps"))
 
 

@@ -1,33 +1,32 @@
 """ResNet, for ImageNet and CIFAR, and deep networks with stochastic depth.
 
 He, Zhang, Ren, Sun, 2015; Huang, Sun, Liu, Sedra, Weinberger, 2016. Blocks and widths are Table 1's, and for CIFAR
-those of section 4.2; the stem, its pool and the average at the end are the paper's too.
+those of section 4.2. The stem, its pool and the final average are the paper's too.
 """
 
-import sys
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
+from typing import Annotated, Literal, Protocol, TypeAlias
 
-from ..errors import InputError
+from ..arguments import Argument, DropPer, StochasticDepth, StochasticDepthPer, se_argument
+from ..builder import register
 from ..layers import (
     TORCH,
+    Chain,
     ChannelPadding,
     Conv,
-    Gate,
-    Path,
+    LayerSpec,
+    LayerTable,
     Pool,
     Residual,
-    Table,
     Tensor,
-    Word,
     chain,
-    excited,
-    numerics_in_force,
+    current_numerics,
     pool,
-    stochastic,
+    with_squeeze_excite,
+    with_stochastic_depth,
 )
-from ..registry import Paper, register
+from ..registry import Paper
 
 PAPER = Paper(
     title="Deep Residual Learning for Image Recognition",
@@ -42,9 +41,6 @@ STOCHASTIC_DEPTH = Paper(
     url="https://arxiv.org/abs/1603.09382",
 )
 
-# Keras orders, saves and loads a model by recursion, a Python frame a layer: ResNet1202 has 4,800 in a row.
-sys.setrecursionlimit(max(sys.getrecursionlimit(), 20_000))
-
 
 # ------------------------------------------------------------------------------------------------------------- blocks
 
@@ -52,20 +48,20 @@ sys.setrecursionlimit(max(sys.getrecursionlimit(), 20_000))
 class Block(Protocol):
     """A residual path, or a shortcut, by its output channels and its stride."""
 
-    def __call__(self, filters: int, strides: int) -> Word:
-        """The word that makes it."""
+    def __call__(self, filters: int, strides: int) -> LayerSpec:
+        """The layer spec."""
 
 
-def basic(filters: int, strides: int) -> Path:
+def basic(filters: int, strides: int) -> Chain:
     """Figure 5, left."""
-    return Path(Conv(filters, 3, strides), Conv(filters, 3, activation=None))
+    return Chain(Conv(filters, 3, strides), Conv(filters, 3, activation=None))
 
 
-def bottleneck(filters: int, strides: int, *, groups: int = 1, width: int = 1) -> Path:
-    """Figure 5, right, its 3x3 `width` times as wide and in `groups`."""
+def bottleneck(filters: int, strides: int, *, groups: int = 1, width: int = 1) -> Chain:
+    """Figure 5, right; its 3x3 is `width` times as wide and in `groups`."""
     inner = width * filters // 4
-    first, second = (strides, 1) if numerics_in_force().bottleneck_stride == "1x1" else (1, strides)
-    return Path(Conv(inner, 1, first), Conv(inner, 3, second, groups=groups), Conv(filters, activation=None))
+    first, second = (strides, 1) if current_numerics().bottleneck_stride == "1x1" else (1, strides)
+    return Chain(Conv(inner, 1, first), Conv(inner, 3, second, groups=groups), Conv(filters, activation=None))
 
 
 def projection(filters: int, strides: int) -> Conv:
@@ -75,7 +71,7 @@ def projection(filters: int, strides: int) -> Conv:
 
 @dataclass(frozen=True)
 class Padded:
-    """Option A: no parameters. The map is made smaller by a pool of `window`, and its new channels are zeros."""
+    """Option A, without parameters: a pool of `window` reduces the map, and its new channels are zeros."""
 
     filters: int
     strides: int
@@ -96,6 +92,8 @@ SHORTCUTS: dict[str, Block] = {
 
 # ------------------------------------------------------------------------------------------------------------ networks
 
+SERatio: TypeAlias = Annotated[int | None, se_argument("in each residual path")]
+
 BLOCKS = {  # Table 1: blocks of conv2_x, conv3_x, conv4_x, conv5_x
     18: (2, 2, 2, 2),
     34: (3, 4, 6, 3),
@@ -104,7 +102,7 @@ BLOCKS = {  # Table 1: blocks of conv2_x, conv3_x, conv4_x, conv5_x
     152: (3, 8, 36, 3),
 }
 
-STEM: Table = {
+STEM: LayerTable = {
     "conv1": Conv(64, 7, 2),  # 112 x 112 x 64
     "pool1": Pool("max", 3, 2),  # 56 x 56 x 64
 }
@@ -113,7 +111,7 @@ STEM: Table = {
 def stages(
     blocks: tuple[int, ...], channels: int, filters: int, path: Block, shortcut: Block = projection
 ) -> dict[str, Residual]:
-    """`blocks` of each stage, on a map of `channels`. From stage to stage `filters` doubles and the map is halved."""
+    """The number of `blocks` of each stage. From stage to stage `filters` doubles and the map is halved."""
     table: dict[str, Residual] = {}
     for stage, count in enumerate(blocks):
         for block in range(count):
@@ -124,11 +122,12 @@ def stages(
     return table
 
 
-def stream(
-    x: Tensor, table: Table, se_ratio: int | None, stochastic_depth: float, stochastic_depth_per: Gate
+def residual_chain(
+    x: Tensor, table: LayerTable, se_ratio: int | None, stochastic_depth: float, stochastic_depth_per: DropPer
 ) -> Tensor:
-    """Run through a table of residual blocks, with what may be added to each."""
-    return chain(x, stochastic(excited(table, se_ratio, Residual), stochastic_depth, stochastic_depth_per))
+    """Apply a table of residual blocks, with squeeze-and-excitation and stochastic depth in each."""
+    table = with_squeeze_excite(table, se_ratio, Residual)
+    return chain(x, with_stochastic_depth(table, stochastic_depth, stochastic_depth_per))
 
 
 def backbone(
@@ -137,58 +136,51 @@ def backbone(
     depth: int,
     groups: int = 1,
     width: int = 1,
-    se_ratio: int | None = None,
-    stochastic_depth: float = 0.0,
-    stochastic_depth_per: Gate = "batch",
+    se_ratio: SERatio = None,
+    stochastic_depth: StochasticDepth = 0.0,
+    stochastic_depth_per: StochasticDepthPer = "batch",
 ) -> Tensor:
     """The residual network of He et al.'s Table 1, and those of later papers that keep its layout.
 
     Departures from the paper: where the shape changes the shortcut is a projection at every depth (option B). In a
-    bottleneck the 3x3 strides by default, as in torchvision's weights and in later papers: a 1x1 that strides, as He et
-    al.'s (`numerics="caffe"`) and keras.applications' (`numerics="keras"`), costs 6 % less in ResNet-50 and never sees
-    three quarters of its input. No convolution has a bias: where a checkpoint has one, batch norm's moving mean takes
-    it in exactly.
-
-    `se_ratio` adds a squeeze-and-excitation module of that reduction to each residual path.
-
-    `stochastic_depth` is the probability, 0 to less than 1, that training leaves out the last block's path; it grows
-    linearly from the first. `stochastic_depth_per` says what one gate is drawn for: a "batch", as the paper does, or a
-    "sample". Surviving paths are scaled up in training, where the paper scales all down at test time.
+    bottleneck the 3x3 strides by default, as in torchvision's weights and in later papers. With `numerics="caffe"` (He
+    et al.'s) or `"keras"` (keras.applications') the first 1x1 strides, which costs 6 % less in ResNet-50 and ignores
+    three quarters of its input. No convolution has a bias: where a checkpoint has one, batch norm's moving mean absorbs
+    it exactly.
     """
     path: Block = basic if depth < 50 else partial(bottleneck, groups=groups, width=width)
     filters = 64 if depth < 50 else 256
     table = {**STEM, **stages(BLOCKS[depth], 64, filters, path)}  # -> 7 x 7 x 512 or 2048
-    return stream(x, table, se_ratio, stochastic_depth, stochastic_depth_per)
+    return residual_chain(x, table, se_ratio, stochastic_depth, stochastic_depth_per)
 
 
 def cifar(
     x: Tensor,
     *,
     depth: int,
-    shortcut: str = "subsampling",
-    se_ratio: int | None = None,
-    stochastic_depth: float = 0.0,
-    stochastic_depth_per: Gate = "batch",
+    shortcut: Annotated[
+        Literal["subsampling", "averaging", "projection"],
+        Argument(
+            "Shortcut where the shape changes. 'subsampling' keeps every second pixel and appends channels of zeros "
+            "(He et al.), 'averaging' takes the mean of 2 x 2 pixels and appends zeros (Huang et al.), 'projection' is "
+            "a 1x1 convolution."
+        ),
+    ] = "subsampling",
+    se_ratio: SERatio = None,
+    stochastic_depth: StochasticDepth = 0.0,
+    stochastic_depth_per: StochasticDepthPer = "batch",
 ) -> Tensor:
     """The residual network of He et al.'s section 4.2, for images of 32 x 32: 6n + 2 layers, 16 to 64 channels.
 
-    `shortcut` says what passes where the shape changes: "subsampling" (He et al.: every second pixel, and zeros as new
-    channels), "averaging" (Huang et al.: the mean of 2 x 2 pixels, and zeros), or "projection" (a 1x1 convolution).
-
-    `se_ratio` adds a squeeze-and-excitation module of that reduction to each residual path.
-
-    `stochastic_depth` is the probability, 0 to less than 1, that training leaves out the last block's path; it grows
-    linearly from the first. `stochastic_depth_per` says what one gate is drawn for: a "batch", as the paper does, or a
-    "sample". Surviving paths are scaled up in training, where the paper scales all down at test time.
+    ResNet1202SD has 4,800 layers in a row: load or clone it inside `with keras_inception.layers.deep_graph():`, since
+    Keras needs a Python frame for each.
     """
-    if shortcut not in SHORTCUTS:
-        raise InputError(f"shortcut must be {', '.join(map(repr, SHORTCUTS))}; got {shortcut!r}")
     blocks = (depth - 2) // 6
-    table: Table = {
+    table: LayerTable = {
         "conv1": Conv(16, 3),  # 32 x 32 x 16
         **stages((blocks,) * 3, 16, 16, basic, SHORTCUTS[shortcut]),  # 8 x 8 x 64
     }
-    return stream(x, table, se_ratio, stochastic_depth, stochastic_depth_per)
+    return residual_chain(x, table, se_ratio, stochastic_depth, stochastic_depth_per)
 
 
 # ------------------------------------------------------------------------------------------------------------ variants
@@ -218,9 +210,7 @@ ResNet56 = resnet_cifar("ResNet56", "resnet56", depth=56, parameters=853_018, ma
 ResNet110 = resnet_cifar("ResNet110", "resnet110", depth=110, parameters=1_727_962, macs=252_887_680)
 
 # Huang et al., section 4: the last block survives half of the time.
-DECAY = {"stochastic_depth": 0.5}
-POOLED = DECAY | {"shortcut": "averaging"}
-deep = partial(resnet_cifar, paper=STOCHASTIC_DEPTH, defaults=POOLED)
+deep = partial(resnet_cifar, paper=STOCHASTIC_DEPTH, stochastic_depth=0.5, shortcut="averaging")
 
 ResNet110SD = deep("ResNet110SD", "resnet110_sd", depth=110, parameters=1_727_962, macs=252_887_680)
 ResNet1202SD = deep("ResNet1202SD", "resnet1202_sd", depth=1202, parameters=19_421_274, macs=2_829_238_912)
@@ -229,7 +219,7 @@ ResNet152SD = resnet(
     "resnet152_sd",
     depth=152,
     paper=STOCHASTIC_DEPTH,
-    defaults=DECAY,
+    stochastic_depth=0.5,
     parameters=60_192_808,
     macs=11_513_626_624,
 )

@@ -1,7 +1,7 @@
 """ResNeXt. Xie, Girshick, Dollár, Tu, He, 2016.
 
 ResNet's stages with grouped bottlenecks. Cardinality and width of a group are Table 1's: C groups of d channels at
-conv2, doubled from stage to stage, so that the 3x3 is C d / 64 times as wide as ResNet's. The 3x3 strides, as in the
+conv2, where d doubles from stage to stage, so the 3x3 is C d / 64 times as wide as ResNet's. The 3x3 strides, as in the
 authors' release.
 """
 

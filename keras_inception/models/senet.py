@@ -1,15 +1,18 @@
 """Squeeze-and-excitation networks. Hu, Shen, Sun, 2017.
 
 ResNet and ResNeXt with the module of Figure 3 in each residual path, reduction 16, and SENet-154. As in the authors'
-release (Caffe) the stem's pool hangs over the edge instead of being padded, and SE-ResNet strides in the first 1x1.
+release (Caffe) the last window of the stem's pool extends past the edge instead of the map being padded, and SE-ResNet
+strides in the first 1x1.
 """
 
 from dataclasses import replace
 from functools import partial
 
-from ..layers import TORCH, Conv, Gate, Path, Pool, Table, Tensor
-from ..registry import Paper, register
-from .resnet import BLOCKS, imagenet, stages, stream
+from ..arguments import StochasticDepth, StochasticDepthPer
+from ..builder import register
+from ..layers import TORCH, Chain, Conv, LayerTable, Pool, Tensor
+from ..registry import Paper
+from .resnet import BLOCKS, SERatio, imagenet, residual_chain, stages
 
 PAPER = Paper(
     title="Squeeze-and-Excitation Networks",
@@ -19,7 +22,7 @@ PAPER = Paper(
 )
 CAFFE = replace(TORCH, padding="caffe")
 
-SENET154_STEM: Table = {
+SENET154_STEM: LayerTable = {
     "conv1": Conv(64, 3, 2),  # 112 x 112 x 64
     "conv2": Conv(64, 3),  # 112 x 112 x 64
     "conv3": Conv(128, 3),  # 112 x 112 x 128
@@ -27,38 +30,31 @@ SENET154_STEM: Table = {
 }
 
 
-def bottleneck(filters: int, strides: int) -> Path:
-    """ResNeXt's of 64 groups, the channels of its first 1x1 halved."""
-    return Path(Conv(filters // 2), Conv(filters, 3, strides, groups=64), Conv(filters, activation=None))
+def bottleneck(filters: int, strides: int) -> Chain:
+    """ResNeXt's bottleneck of 64 groups, with half the channels in its first 1x1."""
+    return Chain(Conv(filters // 2), Conv(filters, 3, strides, groups=64), Conv(filters, activation=None))
 
 
 def projection(filters: int, strides: int) -> Conv:
-    """A 3x3 where the map is halved: a 1x1 would see only every fourth pixel."""
+    """A 3x3 where the map is halved: a 1x1 would read only every fourth pixel."""
     return Conv(filters, 3 if strides > 1 else 1, strides, activation=None)
 
 
 def senet154(
     x: Tensor,
     *,
-    se_ratio: int | None = 16,
-    stochastic_depth: float = 0.0,
-    stochastic_depth_per: Gate = "batch",
+    se_ratio: SERatio = 16,
+    stochastic_depth: StochasticDepth = 0.0,
+    stochastic_depth_per: StochasticDepthPer = "batch",
 ) -> Tensor:
-    """SENet-154 as released: ResNet-152's depth in bottlenecks of 64 groups, with a deeper stem.
-
-    `se_ratio` is the squeeze-and-excitation modules' reduction; without one there are none.
-
-    `stochastic_depth` is the probability, 0 to less than 1, that training leaves out the last block's path; it grows
-    linearly from the first. `stochastic_depth_per` says what one gate is drawn for: a "batch" or a "sample".
-    """
+    """SENet-154 as released: ResNet-152's depth in bottlenecks of 64 groups, with a deeper stem."""
     table = {**SENET154_STEM, **stages(BLOCKS[152], 128, 256, bottleneck, projection)}  # -> 7 x 7 x 2048
-    return stream(x, table, se_ratio, stochastic_depth, stochastic_depth_per)
+    return residual_chain(x, table, se_ratio, stochastic_depth, stochastic_depth_per)
 
 
-EXCITED = {"se_ratio": 16}
 CAFFE_1x1 = replace(CAFFE, bottleneck_stride="1x1")
 RESNET_NUMERICS = {"caffe": CAFFE_1x1, "torch": TORCH, "tf2cv": replace(TORCH, bottleneck_stride="1x1")}
-se_resnet = partial(imagenet, paper=PAPER, defaults=EXCITED, numerics=RESNET_NUMERICS)
+se_resnet = partial(imagenet, paper=PAPER, se_ratio=16, numerics=RESNET_NUMERICS)
 se_resnext = partial(se_resnet, numerics={"caffe": CAFFE, "torch": TORCH}, groups=32, width=2)
 
 SEResNet50 = se_resnet("SEResNet50", "seresnet50", depth=50, parameters=28_088_024, macs=3_860_488_192)
@@ -79,6 +75,6 @@ SENet154 = register(
     smallest=32,
     parameters=115_088_984,
     macs=20_688_363_520,
-    defaults={"dropout": 0.2},
+    dropout=0.2,
     numerics={"caffe": CAFFE, "torch": TORCH},
 )

@@ -1,7 +1,10 @@
 """ShuffleNet v1. Zhang, Zhou, Lin, Sun, 2018."""
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
+from ..arguments import Argument, se_argument
+from ..builder import register
 from ..errors import InputError
 from ..layers import (
     TF,
@@ -9,16 +12,15 @@ from ..layers import (
     Branches,
     Conv,
     Depthwise,
-    Excited,
+    LayerSpec,
     Pool,
     Residual,
+    SqueezeExcite,
     Tensor,
-    Word,
     activate,
-    check_multiplier,
     shuffle,
 )
-from ..registry import Paper, register
+from ..registry import Paper
 
 PAPER = Paper(
     title="ShuffleNet: An Extremely Efficient Convolutional Neural Network for Mobile Devices",
@@ -36,15 +38,15 @@ CHANNELS = {  # Table 1
     8: (384, 768, 1536),
 }
 UNITS = (4, 8, 4)  # in stage 2, 3, 4
-# The stem is 24 channels times the scale, but in these the authors released: 12 and 36 do not divide into 8 groups, and
-# 24 at (1.5, 3) is what gives the paper's 292 M multiply-adds.
+# The stem has 24 channels times the scale, except in these released networks: 12 and 36 do not divide into 8 groups,
+# and only 24 at (1.5, 3) gives the paper's 292 M multiply-adds.
 STEMS = {(0.5, 8): 16, (1.5, 3): 24, (1.5, 8): 24}  # (scale, groups)
 SCALES = (0.25, 2)
 
 
 @dataclass(frozen=True)
 class Bottleneck:
-    """Figure 2(b) and (c), the right path: a quarter of the channels, shuffled and filtered."""
+    """Figure 2(b) and (c), the right path: reduce to a quarter of the channels, shuffle, filter, expand."""
 
     inner: int
     out: int
@@ -62,7 +64,7 @@ class Bottleneck:
 
 @dataclass(frozen=True)
 class Unit:
-    """Figure 2(b), which adds its input, or at stride 2 Figure 2(c), which concatenates it, averaged."""
+    """Figure 2(b), which adds its input, or at stride 2 Figure 2(c), which concatenates its average-pooled input."""
 
     out: int
     groups: int
@@ -73,9 +75,9 @@ class Unit:
     def __call__(self, x: Tensor, *, name: str) -> Tensor:
         """N x H x W x C -> N x H/s x W/s x out."""
         new = self.out - x.shape[-1] if self.strides == 2 else self.out
-        path: Word = Bottleneck(self.out // 4, new, self.groups, self.strides, self.first_groups)
+        path: LayerSpec = Bottleneck(self.out // 4, new, self.groups, self.strides, self.first_groups)
         if self.se_ratio is not None:
-            path = Excited(path, self.se_ratio)
+            path = SqueezeExcite(path, self.se_ratio)
         if self.strides == 1:
             return Residual(path)(x, name=name)
         return activate(Branches([path], [Pool("avg", 3, 2)])(x, name=f"{name}_concat"), "relu", name=name)
@@ -88,16 +90,13 @@ def widths(scale: float, groups: int) -> tuple[int, ...]:
 
 
 def indivisible(scale: float, groups: int) -> int | None:
-    """The first number of channels that does not divide into the groups, if there is one."""
+    """The first number of channels that does not divide into the groups, or None."""
     stem, *stages = widths(scale, groups)
     return next((c for c in (stem, *stages, *(c // 4 for c in stages)) if c % groups), None)
 
 
 def check(scale: float, groups: int) -> None:
-    """Refuse what cannot be built, and name what can."""
-    if groups not in CHANNELS:
-        raise InputError(f"groups must be one of {', '.join(map(str, CHANNELS))}; got {groups!r}")
-    check_multiplier(scale, *SCALES, argument="scale")
+    """Refuse a scale whose channels do not divide into the groups, and name the nearest that do."""
     if (channels := indivisible(scale, groups)) is None:
         return
     lowest, highest = (round(1000 * s) for s in SCALES)
@@ -109,16 +108,25 @@ def check(scale: float, groups: int) -> None:
     )
 
 
-def backbone(x: Tensor, *, scale: float = 1.0, groups: int = 3, se_ratio: int | None = None) -> Tensor:
+def backbone(
+    x: Tensor,
+    *,
+    scale: Annotated[
+        float,
+        Argument(
+            'Width multiplier of the paper\'s "ShuffleNet s×". All channels must divide into the groups.',
+            at_least=SCALES[0],
+            at_most=SCALES[1],
+        ),
+    ] = 1.0,
+    groups: Annotated[Literal[1, 2, 3, 4, 8], Argument("Groups of the pointwise convolutions.")] = 3,
+    se_ratio: Annotated[int | None, se_argument("in each unit's path, before the addition")] = None,
+) -> Tensor:
     """ShuffleNet v1, 1,865,728 parameters at scale 1 with 3 groups.
 
-    `scale` is the width multiplier of the paper's "ShuffleNet s×", 0.25 to 2; `groups`, 1, 2, 3, 4 or 8, is into how
-    many groups the pointwise convolutions are divided. A scale whose channels do not divide into them is refused. The
-    stem follows the authors' release where that differs: 24 channels at scale 1.5 with 3 or 8 groups, 16 at scale 0.5
-    with 8. A stride-2 unit puts its new channels before the averaged ones, where the release puts them behind: the same
-    network with its channels in another order. By default padding and batch norm are PyTorch's.
-
-    `se_ratio` adds a squeeze-and-excitation module of that reduction to each unit's path, before the addition.
+    The stem follows the authors' release where that differs: 24 channels at scale 1.5 with 3 or 8 groups, 16 at scale
+    0.5 with 8. A stride-2 unit puts its new channels before the averaged ones, where the release puts them after: the
+    same network with its channels in another order. By default padding and batch norm are PyTorch's.
     """
     check(scale, groups)
     stem, *stages = widths(scale, groups)

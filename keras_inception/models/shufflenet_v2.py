@@ -1,12 +1,15 @@
 """ShuffleNet v2. Ma, Zhang, Zheng, Sun, 2018."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from keras.layers import Concatenate, Cropping2D, Reshape
 
-from ..layers import TF, TORCH, Conv, Depthwise, Excited, Path, Pool, Tensor, Word, as_map, check_multiplier, shuffle
-from ..registry import Paper, register
+from ..arguments import Argument, se_argument
+from ..builder import register
+from ..layers import TF, TORCH, Chain, Conv, Depthwise, LayerSpec, Pool, SqueezeExcite, Tensor, as_map, shuffle
+from ..registry import Paper
 
 PAPER = Paper(
     title="ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design",
@@ -28,8 +31,8 @@ UNITS = (4, 8, 4)  # in stage 2, 3, 4
 def split(x: Tensor, *, name: str) -> tuple[Tensor, Tensor]:
     """The first and the second half of the channels: N x H x W x 2C -> twice N x H x W x C.
 
-    The halves are the two columns of an HW x 2 map, cut out by Cropping2D: built-in layers only, nothing above rank 4.
-    In a .tflite file they are unit-stride slices, which XNNPACK takes with all the rest, as fast as a SPLIT operation.
+    The halves are the two columns of an HW x 2 map, cut out by Cropping2D: built-in layers only, no rank above 4. In a
+    .tflite file they are unit-stride slices, which XNNPACK delegates with the rest and runs as fast as a SPLIT.
     """
     pixels = Reshape((-1, 2, x.shape[-1] // 2), name=f"{name}_halves")(x)
 
@@ -50,37 +53,45 @@ class Unit:
     def __call__(self, x: Tensor, *, name: str) -> Tensor:
         """N x H x W x C -> N x H/s x W/s x out."""
         pointwise, depthwise = Conv(self.out // 2), Depthwise(3, self.strides, activation=None)
-        path: Word = Path(pointwise, depthwise, pointwise)
+        path: LayerSpec = Chain(pointwise, depthwise, pointwise)
         if self.se_ratio is not None:
-            path = Excited(path, self.se_ratio)
+            path = SqueezeExcite(path, self.se_ratio)
         if self.strides == 1:
             left, right = split(x, name=f"{name}_split")
         else:
-            left, right = Path(depthwise, pointwise)(x, name=f"{name}_left"), x
+            left, right = Chain(depthwise, pointwise)(x, name=f"{name}_left"), x
         x = Concatenate(name=f"{name}_concat")([left, path(right, name=f"{name}_right")])
         return shuffle(x, 2, name=name)
 
 
 def widths(scale: float) -> tuple[int, int]:
-    """Channels of stage 2 and of conv 5: Table 5, and between its columns a straight line, in steps of 4."""
+    """Channels of stage 2 and of conv 5: Table 5, linear between its columns, in steps of 4."""
     columns = zip(*CHANNELS.values(), strict=True)
     stage2, conv5 = (4 * round(float(np.interp(scale, list(CHANNELS), column)) / 4) for column in columns)
     return stage2, conv5
 
 
-def backbone(x: Tensor, *, scale: float = 1.0, se_ratio: int | None = None) -> Tensor:
+def backbone(
+    x: Tensor,
+    *,
+    scale: Annotated[
+        float,
+        Argument(
+            "Width multiplier of the paper's \"ShuffleNet v2 s×\". The widths are Table 5's, which are not "
+            "proportional to it; those of a scale between two columns are interpolated.",
+            at_least=min(CHANNELS),
+            at_most=max(CHANNELS),
+        ),
+    ] = 1.0,
+    se_ratio: Annotated[
+        int | None, se_argument("in each unit's right path, as in the paper's SE-ShuffleNet v2")
+    ] = None,
+) -> Tensor:
     """ShuffleNet v2, 2,278,604 parameters at scale 1.
 
-    `scale` is the width multiplier of the paper's "ShuffleNet v2 s×", 0.5 to 2. The widths are Table 5's, which are not
-    proportional to it; those of a scale between two of its columns lie between theirs.
-
     Both paths of a stride-2 unit give half of its channels, as in torchvision and Figure 3(d); in the authors' release
-    the left one keeps the number it got. By default padding and batch norm are PyTorch's.
-
-    `se_ratio` adds a squeeze-and-excitation module of that reduction to each unit's right path, as the paper's
-    SE-ShuffleNet v2 has it.
+    the left path keeps the number of its input. By default padding and batch norm are PyTorch's.
     """
-    check_multiplier(scale, min(CHANNELS), max(CHANNELS), argument="scale")
     stage2, conv5 = widths(scale)
     x = Conv(24, 3, 2)(x, name="conv1")  # 112 x 112 x 24
     x = Pool("max", 3, 2)(x, name="maxpool")  # 56 x 56 x 24

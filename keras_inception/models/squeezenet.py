@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Annotated
 
 from keras.layers import GlobalAveragePooling2D
 
 from .. import layers
-from ..layers import TORCH, Branches, Pool, Table, Tensor, chain, drop, excited
-from ..registry import Paper, register
+from ..arguments import dropout_argument, se_argument
+from ..builder import register
+from ..layers import TORCH, Branches, LayerTable, Pool, Tensor, chain, drop, with_squeeze_excite
+from ..registry import Paper
 
 PAPER = Paper(
     title="SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and <0.5MB model size",
@@ -16,7 +19,7 @@ PAPER = Paper(
     url="https://arxiv.org/abs/1602.07360",
 )
 
-Conv = partial(layers.Conv, normed=False)
+Conv = partial(layers.Conv, batch_norm=False)
 POOL = Pool("max", 3, 2, "ceil")
 
 
@@ -34,7 +37,7 @@ class Fire:
         return Branches([Conv(self.expand1x1)], [Conv(self.expand3x3, 3)])(x, name=name)
 
 
-V1_0: Table = {  # Table 1
+V1_0: LayerTable = {  # Table 1
     "conv1": Conv(96, 7, 2, "valid"),  # 109 x 109 x 96
     "pool1": POOL,  # 54 x 54 x 96
     "fire2": Fire(16, 64, 64),  # 54 x 54 x 128
@@ -49,7 +52,7 @@ V1_0: Table = {  # Table 1
     "fire9": Fire(64, 256, 256),  # 13 x 13 x 512
 }
 
-V1_1: Table = {  # the authors' release of that version: a smaller stem, and pools before the fires that widen
+V1_1: LayerTable = {  # the authors' later release: a smaller stem, and pools before the fire modules that widen
     "conv1": Conv(64, 3, 2, "valid"),  # 111 x 111 x 64
     "pool1": POOL,  # 55 x 55 x 64
     "fire2": Fire(16, 64, 64),  # 55 x 55 x 128
@@ -65,18 +68,22 @@ V1_1: Table = {  # the authors' release of that version: a smaller stem, and poo
 }
 
 
-def backbone(x: Tensor, *, table: Table, se_ratio: int | None = None) -> Tensor:
+def backbone(
+    x: Tensor,
+    *,
+    table: LayerTable,
+    se_ratio: Annotated[int | None, se_argument("after each fire module")] = None,
+) -> Tensor:
     """SqueezeNet without bypass: version 1.0 is the paper's Table 1, version 1.1 the authors' later release.
 
-    Departures are torchvision's: images of 224 x 224, which give 109 x 109 behind conv1 where the table has 111 x
-    111, and no padding of the 1x1 conv10, which the authors' file for 1.0 has. `dropout` is the rate before conv10 in
-    training, 0.5 in the paper. `se_ratio` adds a squeeze-and-excitation module of that reduction behind each fire.
+    The departures are torchvision's: images of 224 x 224, which give 109 x 109 after conv1 where the table has 111 x
+    111, and no padding of the 1x1 conv10, which the authors' file for 1.0 has.
     """
-    return chain(x, excited(table, se_ratio, Fire))
+    return chain(x, with_squeeze_excite(table, se_ratio, Fire))
 
 
-def head(x: Tensor, classes: int, *, dropout: float = 0.5) -> Tensor:
-    """Conv10 makes one map for each class, rectified; its mean is the logit."""
+def head(x: Tensor, classes: int, *, dropout: Annotated[float, dropout_argument("before conv10")] = 0.5) -> Tensor:
+    """Conv10 and a ReLU make one map for each class; its mean is the logit."""
     x = drop(x, dropout, name="drop9")
     return GlobalAveragePooling2D(name="logits")(Conv(classes)(x, name="conv10"))
 

@@ -1,16 +1,19 @@
 """Wide residual networks. Zagoruyko, Komodakis, 2016.
 
-The CIFAR networks are Table 1's, B(3, 3) blocks with batch norm and ReLU before each convolution; the ImageNet ones are
-ResNets whose bottlenecks' 3x3 is twice as wide, as the authors released them.
+The CIFAR networks are Table 1's: B(3, 3) blocks with batch norm and ReLU before each convolution. The ImageNet networks
+are ResNets whose bottlenecks have a 3x3 of twice the width, as the authors released them.
 """
 
 from dataclasses import replace
 from functools import partial
+from typing import Annotated
 
 from .. import layers
-from ..layers import TORCH, Gate, Norm, Path, Residual, Table, Tensor, Word, drop
-from ..registry import Paper, average_head, register
-from .resnet import imagenet, stages, stream
+from ..arguments import StochasticDepth, StochasticDepthPer, dropout_argument
+from ..builder import register
+from ..layers import TORCH, Chain, LayerSpec, LayerTable, Norm, Residual, Tensor, drop, pooled_head
+from ..registry import Paper
+from .resnet import SERatio, imagenet, residual_chain, stages
 
 PAPER = Paper(
     title="Wide Residual Networks",
@@ -19,27 +22,27 @@ PAPER = Paper(
     url="https://arxiv.org/abs/1605.07146",
 )
 
-Conv = partial(layers.Conv, activation=None, normed=False, bias=False)
+Conv = partial(layers.Conv, activation=None, batch_norm=False, bias=False)
 
 
-def basic(filters: int, strides: int, *, dropout: float) -> Path:
-    """Figure 1(d), from its first convolution on."""
-    return Path(Conv(filters, 3, strides), Norm(), partial(drop, rate=dropout), Conv(filters, 3))
+def basic(filters: int, strides: int, *, dropout: float) -> Chain:
+    """Figure 1(d), starting at its first convolution."""
+    return Chain(Conv(filters, 3, strides), Norm(), partial(drop, rate=dropout), Conv(filters, 3))
 
 
-def projection(filters: int, strides: int) -> Word:
+def projection(filters: int, strides: int) -> LayerSpec:
     """A 1x1 convolution where the shape changes."""
     return Conv(filters, 1, strides)
 
 
-def preactivated(table: dict[str, Residual]) -> Table:
-    """The table with batch norm and ReLU in front of each block's path, and of its projection if it has one."""
-    rows: dict[str, Word] = {}
+def preactivated(table: dict[str, Residual]) -> LayerTable:
+    """The table with batch norm and ReLU before each block's path, and before its projection if it has one."""
+    rows: dict[str, LayerSpec] = {}
     for name, block in table.items():
         if block.shortcut:
             rows[f"{name}_preact"] = Norm()
         else:
-            block = replace(block, word=Path(Norm(), block.word))
+            block = replace(block, path=Chain(Norm(), block.path))
         rows[name] = replace(block, activation=None)
     return rows
 
@@ -49,41 +52,29 @@ def cifar(
     *,
     depth: int,
     width: int,
-    dropout: float = 0.0,
-    se_ratio: int | None = None,
-    stochastic_depth: float = 0.0,
-    stochastic_depth_per: Gate = "batch",
+    dropout: Annotated[float, dropout_argument("between the convolutions of each block; the paper's is 0.3")] = 0.0,
+    se_ratio: SERatio = None,
+    stochastic_depth: StochasticDepth = 0.0,
+    stochastic_depth_per: StochasticDepthPer = "batch",
 ) -> Tensor:
     """The wide residual network of Table 1, for images of 32 x 32, `depth` layers deep and `width` times as wide.
 
-    Where the shape changes a projection takes the activated map; elsewhere the shortcut takes the map as it is.
-
-    `dropout` is the share, 0 to less than 1, that training drops between a block's convolutions; the paper's is 0.3.
-
-    `se_ratio` adds a squeeze-and-excitation module of that reduction to each residual path.
-
-    `stochastic_depth` is the probability, 0 to less than 1, that training leaves out the last block's path; it grows
-    linearly from the first. `stochastic_depth_per` says what one gate is drawn for: a "batch" or a "sample".
+    Where the shape changes, a projection reads the activated map; elsewhere the shortcut is the identity.
     """
     blocks = (depth - 4) // 6
     path = partial(basic, dropout=dropout)
-    table: Table = {
+    table: LayerTable = {
         "conv1": Conv(16, 3),  # 32 x 32 x 16
         **preactivated(stages((blocks,) * 3, 16, 16 * width, path, projection)),  # 8 x 8 x 64k
         "norm": Norm(),
     }
-    return stream(x, table, se_ratio, stochastic_depth, stochastic_depth_per)
-
-
-def head(x: Tensor, classes: int) -> Tensor:
-    """Global average pool, dense. Its own dropout stays out: `dropout` is the blocks'."""
-    return average_head(x, classes)
+    return residual_chain(x, table, se_ratio, stochastic_depth, stochastic_depth_per)
 
 
 wide_cifar = partial(
     register,
     backbone=cifar,
-    head=head,
+    head=pooled_head,
     paper=PAPER,
     input_shape=(32, 32, 3),
     smallest=4,

@@ -1,25 +1,28 @@
-"""Xception: Inception taken to its extreme, one filter a channel. Chollet, 2016."""
+"""Xception: Inception at its extreme, one filter a channel. Chollet, 2016."""
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
+from ..arguments import se_argument
+from ..builder import register
 from ..layers import (
     TF,
     TORCH,
+    Chain,
     Conv,
-    Path,
+    LayerTable,
     Residual,
-    Table,
     Tensor,
     activate,
     chain,
     conv,
+    current_numerics,
     depthwise,
-    excited,
     norm,
-    numerics_in_force,
     pool,
+    with_squeeze_excite,
 )
-from ..registry import Paper, register
+from ..registry import Paper
 
 PAPER = Paper(
     title="Xception: Deep Learning with Depthwise Separable Convolutions",
@@ -31,7 +34,7 @@ PAPER = Paper(
 
 @dataclass(frozen=True)
 class SeparableConv:
-    """A filter a channel, a 1x1 convolution, batch norm; ReLU "before" them, "after" them or at neither end."""
+    """Depthwise convolution, 1x1 convolution, batch norm, with ReLU "before", "after" or "none"."""
 
     filters: int
     relu: str = "before"
@@ -51,29 +54,31 @@ class SeparableConv:
 
 @dataclass(frozen=True)
 class Halve:
-    """A 3x3 max pool of stride 2, of a map that may be negative: zeros around it, PyTorch's way, would show.
+    """A 3x3 max pool of stride 2 on a map that may be negative.
 
-    So there it pools at every pixel, where padding is free, and keeps every second. In tf2cv they do show.
+    PyTorch's padding ignores what is outside the map, and a ZeroPadding2D would not: zeros are larger than negative
+    values. So with PyTorch's numerics this pools at every pixel, where Keras' own padding is ignored too, and keeps
+    every second pixel. In tf2cv the zeros count.
     """
 
     def __call__(self, x: Tensor, *, name: str) -> Tensor:
         """N x H x W x C -> N x H/2 x W/2 x C, rounded up."""
-        if "max" in numerics_in_force().zeros_in_pools:
+        if "max" in current_numerics().zeros_in_pools:
             return pool(x, "max", 3, 2, 1, name=name)
-        if numerics_in_force().padding == "tf":
+        if current_numerics().padding == "tf":
             return pool(x, "max", 3, 2, name=name)
         return pool(pool(x, "max", 3, name=f"{name}_each"), "max", 1, 2, name=name)
 
 
 def down(first: int, second: int, relu: str = "before") -> Residual:
-    """Figure 5's modules that halve the map: two separable convolutions and a pool beside a 1x1 of stride 2."""
-    path = Path(SeparableConv(first, relu), SeparableConv(second), Halve())
+    """Figure 5's modules that halve the map: two separable convolutions and a pool, with a strided 1x1 as shortcut."""
+    path = Chain(SeparableConv(first, relu), SeparableConv(second), Halve())
     return Residual(path, activation=None, shortcut=Conv(second, 1, 2, activation=None))
 
 
-MIDDLE = Residual(Path(SeparableConv(728), SeparableConv(728), SeparableConv(728)), activation=None)
+MIDDLE = Residual(Chain(SeparableConv(728), SeparableConv(728), SeparableConv(728)), activation=None)
 
-LAYERS: Table = {  # Figure 5
+LAYERS: LayerTable = {  # Figure 5
     "block1_conv1": Conv(32, 3, 2, "valid"),  # 149 x 149 x 32
     "block1_conv2": Conv(64, 3, 1, "valid"),  # 147 x 147 x 64
     "block2": down(128, 128, relu="none"),  # 74 x 74 x 128
@@ -86,16 +91,15 @@ LAYERS: Table = {  # Figure 5
 }
 
 
-def backbone(x: Tensor, *, se_ratio: int | None = None) -> Tensor:
+def backbone(
+    x: Tensor, *, se_ratio: Annotated[int | None, se_argument("in each residual path, before the addition")] = None
+) -> Tensor:
     """Xception, 22,855,952 parameters, as in the paper and in keras.applications.
 
-    `numerics="torch"` is the network of its ports (timm's legacy_xception): their zeros all around in the pools, their
-    epsilon in batch norm.
-
-    `se_ratio` adds a squeeze-and-excitation module of that reduction to each residual path, before the addition;
-    `dropout`, 0 to less than 1, is the share dropped before the classifier. The paper's is 0.5.
+    `numerics="torch"` is the network of its ports (timm's legacy_xception), with PyTorch's padding of pools and epsilon
+    of batch norm. The paper's dropout before the classifier is 0.5.
     """
-    return chain(x, excited(LAYERS, se_ratio, Residual))
+    return chain(x, with_squeeze_excite(LAYERS, se_ratio, Residual))
 
 
 Xception = register(
@@ -108,5 +112,5 @@ Xception = register(
     parameters=22_855_952,
     macs=8_357_403_496,
     numerics={"tf": TF, "torch": TORCH, "tf2cv": replace(TORCH, zeros_in_pools=("max",))},
-    defaults={"dropout": 0.5},
+    dropout=0.5,
 )

@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
 from .. import layers
-from ..errors import InputError
-from ..layers import LRN, TORCH, Pool, Table, Tensor, Word, chain
-from ..registry import Paper, dense_head, register
+from ..arguments import Argument
+from ..builder import register
+from ..layers import LRN, TORCH, LayerSpec, LayerTable, Pool, Tensor, chain, dense_head
+from ..registry import Paper
 
 PAPER = Paper(
     title="Visualizing and Understanding Convolutional Networks",
@@ -16,23 +17,23 @@ PAPER = Paper(
     url="https://arxiv.org/abs/1311.2901",
 )
 
-Conv = partial(layers.Conv, normed=False)
-NORMS = {  # AlexNet's, over five channels; and tf2cv's, over TensorFlow's default of eleven, with an undivided alpha
+Conv = partial(layers.Conv, batch_norm=False)
+NORMS = {  # AlexNet's, over five channels; tf2cv's, over TensorFlow's default of eleven, with an undivided alpha
     "caffe": LRN(5, alpha=1e-4 / 5, beta=0.75, bias=2.0),
     "tf2cv": LRN(11, alpha=1e-4, beta=0.75, bias=2.0),
 }
 
 
-def reduce(i: int, norm: LRN, pool_first: bool) -> Table:
+def reduce(i: int, norm: LRN, pool_first: bool) -> LayerTable:
     """Contrast normalisation and pooling, in one order or the other."""
-    words: list[tuple[str, Word]] = [
+    rows: list[tuple[str, LayerSpec]] = [
         (f"norm{i}", norm),
         (f"pool{i}", Pool("max", 3, 2, "ceil")),
     ]
-    return dict(reversed(words) if pool_first else words)
+    return dict(reversed(rows) if pool_first else rows)
 
 
-def network(norm: LRN, pool_first: bool) -> Table:
+def network(norm: LRN, pool_first: bool) -> LayerTable:
     """Figure 3."""
     return {
         "conv1": Conv(96, 7, 2, padding=1),  # 110 x 110 x 96
@@ -46,19 +47,29 @@ def network(norm: LRN, pool_first: bool) -> Table:
     }
 
 
-def backbone(x: Tensor, *, pool_first: bool = False, lrn: Literal["caffe", "tf2cv"] = "caffe") -> Tensor:
+def backbone(
+    x: Tensor,
+    *,
+    pool_first: Annotated[
+        bool,
+        Argument(
+            "Whether normalisation follows the pool, as in the paper; it precedes the pool in the released weights."
+        ),
+    ] = False,
+    lrn: Annotated[
+        Literal["caffe", "tf2cv"],
+        Argument(
+            "Constants of local response normalisation: AlexNet's, or those that tf2cv has with its weights, over "
+            "eleven channels."
+        ),
+    ] = "caffe",
+) -> Tensor:
     """ZFNet, the paper's Figure 3, 62,357,608 parameters.
 
-    Channels, kernels, strides and the dense layers are the paper's. It gives no padding, and no constants for its
-    contrast normalisation: conv1 is padded by 1 and pools may hang over the edge, which makes its 110, 55, 26, 13 and
-    6; the normalisation is AlexNet's, and stands before each pool, as in the released weights. `pool_first=True`
-    normalises behind the pool, as the paper does; `lrn="tf2cv"` normalises over eleven channels, as that package does
-    with its weights. `dropout` is the rate behind each hidden dense layer in training.
+    Channels, kernels, strides and the dense layers are the paper's. It gives no padding and no constants for its
+    contrast normalisation: conv1 is padded by 1 and the last window of a pool may extend past the edge, which gives its
+    110, 55, 26, 13 and 6. The normalisation is AlexNet's, and precedes each pool, as in the released weights.
     """
-    if not isinstance(pool_first, bool):
-        raise InputError(f"pool_first must be True or False; got {pool_first!r}")
-    if lrn not in NORMS:
-        raise InputError(f"lrn must be {' or '.join(map(repr, NORMS))}; got {lrn!r}")
     return chain(x, network(NORMS[lrn], pool_first))
 
 

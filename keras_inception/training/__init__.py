@@ -1,5 +1,6 @@
-"""Training: from a request to a run directory."""
+"""Training: a request, the loop over its epochs, and the run that it leaves behind."""
 
+from .request import TrainingRequest
 from .train import train
 
-__all__ = ["train"]
+__all__ = ["TrainingRequest", "train"]

@@ -1,42 +1,46 @@
-"""What a frozen backbone makes of images: computed once, and kept on disk for every later training on the same."""
+"""The outputs of a frozen backbone, computed once and kept on disk for every later training on the same images."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
-from rich.progress import track
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from ..data import Split, input_errors
-from ..evaluation.predictor import predictions
-from ..files import cache_directory, write_file
+from ..evaluation.batch import in_batches
+from ..files import PART, cache_directory, locked, write_file
 from ..preprocessing import Preprocessing
-from ..terminal import console
+from ..terminal import progress
 
-KEPT = 2**32  # bytes of features on disk; what was used least recently goes
+KEPT = 2**32  # bytes of features on disk; the least recently used are deleted
+ABANDONED = 24 * 3600  # seconds since a temporary file was last written to: its process has been killed
 
 
 def features(backbone: keras.Model, split: Split, preprocessing: Preprocessing, *, batch_size: int = 32) -> np.ndarray:
     """The backbone's output for every image, in their order: (n, ...) float32, mapped from disk and read when used.
 
-    Kept in the cache folder under a hash of all that decides them: the images' content, the backbone with its weights,
-    and the preprocessing.
+    Features are kept in the cache folder under a hash of everything that they depend on: the content of the images, the
+    backbone with its weights, and the preprocessing. Of two processes that need the same ones, one waits for the other.
     """
     folder = cache_directory() / "features"
     path = folder / f"{key(backbone, split, preprocessing)}.npy"
-    if path.is_file():
-        path.touch()
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_file(path, lambda part: _compute(part, backbone, split, preprocessing, batch_size))
-        _prune(folder)
-    return np.load(path, mmap_mode="r")
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(path, "computing"):
+        if path.is_file():
+            path.touch()
+        else:
+            write_file(path, lambda part: _compute(part, backbone, split, preprocessing, batch_size))
+        mapped = np.load(path, mmap_mode="r")  # stays readable if another process deletes the file
+    _prune(folder)
+    return mapped
 
 
 def key(backbone: keras.Model, split: Split, preprocessing: Preprocessing) -> str:
@@ -52,7 +56,7 @@ def key(backbone: keras.Model, split: Split, preprocessing: Preprocessing) -> st
 
 
 def batches(found: np.ndarray, labels: np.ndarray, batch_size: int, *, seed: int | None = None) -> tf.data.Dataset:
-    """Batches of (features, labels), in the order of `seed`, or as they are without one."""
+    """Batches of (features, labels), shuffled by `seed`, or in their order without one."""
     n = len(labels)
     order = np.arange(n) if seed is None else np.random.default_rng(seed).permutation(n)
 
@@ -69,20 +73,17 @@ def batches(found: np.ndarray, labels: np.ndarray, batch_size: int, *, seed: int
 
 
 def _compute(part: Path, backbone: keras.Model, split: Split, preprocessing: Preprocessing, batch_size: int) -> None:
-    shape = (len(split), *backbone.output.shape[1:])
-    steps = -(-len(split) // batch_size)
-    quiet = not console.is_terminal
-    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-    with input_errors(), part.open("wb") as file:  # a mapped file would end the process where the disk is full
+    header = {"descr": "<f4", "fortran_order": False, "shape": (len(split), *backbone.output.shape[1:])}
+    with input_errors(), part.open("wb") as file:  # a full disk raises here; under a mapped file it ends the process
         np.lib.format.write_array_header_1_0(file, header)
-        given = split.batches(preprocessing, batch_size)
-        shown = track(given, "features", steps, console=console, transient=True, disable=quiet)
-        for made in predictions(_frozen(backbone), (images for images, _ in shown)):
+        images = (x for x, _ in split.batches(preprocessing, batch_size))
+        shown = progress(images, "features", -(-len(split) // batch_size))
+        for made in in_batches(_frozen(backbone), shown):
             file.write(np.ascontiguousarray(made, "<f4").data)
 
 
 def _frozen(backbone: keras.Model) -> Callable[[np.ndarray], tf.Tensor]:
-    """A backbone in inference with its weights as constants, which lets TensorFlow fold its batch norms."""
+    """A backbone in inference with its weights as constants, so that TensorFlow can fold its batch norms."""
     spec = tf.TensorSpec(backbone.input_shape, backbone.inputs[0].dtype)
     run = tf.function(lambda x: backbone(x, training=False), [spec], autograph=False).get_concrete_function()
     constant = convert_variables_to_constants_v2(run)
@@ -90,9 +91,16 @@ def _frozen(backbone: keras.Model) -> Callable[[np.ndarray], tf.Tensor]:
 
 
 def _prune(folder: Path) -> None:
-    """Delete what was used least recently beyond `KEPT`."""
-    files = sorted(folder.glob("*.npy"), key=lambda file: -file.stat().st_mtime)
-    sizes = np.cumsum([file.stat().st_size for file in files])
-    for file, size in list(zip(files, sizes, strict=True))[1:]:
-        if size > KEPT:
+    """Delete the least recently used features beyond `KEPT` bytes, and what killed processes left."""
+    entries: list[tuple[float, int, Path]] = []  # time of the last use, size
+    for file in folder.glob("*.npy"):
+        with suppress(FileNotFoundError):  # another process prunes too
+            stat = file.stat()
+            if not file.name.startswith(PART):
+                entries.append((stat.st_mtime, stat.st_size, file))
+            elif time.time() - stat.st_mtime > ABANDONED:
+                file.unlink()
+    entries.sort(reverse=True)
+    for total, (_, _, file) in list(zip(np.cumsum([size for _, size, _ in entries]), entries, strict=True))[1:]:
+        if total > KEPT:
             file.unlink(missing_ok=True)

@@ -1,46 +1,45 @@
-"""A trained network for other classes: its backbone, which stays at first, and its classifier, which is new."""
+"""A trained network for other classes: a backbone that is frozen at first, and a new classifier."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
-from keras.layers import BatchNormalization, Dropout
+from keras.layers import BatchNormalization
 
-from ..outputs import MAIN
+from ..callbacks import strip_auxiliary
+from ..errors import InputError
+from ..outputs import MAIN, auxiliary_names, backbone_of
 
-
-def backbone_of(network: keras.Model) -> keras.Model:
-    """Images -> what the main classifier takes, before the dropout that is in front of it; of the network's layers.
-
-    Auxiliary heads and early exits are no part of it.
-    """
-    makers = {id(layer.output): layer for layer in network.layers}
-    layer = network.get_layer(MAIN)
-    while not layer.weights:
-        layer = makers[id(layer.input)]
-    tensor = layer.input
-    while isinstance(makers[id(tensor)], Dropout):
-        tensor = makers[id(tensor)].input
-    return keras.Model(network.input, tensor, name=f"{network.name}_backbone")
+__all__ = ["backbone_of", "backbone_rates", "copy_layers", "deployed", "freeze", "head_of", "unfreeze"]
 
 
 def head_of(network: keras.Model) -> keras.Model:
-    """A copy of what is behind the backbone: the backbone's output -> the main head's probabilities."""
+    """A copy of what comes after the backbone: the backbone's output -> the main head's probabilities."""
     head = keras.Model(backbone_of(network).output, network.get_layer(MAIN).output, name=f"{network.name}_head")
     copy = keras.Model.from_config(head.get_config())
     copy.set_weights(head.get_weights())
     return copy
 
 
-def graft(network: keras.Model, other: keras.Model) -> None:
-    """Take over the weights of the layers that another network has too, by name and shapes."""
-    theirs = {layer.name: layer for layer in other.layers if layer.weights}
-    for layer in network.layers:
-        if (their := theirs.get(layer.name)) and [w.shape for w in their.weights] == [w.shape for w in layer.weights]:
-            layer.set_weights(their.get_weights())
+def copy_layers(source: keras.Model, target: keras.Model) -> None:
+    """Copy the weights of every layer of `source` into the layer of the same name in `target`.
+
+    Raises:
+        InputError: `target` lacks one of the layers, or has it in other shapes; it is as it was.
+    """
+    ours = {layer.name: layer for layer in target.layers}
+    weighted = [layer for layer in source.layers if layer.weights]
+    for layer in weighted:
+        own = ours.get(layer.name)
+        if own is None or [w.shape for w in layer.weights] != [w.shape for w in own.weights]:
+            raise InputError(f"{target.name} has no layer {layer.name} of the shapes that {source.name} has")
+    for layer in weighted:
+        ours[layer.name].set_weights(layer.get_weights())
 
 
 def freeze(network: keras.Model) -> None:
-    """Leave the backbone as it is; its batch norms take their moving statistics in training too."""
+    """Leave the backbone as it is; its batch norms use their moving statistics in training too."""
     for layer in backbone_of(network).layers:
         layer.trainable = False
 
@@ -54,3 +53,29 @@ def unfreeze(network: keras.Model, *, batch_norm: bool) -> None:
 def backbone_rates(network: keras.Model, rate: float) -> dict[str, float]:
     """By the path of each trainable variable of the backbone: what the learning rate is multiplied by."""
     return {v.path: rate for v in backbone_of(network).trainable_variables}
+
+
+def deployed(network: keras.Model) -> keras.Model:
+    """The network to keep: without auxiliary heads, in float32, with nothing frozen."""
+    if auxiliary_names(network):
+        network = strip_auxiliary(network)
+    if any(layer.dtype_policy.name != "float32" for layer in network.layers):
+        weights = network.get_weights()
+        network = keras.Model.from_config(_in_float32(network.get_config()))
+        network.set_weights(weights)
+    for layer in network.layers:  # Keras 3.15 does not pass on what is set on the network
+        layer.trainable = True
+    return network
+
+
+def _in_float32(config: Any) -> Any:
+    """A network's configuration with every layer's policy float32."""
+    if isinstance(config, list | tuple):
+        return [_in_float32(item) for item in config]
+    if not isinstance(config, dict):
+        return config
+    return {k: "float32" if k == "dtype" and _is_mixed(v) else _in_float32(v) for k, v in config.items()}
+
+
+def _is_mixed(policy: Any) -> bool:
+    return isinstance(policy, dict) and str(policy.get("config", {}).get("name", "")).startswith("mixed_")

@@ -1,226 +1,219 @@
-"""The epochs of a training: of a whole network, of one whose backbone stays, or of its head on features."""
+"""The loop over epochs, and what it trains: a whole network, one with a frozen backbone, or a head on features."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import keras
 import numpy as np
 import tensorflow as tf
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..callbacks import strip_auxiliary
 from ..data import Dataset, input_errors
-from ..evaluation.predictor import evaluate, predictions, scores
-from ..registry import get
-from ..run import Run
+from ..errors import InputError
+from ..evaluation import KerasPredictor, scores, summary
+from ..evaluation.batch import in_batches
 from ..terminal import console
-from ..weights import fit_classes
 from . import fine_tuning
 from .feature_cache import batches, features
 from .recipes import Recipe
 from .recipes.apply import attach, averaged, callbacks_for, compile_for, reseed
-from .state import BEST, BEST_HEAD, START, Checkpoints
+from .request import TrainingRequest
+from .state import TrainingState
+
+START = "start.keras"  # a pretrained network as it came: an epoch on features keeps the head alone
+BEST, BEST_HEAD = "best.keras", "best_head.keras"
 
 
-@dataclass
+class Trainer(Protocol):
+    """What the loop trains, an epoch at a time. After `train`, the state that `save` writes is all a resumption needs.
+
+    `best` is the name of the file that `save_best` writes, `suffix` the ending of the one that `save` writes.
+    """
+
+    best: str
+    suffix: str
+
+    def train(self, epoch: int) -> dict[str, float]:
+        """Train an epoch, from 0; its losses and metrics."""
+
+    def evaluating(self) -> AbstractContextManager[None]:
+        """Within it the weights are those that are measured and kept."""
+
+    def measure(self) -> dict[str, float]:
+        """The held-out metrics: "val_accuracy", "val_loss" and others."""
+
+    def save(self, path: Path) -> None:
+        """Write all that the next epoch begins with."""
+
+    def save_best(self, path: Path) -> None:
+        """Write the weights that are kept if this epoch is the best."""
+
+
+def run_epochs(trainer: Trainer, state: TrainingState, last: int, *, first: int = 0) -> Iterator[dict[str, float]]:
+    """Train the epochs from the end of the history to `last`; yields the row of each when it is saved.
+
+    The best epoch is looked for from the epoch `first` on.
+    """
+    for epoch in range(len(state.history), last):
+        started = time.monotonic()
+        row = trainer.train(epoch)
+        with trainer.evaluating():
+            row |= trainer.measure()
+            if epoch >= first and state.is_best(row, first):
+                state.keep(trainer.best, trainer.save_best)
+        row["seconds"] = time.monotonic() - started
+        state.save(trainer.save, row, suffix=trainer.suffix)
+        yield row
+
+
+@dataclass(frozen=True)
 class Job:
-    """What one training is: its run, not yet finished, and how it is done."""
+    """What every trainer of a run shares."""
 
-    run: Run
-    recipe: Recipe
+    request: TrainingRequest
     dataset: Dataset
-    own: dict[str, Any]  # the network's own arguments while it is trained
-    steps: int  # batches of an epoch
-    checkpoints: Checkpoints
+    state: TrainingState
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the network is trained."""
+        return self.request.recipe
+
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch."""
+        return -(-len(self.dataset.train) // self.recipe.batch_size)
+
+    def load(self, path: Path, *, compiled: bool = False) -> keras.Model:
+        """A network that the state keeps.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        try:
+            return keras.models.load_model(path, compile=compiled)
+        except Exception as error:  # whatever a cut zip or HDF5 file makes Keras raise
+            raise InputError(
+                f"{path} is missing or damaged, so the training cannot be resumed: delete {self.state.folder} "
+                "and repeat the command to begin again"
+            ) from error
 
 
-def fresh(job: Job) -> keras.Model:
-    """The network as it starts, random or from weights."""
-    settings, weights = job.run.training, job.run.weights
-    source = run_of(weights) if weights else None
-    before = keras.config.dtype_policy()
-    keras.utils.set_random_seed(settings["seed"])
-    keras.config.set_dtype_policy(settings["precision"])
-    try:
-        network = get(job.run.builder).build(weights=None if source else weights, **job.run.kwargs | job.own)
-    finally:
-        keras.config.set_dtype_policy(before)
-    if source:
-        fine_tuning.graft(network, source.model())
-    fit_classes(network, job.run.labels)
-    # A moving average over more steps than an epoch has would still be near its start when it is first needed.
-    slowest = max(0.9, 1 - 10 / job.steps)
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = min(layer.momentum, slowest)
-    return network
+class NetworkTrainer:
+    """Trains a network from its images on; a pretrained backbone at a lower rate."""
 
+    best, suffix = BEST, ".keras"
 
-def run_of(weights: str | Path) -> Run | None:
-    """The finished run that a directory, or the model file in it, belongs to."""
-    path = Path(weights)
-    folder = path if path.is_dir() else path.parent
-    of_run = (path == folder or path.name == "model.keras") and (folder / "run.json").is_file()
-    return Run.load(folder) if of_run else None
-
-
-def deployed(network: keras.Model) -> keras.Model:
-    """The network to keep: without auxiliary heads, in float32, with nothing frozen."""
-    if isinstance(network.output, dict) and any(name.startswith("aux") for name in network.output):
-        network = strip_auxiliary(network)
-    if any(layer.dtype_policy.name != "float32" for layer in network.layers):
-        weights = network.get_weights()
-        network = keras.Model.from_config(_in_float32(network.get_config()))
-        network.set_weights(weights)
-    for layer in network.layers:  # Keras 3.15 does not pass on what is set on the network
-        layer.trainable = True
-    return network
-
-
-def _in_float32(config: Any) -> Any:
-    """A network's configuration with every layer's policy float32."""
-    if isinstance(config, list | tuple):
-        return [_in_float32(item) for item in config]
-    if not isinstance(config, dict):
-        return config
-    return {k: "float32" if k == "dtype" and _is_mixed(v) else _in_float32(v) for k, v in config.items()}
-
-
-def _is_mixed(policy: Any) -> bool:
-    return isinstance(policy, dict) and str(policy.get("config", {}).get("name", "")).startswith("mixed_")
-
-
-class Whole:
-    """All of a network, from its images on; the backbone of a pretrained one at a lower rate."""
-
-    best = BEST
-
-    def __init__(self, job: Job, first: int, last: int):
-        self.job, self.first, self.last = job, first, last
-        resumed = len(job.checkpoints.history) > first
-        self.model = job.checkpoints.last() if resumed else self.start()
-        if not resumed:
-            compile_for(self.model, job.recipe, job.steps * (last - first))
+    def __init__(self, job: Job, network: keras.Model | None, first: int, last: int):
+        """`network` is what the epochs from `first` to `last` begin with; None resumes the last whole epoch."""
+        self.job = job
+        if network is None:
+            self.model = job.load(job.state.last, compiled=True)
+        else:
+            self.model = network
+            compile_for(network, job.recipe, job.steps * (last - first))
         attach(self.model, job.recipe, self.rates())
         self.callbacks = callbacks_for(self.model, job.recipe)
 
-    def start(self) -> keras.Model:
-        """The model that the stage begins with."""
-        job = self.job
-        if not self.first:
-            network = fresh(job)
-        else:
-            network, before = job.checkpoints.model(START), job.checkpoints.last()
-            fine_tuning.graft(network, before)
-        if job.run.weights:
-            fine_tuning.unfreeze(network, batch_norm=job.run.training["batch_norm"])
-        return network
-
     def rates(self) -> dict[str, float]:
         """What the learning rate of a variable is multiplied by."""
-        return (
-            fine_tuning.backbone_rates(self.model, self.job.run.training["backbone_rate"])
-            if self.job.run.weights
-            else {}
-        )
+        if not self.job.request.start.weights:
+            return {}
+        return fine_tuning.backbone_rates(self.model, self.job.recipe.backbone_rate)
 
-    def given(self, epoch: int) -> tf.data.Dataset:
-        """The training images of an epoch."""
-        run, recipe = self.job.run, self.job.recipe
+    def batches(self, epoch: int) -> tf.data.Dataset:
+        """The training batches of an epoch."""
         return self.job.dataset.train.batches(
-            run.preprocessing,
-            recipe.batch_size,
+            self.job.request.preprocessing,
+            self.job.recipe.batch_size,
             training=True,
-            augmentation=recipe.augmentation,
-            seed=run.training["seed"] + epoch,
+            augmentation=self.job.recipe.augmentation,
+            seed=self.job.request.seed + epoch,
         )
 
-    def measured(self) -> dict[str, float]:
-        """How good the model is on what is held out."""
-        val, run = self.job.dataset.val, self.job.run
-        return evaluate(self.model, val, run.preprocessing, batch_size=self.job.recipe.batch_size)
-
-    def epoch(self, epoch: int) -> dict[str, float]:
-        """Train, measure and keep an epoch; its row of the history."""
-        started, settings = time.monotonic(), self.job.run.training
-        reseed(self.model, settings["seed"], epoch)
-        title = f"epoch {epoch + 1}/{self.job.recipe.epochs}"
-        with input_errors(), _Bar(title, self.job.steps) as bar:
+    def train(self, epoch: int) -> dict[str, float]:
+        """As `Trainer.train`."""
+        recipe, labels = self.job.recipe, self.job.dataset.train.labels
+        reseed(self.model, self.job.request.seed, epoch)
+        with input_errors(), _Bar(f"epoch {epoch + 1}/{recipe.epochs}", self.job.steps) as bar:
             self.model.fit(
-                self.given(epoch),
+                self.batches(epoch),
                 initial_epoch=epoch,
                 epochs=epoch + 1,
-                shuffle=False,  # `given` has done it
+                shuffle=False,  # `batches` has shuffled
                 callbacks=[*self.callbacks, bar],
-                class_weight=_balance(self.job.dataset.train.labels) if settings["balance"] else None,
+                class_weight=balanced(labels) if recipe.balance else None,
                 verbose=0,
             )
-        logs = {k: float(v[-1]) for k, v in self.model.history.history.items()}
-        checkpoints = self.job.checkpoints
-        with averaged(self.model):
-            measured = self.measured()
-            logs |= {"val_accuracy": measured["top1"], "val_loss": measured["loss"]}
-            logs |= {f"val_{k}": v for k, v in measured.items() if k.startswith("exit")}
-            if checkpoints.is_best(logs):
-                checkpoints.keep_best(self.model, self.best)
-        logs["seconds"] = time.monotonic() - started
-        checkpoints.save(self.model, logs)
-        return logs
+        return {k: float(v[-1]) for k, v in self.model.history.history.items()}
+
+    def evaluating(self) -> AbstractContextManager[None]:
+        """As `Trainer.evaluating`: with the average of the weights, if the recipe keeps one."""
+        return averaged(self.model)
+
+    def measure(self) -> dict[str, float]:
+        """As `Trainer.measure`."""
+        request, held_out = self.job.request, self.job.dataset.val
+        predictor = KerasPredictor(model=self.model, labels=request.labels, preprocessing=request.preprocessing)
+        outputs = predictor.probabilities(held_out, batch_size=self.job.recipe.batch_size)
+        return _held_out(summary(outputs, held_out.labels))
+
+    def save(self, path: Path) -> None:
+        """As `Trainer.save`."""
+        self.model.save(path)
+
+    def save_best(self, path: Path) -> None:
+        """As `Trainer.save_best`."""
+        self.model.save(path, include_optimizer=False)
 
 
-class Frozen(Whole):
-    """A whole network of which only what is behind the backbone learns."""
-
-    def start(self) -> keras.Model:
-        """As it came."""
-        network = fresh(self.job)
-        fine_tuning.freeze(network)
-        return network
+class FrozenTrainer(NetworkTrainer):
+    """Trains a network whose backbone is frozen."""
 
     def rates(self) -> dict[str, float]:
         """The backbone does not learn."""
         return {}
 
 
-class OnFeatures(Whole):
-    """The head of a network, on what its backbone makes of the unchanged images."""
+class HeadTrainer(FrozenTrainer):
+    """Trains the head of a network on the output of its frozen backbone, which is computed once."""
 
     best = BEST_HEAD
 
-    def __init__(self, job: Job, first: int, last: int):
-        network = job.checkpoints.start()
-        backbone, self._head = fine_tuning.backbone_of(network), fine_tuning.head_of(network)
-        dataset, size = job.dataset, job.recipe.batch_size
+    def __init__(self, job: Job, network: keras.Model, first: int, last: int, *, resumed: bool):
+        backbone, dataset = fine_tuning.backbone_of(network), job.dataset
         self._train, self._val = (
-            features(backbone, split, job.run.preprocessing, batch_size=size) for split in (dataset.train, dataset.val)
+            features(backbone, split, job.request.preprocessing, batch_size=job.recipe.batch_size)
+            for split in (dataset.train, dataset.val)
         )
-        super().__init__(job, first, last)
+        super().__init__(job, None if resumed else fine_tuning.head_of(network), first, last)
 
-    def start(self) -> keras.Model:
-        """The new classifier."""
-        return self._head
-
-    def rates(self) -> dict[str, float]:
-        """The backbone does not learn."""
-        return {}
-
-    def given(self, epoch: int) -> tf.data.Dataset:
+    def batches(self, epoch: int) -> tf.data.Dataset:
         """The features of an epoch."""
-        seed = self.job.run.training["seed"] + epoch
+        seed = self.job.request.seed + epoch
         return batches(self._train, self.job.dataset.train.labels, self.job.recipe.batch_size, seed=seed)
 
-    def measured(self) -> dict[str, float]:
-        """How good the head is on what is held out."""
+    def measure(self) -> dict[str, float]:
+        """As `Trainer.measure`."""
         labels = self.job.dataset.val.labels
-        given = batches(self._val, labels, self.job.recipe.batch_size)
-        return scores(np.concatenate(list(predictions(self.model.predict_on_batch, (x for x, _ in given)))), labels)
+        given = (x for x, _ in batches(self._val, labels, self.job.recipe.batch_size))
+        probabilities = np.concatenate(list(in_batches(self.model.predict_on_batch, given)))
+        return _held_out(scores(probabilities, labels))
 
 
-def _balance(labels: np.ndarray) -> dict[int, float]:
+def _held_out(measured: dict[str, float]) -> dict[str, float]:
+    """Metrics as a row of the history has them."""
+    exits = {f"val_{k}": v for k, v in measured.items() if k.startswith("exit_")}
+    return {"val_accuracy": measured["top1"], "val_loss": measured["loss"]} | exits
+
+
+def balanced(labels: np.ndarray) -> dict[int, float]:
     """A weight for each class that makes all count alike, 1 in the mean over the images."""
     classes, counts = np.unique(labels, return_counts=True)
     return {int(c): len(labels) / (len(classes) * int(n)) for c, n in zip(classes, counts, strict=True)}
@@ -243,5 +236,5 @@ class _Bar(keras.callbacks.Callback):
         self._progress.stop()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """One batch further."""
+        """Advance by one batch."""
         self._progress.update(self._task, completed=batch + 1)

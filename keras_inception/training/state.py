@@ -1,104 +1,153 @@
-"""The state of a training on disk: whatever moment it is killed at, it goes on behind the last whole epoch."""
+"""The state of a training on disk: whatever moment it is killed at, it resumes after the last whole epoch."""
 
 from __future__ import annotations
 
 import json
-
-import keras
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 from ..errors import InputError
 from ..files import write_file
-from ..run import Run
 from ..terminal import console
 
-START = "start.keras"  # a pretrained network as it came, beside which an epoch on features keeps the head alone
-BEST, BEST_HEAD = "best.keras", "best_head.keras"
+SCHEMA = 1  # of state.json
+KIND = "keras-inception training"  # what marks a folder as ours
+
+Row = Mapping[str, float]
 
 
-class Checkpoints:
-    """`state.json` names the model of the last whole epoch and holds the history so far; it is written last."""
+class TrainingState:
+    """`state.json` in a folder of its own: the request, the history, and the files of the last whole epoch.
 
-    def __init__(self, run: Run):
-        self.folder = run.path / "checkpoints"
+    Every file is whole or not there, and state.json is written last. Only files that it names, or that were kept by
+    this object, are ever deleted.
+    """
+
+    def __init__(self, folder: Path, *, name: Path | None = None):
+        """`name` is what messages call the training: its run directory, or the folder itself."""
+        self.folder, self.name = folder, name or folder
         self.history: list[dict[str, float]] = []
-        self._name = ""
-        self._start: keras.Model | None = None
-        self._path = run.path
-        self._state = self.folder / "state.json"
-        # As it comes back from JSON, so that the two compare.
-        request = {
-            "builder": run.builder,
-            "kwargs": run.kwargs,
-            "labels": run.labels,
-            "weights": run.weights,
-            "preprocessing": run.preprocessing.to_dict(),
-            "training": run.training,
-        }
-        self._request = json.loads(json.dumps(request))
-        self._resume()
-
-    def _resume(self) -> None:
-        if not self._state.is_file():
-            return
-        state = json.loads(self._state.read_text(encoding="utf-8"))
-        if state["request"] != self._request:
-            changed = [k for k, v in self._request.items() if state["request"].get(k) != v]
-            raise InputError(
-                f"{self._path} holds an unfinished run with other {' and '.join(changed)}; repeat its command to "
-                "resume it, or give another --out"
-            )
-        self.history, self._name = state["history"], state["model"]
-        console.print(f"resuming {self._path} behind epoch {len(self.history)}", highlight=False)
-
-    def model(self, name: str) -> keras.Model:
-        """One that is kept here, not compiled."""
-        return keras.models.load_model(self.folder / name, compile=False)
-
-    def last(self) -> keras.Model:
-        """The model that the last whole epoch trained, with its optimizer."""
-        return keras.models.load_model(self.folder / self._name)
-
-    def start(self) -> keras.Model:
-        """The network that a fine-tuning began with; whoever changes it takes a copy of his own."""
-        if self._start is None:
-            self._start = self.model(START)
-        return self._start
-
-    def keep_start(self, network: keras.Model) -> None:
-        """Keep the network that a fine-tuning begins with."""
-        write_file(self.folder / START, network.save)
-        self._start = network
+        self._file = folder / "state.json"
+        self._kept: set[str] = set()
+        self._last = ""
 
     @property
-    def best(self) -> int:
-        """The epoch, from 0, with the best held-out accuracy, of equal ones that with the smallest loss."""
-        return min(range(len(self.history)), key=lambda i: _rank(self.history[i]))
+    def exists(self) -> bool:
+        """Whether the folder holds an unfinished training of ours."""
+        return self._read() is not None
 
-    def is_best(self, logs: dict[str, float]) -> bool:
-        """Whether an epoch is better than all before it."""
-        return all(_rank(logs) < _rank(row) for row in self.history)
+    def _read(self) -> dict[str, Any] | None:
+        try:
+            state = json.loads(self._file.read_text(encoding="utf-8"))
+            return state if state["kind"] == KIND and {"request", "history", "last", "kept"} <= set(state) else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
-    def keep_best(self, model: keras.Model, name: str) -> None:
-        """Keep the best; should the epoch not be saved whole after it, it is trained again, to the same weights."""
-        write_file(self.folder / name, lambda part: model.save(part, include_optimizer=False))
+    def open(self, request: Mapping[str, Any], difference: Callable[[Mapping[str, Any]], str | None]) -> None:
+        """Resume the training that is there, or begin one; what cannot be written fails here, before the work.
 
-    def save(self, model: keras.Model, logs: dict[str, float]) -> None:
-        """Keep this epoch; the one before stays until this one is whole."""
-        name = f"epoch_{len(self.history) + 1}.keras"
-        write_file(self.folder / name, model.save)
-        state = {"request": self._request, "model": name, "history": [*self.history, logs]}
-        write_file(self._state, lambda part: part.write_text(json.dumps(state), encoding="utf-8"))
-        self.history.append(logs)
-        self._name = name
-        for old in self.folder.glob("epoch_*.keras"):
-            if old.name != name:
-                old.unlink()
+        Args:
+            request: what is asked for, as JSON values.
+            difference: what differs between another request and this one, in words; None if they are the same.
+
+        Raises:
+            InputError: the folder holds an unfinished training of another request, or of a newer version.
+        """
+        self._request = request
+        state = self._read()
+        if state is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._save()
+            return
+        if state.get("schema", 0) > SCHEMA:
+            raise InputError(f"{self.name} was begun by a newer keras-inception: upgrade, or give another folder")
+        if other := difference(state["request"]):
+            raise InputError(
+                f"{self.name} holds an unfinished training with {other}: repeat its own command to resume it, "
+                "or give another folder (--out)"
+            )
+        self.history, self._last, self._kept = state["history"], state["last"], set(state["kept"])
+        if self.history:
+            console.print(f"resuming {self.name} after epoch {len(self.history)}", highlight=False)
+
+    @property
+    def last(self) -> Path:
+        """The file of the last whole epoch."""
+        return self.folder / self._last
+
+    def path(self, name: str) -> Path:
+        """Where a kept file is."""
+        return self.folder / name
+
+    def keep(self, name: str, write: Callable[[Path], Any]) -> None:
+        """Keep a file beside the epochs, in place of one of that name.
+
+        The best epoch is kept before the epoch itself is saved. If the process is killed in between, the epoch is
+        trained again, to the same weights, and the file is written again.
+        """
+        write_file(self.folder / name, write)
+        self._kept.add(name)
+
+    def best(self, first: int = 0) -> int:
+        """The epoch, from 0, with the best held-out accuracy; of equal ones the one with the smallest loss."""
+        return min(range(first, len(self.history)), key=lambda i: _rank(self.history[i]))
+
+    def is_best(self, row: Row, first: int = 0) -> bool:
+        """Whether an epoch is better than all before it, from the epoch `first` on; of equal ones the first is best."""
+        return all(_rank(row) < _rank(other) for other in self.history[first:])
+
+    def save(self, write: Callable[[Path], Any], row: Row, *, suffix: str) -> None:
+        """Save an epoch; the files of the one before stay until this one is whole."""
+        name = f"epoch_{len(self.history) + 1}{suffix}"
+        write_file(self.folder / name, write)
+        before, self._last = self._last, name
+        self.history.append(dict(row))
+        try:
+            self._save()
+        except BaseException:
+            self.history.pop()
+            self._last = before
+            raise
+        if before and before != name:
+            (self.folder / before).unlink(missing_ok=True)
+
+    def _save(self) -> None:
+        state = {
+            "kind": KIND,
+            "schema": SCHEMA,
+            "request": self._request,
+            "last": self._last,
+            "kept": sorted(self._kept),
+            "history": self.history,
+        }
+        write_file(self._file, lambda part: part.write_text(json.dumps(state), encoding="utf-8"))
 
     def clear(self) -> None:
-        """Delete what a finished run has elsewhere."""
-        for name in (START, BEST, BEST_HEAD):
-            (self.folder / name).unlink(missing_ok=True)
+        """Delete the files of the training, and the folder if nothing else is in it."""
+        for name in (*self._kept, self._last, self._file.name):
+            if name:
+                (self.folder / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            self.folder.rmdir()
 
 
-def _rank(logs: dict[str, float]) -> tuple[float, float]:
-    return -logs["val_accuracy"], logs["val_loss"]
+def _rank(row: Row) -> tuple[float, float]:
+    return -row["val_accuracy"], row["val_loss"]
+
+
+def check_directory(out: Path, folder: str, finished: Sequence[str]) -> None:
+    """A directory may be written to if it is empty, or holds an unfinished training of ours in its `folder`.
+
+    Raises:
+        InputError: it is neither; nothing in it is touched.
+    """
+    if any((out / name).exists() for name in finished):
+        raise InputError(f"{out} holds a finished run; give another --out, or remove it")
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise InputError(f"{out} exists and is not a folder; give another --out")
+    if any(out.iterdir()) and not TrainingState(out / folder).exists:
+        raise InputError(f"{out} is neither empty nor an unfinished run of ours; give another --out")

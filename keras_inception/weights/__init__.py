@@ -1,20 +1,22 @@
-"""Published weights: what there is, where it comes from, and how it gets into a network."""
+"""Published weights: the catalogue, the download, and loading them into a network."""
 
-from .catalogue import checkpoints, find
-from .labels import Label, Prediction, decode_predictions, fit_classes, imagenet_labels, preprocess_input
-from .record import Checkpoint
-from .source import Source, Weights, checkpoint_of, choose, load
+from .labels import Label, Prediction, decode_predictions, imagenet_labels, preprocess_input
+from .publishers import checkpoints, find
+from .record import Checkpoint, checkpoint_of
+from .source import Weights, WeightsSource, choose, load
 from .tflite import from_tflite
+from .transfer import copy_weights, fit_classes
 
 __all__ = [
     "Checkpoint",
     "Label",
     "Prediction",
-    "Source",
     "Weights",
+    "WeightsSource",
     "checkpoint_of",
     "checkpoints",
     "choose",
+    "copy_weights",
     "decode_predictions",
     "find",
     "fit_classes",

@@ -22,6 +22,7 @@ from filelock import FileLock
 
 from ..errors import InputError
 from ..files import HOME, cache_directory
+from ..terminal import note
 from . import transport
 from .readers import LARGEST
 
@@ -30,11 +31,6 @@ if TYPE_CHECKING:
 
 MIRROR = "KERAS_INCEPTION_MIRROR"  # an address that stands before host and path of every other
 OFFLINE = "KERAS_INCEPTION_OFFLINE"  # use what is in the cache only
-
-
-def note(text: str) -> None:
-    """Say what a user should know, on stderr."""
-    transport.console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def fetch(checkpoint: Checkpoint) -> Path:

@@ -1,7 +1,7 @@
-"""What a published network takes and what its answers mean, as its checkpoint says it.
+"""Images as a published network takes them, and the names of the classes that it predicts.
 
-`imagenet.txt` has the WordNet ids of the 1,000 classes of ILSVRC 2012, in their order, and the first of WordNet's names
-for each. Three names are another's too, or would be: the two cranes say which, and 639 has its second name.
+`imagenet.txt` has the WordNet ids of the 1,000 classes of ILSVRC 2012 in order, each with the first of its names in
+WordNet. Three names are changed to be unique: the two cranes are told apart, and class 639 has its second name.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import InputError
+from ..outputs import MAIN
 from ..preprocessing import Preprocessing
-from .record import Checkpoint
-from .source import checkpoint_of, loaded
-from .transfer import start_anew
+from .record import Checkpoint, checkpoint_of
 
 
 class Label(NamedTuple):
@@ -30,7 +29,7 @@ class Label(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """One answer for one image."""
+    """One of the most probable classes of an image."""
 
     synset: str
     name: str
@@ -45,19 +44,19 @@ def imagenet_labels() -> tuple[Label, ...]:
 
 
 def preprocess_input(images: Any, model: keras.Model | Checkpoint) -> tf.Tensor:
-    """Prepare images as the model's checkpoint was trained on them.
+    """Prepare images as those that the model's checkpoint was trained on.
 
     Args:
         images: RGB in 0..255, of any size: H x W x 3, N x H x W x 3, or a list of images of different sizes. For a
-            network of more than three channels they have as many, RGB first: the further ones are normalised as those
-            whose kernels they were given, the three over and over.
+            network with more than three channels they have as many, RGB first: further channels are normalised as R, G,
+            B, R, ..., as their kernels were repeated.
         model: a network with published weights, or the checkpoint itself.
 
     Returns:
-        What the network takes, float32: N x H x W x channels, or without N for one image.
+        The input of the network, float32: N x H x W x channels, or H x W x channels for one image.
 
     Raises:
-        InputError: these are no such images, or the model has no checkpoint.
+        InputError: the images have another shape or range, or the model has no checkpoint.
     """
     preprocessing = (model if isinstance(model, Checkpoint) else checkpoint_of(model)).preprocessing
     channels = 3
@@ -92,40 +91,28 @@ def _checked(images: Any, channels: int) -> np.ndarray:
     return images
 
 
-def fit_classes(model: keras.Model, labels: Sequence[str]) -> None:
-    """Make the classifiers of a model with published weights ready to learn these classes, before it is trained.
-
-    They start anew, but for ImageNet's own classes, by their WordNet ids, which they know.
-    """
-    known = tuple(label.synset for label in imagenet_labels())
-    if (published := loaded.get(model)) and not (published.dataset == "imagenet" and tuple(labels) == known):
-        start_anew(model)
-
-
 def decode_predictions(
     predictions: Any, model: keras.Model | Checkpoint | None = None, top: int = 5
 ) -> list[list[Prediction]]:
     """Name the `top` classes of each image, the most probable first.
 
     Args:
-        predictions: the network's answers, N x 1000; or N x 1001, whose class 0 is the background.
+        predictions: probabilities, N x 1000; or N x 1001, whose class 0 is the background.
         model: the network with published weights, or the checkpoint; None for the classes of ImageNet.
-        top: how many answers an image.
+        top: the number of classes per image.
 
     Raises:
-        InputError: the answers are not of ImageNet's classes.
+        InputError: the predictions are not of ImageNet's classes.
     """
-    if isinstance(predictions, Mapping):  # of a network with auxiliary heads
-        predictions = predictions["predictions"]
-    predictions = np.asarray(predictions)
+    predictions = np.asarray(predictions[MAIN] if isinstance(predictions, Mapping) else predictions)
     if model is not None:
         checkpoint = model if isinstance(model, Checkpoint) else checkpoint_of(model)
         if checkpoint.dataset != "imagenet":
-            raise InputError(f"{checkpoint.id} knows the classes of {checkpoint.dataset}, which have no names here")
+            raise InputError(f"{checkpoint.id} has the classes of {checkpoint.dataset}, which have no names here")
     if predictions.ndim != 2 or predictions.shape[1] not in (1000, 1001):
         raise InputError(
             f"predictions are N x 1000 or N x 1001 of ImageNet's classes; got {' x '.join(map(str, predictions.shape))}"
-            "; a network that was trained further has its labels in its run directory"
+            "; the labels of a fine-tuned network are in its run directory"
         )
     labels: Sequence[Label] = imagenet_labels()
     if predictions.shape[1] == 1001:

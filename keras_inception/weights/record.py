@@ -1,4 +1,4 @@
-"""What is known of a published checkpoint, as a record; `catalogue` holds them all."""
+"""The record of a published checkpoint, and the checkpoint that a model was built with."""
 
 from __future__ import annotations
 
@@ -7,36 +7,39 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
+from weakref import WeakKeyDictionary
 
+import keras
+
+from ..errors import InputError
 from ..preprocessing import Preprocessing
 
-# How a publisher states a file's hash: an algorithm and its hexadecimal digest, or the first digits of one.
+# A file's hash as its publisher states it: an algorithm and the hexadecimal digest, or the first digits of one.
 HASH = re.compile(r"(sha256:[0-9a-f]{64}|sha1:[0-9a-f]{40}|md5:[0-9a-f]{32}|sha256-prefix:[0-9a-f]{8,63})")
-LAYOUTS = ("keras", "timm", "tf2cv", "torchvision", "pytorchcv", "cadene", "facenet")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """One published file of weights: where it is, what is in it, and the network that it was trained in.
+    """A published file of weights: where it is, what it holds, and the network that it was trained in.
 
-    The file is at the `urls`, tried in their order, or in a repository of the Hugging Face hub. `hash` is that of the
-    weights file, as its publisher states it: "sha256:...", "sha1:...", "md5:...", or "sha256-prefix:..." where a file's
-    name has its first digits; "" only where `unhashed` says why there is none. Of a .zip it is the one of the file in
-    it. `layout` names the table in `names` by which its tensors find their layers. `model` built with `numerics` and
-    `kwargs` is the network of the publisher, whose logits it then gives.
+    The file is at one of the `urls`, tried in order, or in a repository of the Hugging Face hub. `hash` is the hash of
+    the weights file that its publisher states: "sha256:...", "sha1:...", "md5:...", or "sha256-prefix:..." if only the
+    first digits are known. For a .zip it is the hash of the file inside. It is "" only if `unhashed` gives the reason.
+    `layout` names the `Layout` that matches the tensors to layers. `model`, built with `numerics` and `kwargs`, is the
+    publisher's network and gives its logits.
 
-    `bytes` is what its publisher says that a download takes, to the precision that is said; None where nothing is.
+    `bytes` is the size of the download that the publisher states, at the stated precision, or None.
 
-    `top1` and `top5` are the publisher's accuracies in percent on the validation images of `dataset`, at the size and
-    crop of `preprocessing`; `source` says where they and the licence were read.
+    `top1` and `top5` are the publisher's accuracies in percent on the validation images of `dataset`, with the size and
+    the crop of `preprocessing`. `source` says where the accuracies and the licence are stated.
     """
 
     model: str
-    tag: str  # unique among the model's
+    tag: str  # unique among the checkpoints of the model
     layout: str
     urls: tuple[str, ...] = ()
     hf_repo: str = ""  # "timm/inception_v3.tf_in1k"
-    hf_revision: str = ""  # a commit; "" is whatever the hub has now, since nobody stated one
+    hf_revision: str = ""  # a commit; "" is the current state of the repository
     hf_file: str = "model.safetensors"
     hash: str = ""
     unhashed: str = ""
@@ -52,19 +55,34 @@ class Checkpoint:
     preprocessing: Preprocessing
 
     def __post_init__(self) -> None:
-        if self.layout not in LAYOUTS:
-            raise ValueError(f"{self.id}: layout must be one of {', '.join(LAYOUTS)}; got {self.layout!r}")
         if bool(self.urls) == bool(self.hf_repo):
             raise ValueError(f"{self.id}: a checkpoint has either urls or a repository on the hub")
         if bool(self.hash) == bool(self.unhashed):
             raise ValueError(f"{self.id}: a checkpoint has either a hash or a reason why it has none")
         if self.hash and not HASH.fullmatch(self.hash):
-            raise ValueError(f"{self.id}: {self.hash!r} is no hash")
+            raise ValueError(f"{self.id}: {self.hash!r} is not a hash")
         if not self.hash and any(url.startswith("http:") for url in self.urls):
-            raise ValueError(f"{self.id}: what comes by plain http needs a hash")
+            raise ValueError(f"{self.id}: a file served by plain http needs a hash")
         object.__setattr__(self, "kwargs", MappingProxyType(dict(self.kwargs)))
 
     @property
     def id(self) -> str:
-        """ "inception_v3.tf_in1k"."""
+        """The model and the tag: "inception_v3.tf_in1k"."""
         return f"{self.model}.{self.tag}"
+
+
+loaded: WeakKeyDictionary[keras.Model, Checkpoint] = WeakKeyDictionary()  # the checkpoint that filled a model
+
+
+def checkpoint_of(model: keras.Model) -> Checkpoint:
+    """The checkpoint that the model was built with, also after further training.
+
+    Raises:
+        InputError: it was built without published weights, or it was loaded from a file.
+    """
+    if (checkpoint := loaded.get(model)) is None:
+        raise InputError(
+            f"{model.name} was not built with published weights, or was loaded from a file: a run directory keeps its "
+            "preprocessing and labels, and keras_inception.weights.find(...) returns a checkpoint with its own"
+        )
+    return checkpoint

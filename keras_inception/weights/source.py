@@ -1,65 +1,64 @@
-"""From what a caller gives as `weights` to a filled network."""
+"""Resolve what a caller gives as `weights`, and fill the network."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
-import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
 
 import keras
 import numpy as np
 
 from ..errors import InputError
 from ..layers import Numerics
-from .catalogue import checkpoints, find
-from .download import fetch, file_name, has_digest, note
-from .names import fill, recognise
+from ..outputs import auxiliary_names, main_network
+from ..terminal import note
+from .download import fetch, file_name, has_digest
+from .matching import Layout, fill, recognises
+from .publishers import LAYOUTS, checkpoints, find
 from .readers import READERS, read
-from .record import Checkpoint
-from .transfer import adapter, without_side_heads
+from .record import Checkpoint, loaded
+from .transfer import CLASSIFIER, adapter, copy_tensors
 
 Weights: TypeAlias = str | Path | Checkpoint | None
 
-OURS = (".weights.h5", ".keras")
-THEIRS = (*READERS, ".zip")
-# A builder's arguments that are no part of what was trained: a checkpoint goes into a network of any.
+OWN = (".weights.h5", ".keras")
+# Arguments of a builder that may differ from those of the network that the weights were trained in.
 FREE = {"weights", "include_top", "input_shape", "classes", "aux_heads", "exits"}
-
-loaded: WeakKeyDictionary[keras.Model, Checkpoint] = WeakKeyDictionary()  # what a model was filled with
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where a network's weights come from: nowhere, a file of our own, or what was published.
+class WeightsSource:
+    """Where the weights of a network come from: nowhere, the caller's own file, or a published checkpoint.
 
-    A file that is none of the published ones is taken for the first of those that have its layout, and not `exact`.
+    A file in a published layout that is none of the published files is treated as the first of those with this layout,
+    and is not `exact`.
     """
 
-    path: Path | None = None  # None: not yet downloaded
+    path: Path | None = None  # None: not downloaded yet
     checkpoint: Checkpoint | None = None
-    tensors: Mapping[str, np.ndarray] | None = None  # None: not yet read
+    tensors: Mapping[str, np.ndarray] | None = None  # None: not read yet
     exact: bool = True
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The builder's arguments that make the network of the publisher."""
+        """The builder's arguments for the network that the weights were trained in, as far as they are known."""
         if (c := self.checkpoint) is None:
-            return {}
+            return _classes(self.tensors or {})
         trained = {k: v for k, v in c.kwargs.items() if k not in FREE}
-        classes = 1000 if c.classes == 1001 else c.classes  # without the background
+        classes = 1000 if c.classes == 1001 else c.classes  # the background class is dropped
         return trained | {"numerics": c.numerics, "classes": classes}
 
     @property
     def input_shape(self) -> tuple[int, int, int] | None:
-        """Of the images that its accuracy was measured on."""
+        """The shape of the images that the published accuracy was measured on."""
         return self.checkpoint.preprocessing.input_shape if self.checkpoint else None
 
 
@@ -70,23 +69,23 @@ def choose(
     *,
     own: Mapping[str, Any],
     numerics: Mapping[str, Numerics],
-) -> Source:
-    """What a caller means by `weights`; nothing is downloaded yet.
+) -> WeightsSource:
+    """Resolve `weights`; nothing is downloaded yet.
 
-    `chosen` are the arguments that the caller gives; `own` and `numerics` are the registry's of `network`: its own
+    `chosen` are the arguments that the caller gives. `own` and `numerics` are the registry's for `network`: its own
     arguments with their defaults, and its numerics by name.
 
     Raises:
-        InputError: there are no such weights, or they were trained in another network than the one that was chosen.
+        InputError: there are no such weights, or they were trained in a network with other arguments.
     """
     if weights is None:
-        return Source()
+        return WeightsSource()
     theirs = checkpoints(network)
     varied = {"numerics"}.union(*(c.kwargs for c in theirs)) - FREE
     given = {k: v for k, v in chosen.items() if k in varied}
 
     def other(checkpoint: Checkpoint) -> tuple[str, Any] | None:
-        """The first argument that the caller gives otherwise, and its value in the checkpoint's network."""
+        """The first argument that differs from the checkpoint's network, and its value there."""
         trained = {**own, **checkpoint.kwargs, "numerics": checkpoint.numerics}
         same = {k: v == trained[k] for k, v in given.items()}
         if isinstance(given.get("numerics"), Numerics):
@@ -94,16 +93,16 @@ def choose(
         return next(((k, trained[k]) for k in given if not same[k]), None)
 
     if isinstance(weights, Checkpoint):
-        source = Source(checkpoint=weights)
+        source = WeightsSource(checkpoint=weights)
     elif isinstance(weights, Path) or (isinstance(weights, str) and _is_path(weights, network)):
         source = _of_file(Path(weights), network, [c for c in theirs if not other(c)])
     elif not isinstance(weights, str):
         raise InputError(_allowed(weights))
     elif weights == "imagenet" and (fitting := [c for c in theirs if c.dataset == "imagenet" and not other(c)]):
-        size = tuple(chosen.get("input_shape") or ())[:2]  # one network may have been trained at several
-        source = Source(checkpoint=min(fitting, key=lambda c: bool(size) and c.preprocessing.size != size))
+        size = tuple(chosen.get("input_shape") or ())[:2]  # a network may have been trained at several sizes
+        source = WeightsSource(checkpoint=min(fitting, key=lambda c: bool(size) and c.preprocessing.size != size))
     else:
-        source = Source(checkpoint=find(network, weights))
+        source = WeightsSource(checkpoint=find(network, weights))
     if (checkpoint := source.checkpoint) and source.exact:
         if checkpoint.model != network:
             raise InputError(f"{checkpoint.id} is a checkpoint of {checkpoint.model}, not of {network}")
@@ -116,128 +115,126 @@ def choose(
     return source
 
 
-def load(model: keras.Model, source: Source | str | Path) -> None:
-    """Fill `model` with what `choose` has chosen, or with a `.weights.h5` or `.keras` file of the same network.
+def load(model: keras.Model, source: WeightsSource | str | Path) -> None:
+    """Fill `model` with what `choose` returned, or with a `.weights.h5` or `.keras` file of the same network.
+
+    The file's network may have other classes, channels, input size or auxiliary heads: see `transfer.copy_weights`.
 
     Raises:
-        InputError: there is no such file, it is damaged, or it holds another network. The model is as it was.
+        InputError: there is no such file, it is damaged, or it holds another network. The model is unchanged.
     """
-    if not isinstance(source, Source):
-        source = Source(path=Path(source))
-        if not str(source.path).endswith(OURS):
+    if not isinstance(source, WeightsSource):
+        source = WeightsSource(path=Path(source))
+        if not str(source.path).endswith(OWN):
             raise InputError(f"{source.path} is not a .weights.h5 or .keras file; published files go to the builder")
     if source.checkpoint:
         _fill(model, source.checkpoint, source)
     elif source.path:
-        _load_ours(model, source.path)
-
-
-def checkpoint_of(model: keras.Model) -> Checkpoint:
-    """What the model's weights were when it was built, however it was trained since.
-
-    Raises:
-        InputError: it was built without published weights, or it comes from a file.
-    """
-    if (checkpoint := loaded.get(model)) is None:
-        raise InputError(
-            f"{model.name} has no published weights, or was saved since: a run directory keeps its preprocessing and "
-            "labels, and keras_inception.weights.find(...) has a checkpoint's"
-        )
-    return checkpoint
+        tensors = read(source.path) if source.tensors is None else source.tensors
+        copy_tensors(tensors, model, name=str(source.path), configs=_configs(source.path))
 
 
 # ----------------------------------------------------------------------------------------------------------- choosing
 
 
 def _is_path(weights: str, network: str) -> bool:
-    """Whether this is a file's name: a tag has no folder, and a dot only before a digit."""
+    """Whether this is the name of a file: a tag has no folder, and a dot only before a digit."""
     if weights in {c.tag for c in checkpoints(network)}:
         return False
     return os.sep in weights or bool(re.search(r"\.[a-z]\w*$", weights)) or Path(weights).is_file()
 
 
 def _allowed(given: Any) -> str:
-    endings = f"{', '.join((OURS + THEIRS)[:-1])} or {THEIRS[-1]}"
-    return f"weights is None, 'imagenet', a tag, a Checkpoint or the path of a {endings} file; got {given!r}"
+    *endings, last = (*OWN, *(ending for ending in READERS if ending not in OWN))
+    files = f"{', '.join(endings)} or {last} file"
+    return f"weights is None, 'imagenet', a tag, a Checkpoint or the path of a {files}; got {given!r}"
 
 
-def _of_file(path: Path, network: str, fitting: Sequence[Checkpoint]) -> Source:
+def _of_file(path: Path, network: str, fitting: Sequence[Checkpoint]) -> WeightsSource:
     """A file of the caller's; `fitting` are the checkpoints that agree with the arguments."""
-    if not path.name.endswith(OURS + THEIRS):
+    if not path.name.endswith(tuple(READERS)):
         hint = "; weights.from_tflite(model, path) reads a .tflite" if path.suffix == ".tflite" else ""
         raise InputError(_allowed(str(path)) + hint)
-    if not path.is_file():
-        raise InputError(f"no weights file at {path}")
-    if path.name.endswith(OURS):
-        return Source(path=path)
     tensors = read(path)
-    layouts = recognise(network, tensors)
+    if path.name.endswith(OWN):
+        return WeightsSource(path, tensors=tensors)
     published = checkpoints(network)
-    known = [c for c in published if c.layout in layouts]
+    known = [c for c in published if recognises(_layout(c), network, tensors)]
     if not known:
-        published_in = ", ".join(sorted({c.layout for c in published})) or "none that is published"
+        if path.suffix == ".h5":  # a whole model of ours, perhaps
+            return WeightsSource(path, tensors=tensors)
+        layouts = ", ".join(sorted({c.layout for c in published})) or "none that is published"
         raise InputError(
             f"{path} does not hold {network}: the names of its {len(tensors)} tensors, as {next(iter(tensors))!r}, are "
-            f"not of a layout that {network} is known in ({published_in})"
+            f"not of a layout that {network} is known in ({layouts})"
         )
     for checkpoint in known:
         if _is_called(path, checkpoint) or (checkpoint.hash and has_digest(path, checkpoint.hash)):
-            return Source(path, checkpoint, tensors)
+            return WeightsSource(path, checkpoint, tensors)
     taken = next((c for c in known if c in fitting), known[0])
     if len({(c.numerics, str(c.preprocessing)) for c in known}) > 1:
-        note(f"{path} is not known here; taken for {taken.id}: numerics {taken.numerics!r} and its preprocessing")
-    return Source(path, taken, tensors, exact=False)
+        note(f"{path} is not a known file; treated as {taken.id}: numerics {taken.numerics!r} and its preprocessing")
+    return WeightsSource(path, taken, tensors, exact=False)
+
+
+def _layout(checkpoint: Checkpoint) -> Layout:
+    if (layout := LAYOUTS.get(checkpoint.layout)) is None:
+        raise InputError(f"{checkpoint.id}: layout must be one of {', '.join(LAYOUTS)}; got {checkpoint.layout!r}")
+    return layout
 
 
 def _is_called(path: Path, checkpoint: Checkpoint) -> bool:
-    """Whether a file, or a folder that it is in, has the name that the checkpoint's has at its publisher's."""
+    """Whether a file, or a folder that it is in, has the name of the publisher's file."""
     names = {file_name(checkpoint), *(Path(urlsplit(url).path).name for url in checkpoint.urls)}
     names |= {name.removesuffix(".zip") for name in names}
-    repository = checkpoint.hf_repo.replace("/", "--")  # as in the cache of Hugging Face's own client
+    repository = checkpoint.hf_repo.replace("/", "--")  # as in the cache of Hugging Face's client
     return path.name in names or (bool(repository) and any(part.endswith(repository) for part in path.parts))
 
 
 # ------------------------------------------------------------------------------------------------------------ loading
 
 
-def _load_ours(model: keras.Model, path: Path) -> None:
-    before = model.get_weights()
+def _classes(tensors: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """The number of classes in a file of ours, as an argument."""
+    widths = [array.shape[-1] for name, array in tensors.items() if name.partition("|")[0] in CLASSIFIER and array.ndim]
+    return {"classes": widths[0]} if widths else {}
+
+
+def _configs(path: Path) -> dict[str, dict[str, Any]]:
+    """The configurations of the layers in a .keras archive, by name; {} for other files. Nothing is built from them."""
+    if path.suffix != ".keras":
+        return {}
     try:
-        with warnings.catch_warnings(action="error", category=UserWarning):  # Keras warns of what it leaves out
-            model.load_weights(path)
-        for variable in model.variables:
-            if not np.isfinite(np.asarray(variable)).all():
-                raise InputError(f"{path} is damaged: {variable.path} has values that are not finite")
-    except (ValueError, KeyError, OSError, UserWarning, zipfile.BadZipFile) as error:
-        model.set_weights(before)
-        if isinstance(error, InputError):
-            raise
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{path} does not fit {model.name}: {reason}") from error
+        with zipfile.ZipFile(path) as archive:
+            layers = json.loads(archive.read("config.json"))["config"]["layers"]
+        return {layer["config"]["name"]: dict(layer["config"]) for layer in layers}
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is damaged: its config.json does not list the layers") from error
 
 
-def _fill(model: keras.Model, checkpoint: Checkpoint, source: Source) -> None:
-    if source.path is None and _is_pytorchs(checkpoint) and not _has_torch():
-        others = [c.tag for c in checkpoints(checkpoint.model) if not _is_pytorchs(c)]
+def _fill(model: keras.Model, checkpoint: Checkpoint, source: WeightsSource) -> None:
+    if source.path is None and _is_pytorch(checkpoint) and not _has_torch():
+        others = [c.tag for c in checkpoints(checkpoint.model) if not _is_pytorch(c)]
         instead = f", or choose {others[0]!r}" if others else ""
         raise InputError(f"{checkpoint.id} needs PyTorch: pip install 'keras-inception[torch]'{instead}")
     path = source.path or fetch(checkpoint)
     tensors = read(path) if source.tensors is None else source.tensors
-    side = [name for name in model.output_names if name.startswith("aux_")]
-    fresh = bool(side) and not checkpoint.kwargs.get("aux_heads")
-    target = without_side_heads(model) if fresh else model
-    fill(target, checkpoint.model, checkpoint.layout, tensors, path=path, adapt=adapter(model, checkpoint))
-    if fresh:
-        note(f"{checkpoint.id} has no auxiliary heads: {' and '.join(side)} start untrained")
+    heads = auxiliary_names(model)
+    untrained = bool(heads) and not checkpoint.kwargs.get("aux_heads")
+    target = main_network(model) if untrained else model
+    adapt = adapter(model, name=checkpoint.id, size=checkpoint.preprocessing.size)
+    fill(target, checkpoint.model, _layout(checkpoint), tensors, path=path, adapt=adapt)
+    if untrained:
+        note(f"{checkpoint.id} has no auxiliary heads: {' and '.join(heads)} start untrained")
     loaded[model] = checkpoint
 
 
-def _is_pytorchs(checkpoint: Checkpoint) -> bool:
+def _is_pytorch(checkpoint: Checkpoint) -> bool:
     return file_name(checkpoint).endswith((".pth", ".pt"))
 
 
 def _has_torch() -> bool:
     try:
         return importlib.util.find_spec("torch") is not None
-    except ValueError:  # somebody has taken it out
+    except ValueError:  # sys.modules has None for it
         return False

@@ -9,15 +9,12 @@ from __future__ import annotations
 import base64
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import requests
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from ..errors import InputError
-from ..terminal import console
+from ..terminal import progress_bar
 from .readers import LARGEST
 
 TRIES = 4  # connections in a row that bring nothing
@@ -69,7 +66,8 @@ def _pull(url: str, part: Path) -> str:
         whole = had + int(response.headers["Content-Length"]) if "Content-Length" in response.headers else None
         if (whole or 0) > LARGEST:
             raise InputError(f"{url} has {whole:,} bytes; no published file has more than {LARGEST:,}")
-        with open(part, "ab" if had else "wb") as file, _bar(part, had, whole) as advance:
+        bar = progress_bar(part.name.removeprefix("part."), whole, done=had, in_bytes=True)
+        with open(part, "ab" if had else "wb") as file, bar as advance:
             for piece in response.iter_content(PIECE):
                 file.write(piece)
                 advance(len(piece))
@@ -96,16 +94,6 @@ def _strong_validator(response: requests.Response) -> str:
 def _first_byte(response: requests.Response) -> int | None:
     found = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
     return int(found[1]) if found else None
-
-
-@contextmanager
-def _bar(part: Path, had: int, whole: int | None) -> Iterator[Callable[[int], None]]:
-    """A progress bar, on a terminal only."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    progress = Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
-    with progress:
-        task = progress.add_task(part.name.removeprefix("part."), total=whole, completed=had)
-        yield lambda count: progress.advance(task, count)
 
 
 def size(part: Path) -> int:

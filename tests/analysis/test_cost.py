@@ -9,21 +9,22 @@ from keras import layers
 
 import keras_inception as ki
 from keras_inception import InputError
-from keras_inception.analysis.cost import LayerCost, blueprint, conv_macs, endpoint_costs, layer_costs, total
+from keras_inception.analysis.cost import LayerCost, blueprint, endpoint_costs, layer_costs, total
+from keras_inception.layers import TORCH, Conv, numerics
 from keras_inception.model_graph import endpoints, steps
 
 
-def chain(shape: tuple[int | None, ...], *words: keras.Layer) -> keras.Model:
+def chain(shape: tuple[int | None, ...], *chained: keras.Layer) -> keras.Model:
     inputs = keras.Input(shape)
     x = inputs
-    for word in words:
-        x = word(x)
+    for layer in chained:
+        x = layer(x)
     return keras.Model(inputs, x)
 
 
-def cost(shape: tuple[int | None, ...], *words: keras.Layer) -> LayerCost:
+def cost(shape: tuple[int | None, ...], *chained: keras.Layer) -> LayerCost:
     """Of the last layer."""
-    return layer_costs(chain(shape, *words))[-1]
+    return layer_costs(chain(shape, *chained))[-1]
 
 
 # ---------------------------------------------------------------------------------------------------- multiply-adds
@@ -54,12 +55,6 @@ def test_a_layer_by_hand(layer: keras.Layer, macs: int, parameters: int, output:
     assert found.kind == type(layer).__name__
 
 
-def test_conv_macs_is_what_a_layer_costs() -> None:
-    for kernel, groups in ((1, 1), (5, 1), ((1, 7), 1), (3, 4)):
-        layer = layers.Conv2D(16, kernel, padding="same", groups=groups)
-        assert cost((28, 20, 8), layer).macs == conv_macs(28, 20, 8, 16, kernel, groups=groups)
-
-
 def test_trainable_parameters_are_counted_apart() -> None:
     frozen = layers.Conv2D(8, 3)
     frozen.trainable = False
@@ -77,17 +72,17 @@ def test_a_layer_called_twice_is_paid_for_twice_and_owned_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "says"),
+    ("model", "message"),
     [
         (chain((None, None, 3), layers.Conv2D(2, 3)), r"unknown, .*: build the network with a fixed input_shape"),
-        (chain((8, 8, 3), chain((8, 8, 3), layers.Conv2D(2, 3))), "holds the model"),
+        (chain((8, 8, 3), chain((8, 8, 3), layers.Conv2D(2, 3))), "contains the model"),
         (chain((8, 3), layers.LSTM(2)), "multiply-adds of LSTM"),
-        (keras.Sequential([layers.Dense(2)]), "no functional model"),
+        (keras.Sequential([layers.Dense(2)]), "is not a functional model"),
     ],
     ids=["size", "nested", "recurrent", "unbuilt"],
 )
-def test_what_cannot_be_counted_is_said(model: keras.Model, says: str) -> None:
-    with pytest.raises(InputError, match=says) as caught:
+def test_what_cannot_be_counted_is_an_error(model: keras.Model, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
         layer_costs(model)
     assert "\n" not in str(caught.value)
 
@@ -96,10 +91,10 @@ def test_what_cannot_be_counted_is_said(model: keras.Model, says: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "field", "stride"),
+    ("chained", "field", "stride"),
     [
         ([layers.Conv2D(1, 3)], (3, 3), (1, 1)),
-        ([layers.Conv2D(1, 3), layers.Conv2D(1, 3)], (5, 5), (1, 1)),  # two 3x3 see what a 5x5 sees
+        ([layers.Conv2D(1, 3), layers.Conv2D(1, 3)], (5, 5), (1, 1)),  # two 3x3 have the receptive field of a 5x5
         ([layers.Conv2D(1, 7, 2), layers.MaxPooling2D(3, 2)], (11, 11), (4, 4)),
         ([layers.Conv2D(1, (1, 7)), layers.Conv2D(1, (7, 1))], (7, 7), (1, 1)),
         ([layers.Conv2D(1, 3, dilation_rate=4)], (9, 9), (1, 1)),
@@ -111,8 +106,8 @@ def test_what_cannot_be_counted_is_said(model: keras.Model, says: str) -> None:
         ([layers.Flatten(), layers.Dense(1)], (40, 32), (40, 32)),
     ],
 )
-def test_receptive_field_by_hand(words: list[keras.Layer], field: tuple[int, int], stride: tuple[int, int]) -> None:
-    found = cost((40, 32, 1), *words)
+def test_receptive_field_by_hand(chained: list[keras.Layer], field: tuple[int, int], stride: tuple[int, int]) -> None:
+    found = cost((40, 32, 1), *chained)
     assert (found.receptive_field, found.stride) == (field, stride)
 
 
@@ -127,8 +122,8 @@ def test_of_several_paths_the_one_that_sees_most() -> None:
 
 
 def test_a_receptive_field_is_what_reaches_the_output() -> None:
-    words = [layers.Conv2D(1, 3, 2), layers.MaxPooling2D(3, 2), layers.Conv2D(1, (3, 5), padding="same")]
-    model = chain((60, 60, 1), *words)
+    chained = [layers.Conv2D(1, 3, 2), layers.MaxPooling2D(3, 2), layers.Conv2D(1, (3, 5), padding="same")]
+    model = chain((60, 60, 1), *chained)
     model.set_weights([np.ones_like(weight) for weight in model.get_weights()])
     seen = layer_costs(model)[-1].receptive_field
     middle = model.output_shape[1] // 2
@@ -183,7 +178,7 @@ def test_rows_of_the_table_add_up_to_the_network() -> None:
     assert by_name["conv2d_1a_3x3"].kind == "3x3 conv, 32, /2"
     assert by_name["mixed_5b"].output_shape == (35, 35, 256)
     assert by_name["conv2d_1a_3x3"].parameters == 3 * 3 * 3 * 32 + 3 * 32  # batch norm has no scale here
-    assert by_name["conv2d_1a_3x3"].macs == conv_macs(149, 149, 3, 32, 3)
+    assert by_name["conv2d_1a_3x3"].macs == 149 * 149 * 9 * 3 * 32
 
 
 def test_kinds() -> None:
@@ -211,3 +206,23 @@ def test_a_blueprint_is_the_network_without_its_weights() -> None:
     ki.LeNet5()(np.zeros((1, 32, 32, 1)))  # and what is built afterwards has its own
     with pytest.raises(InputError, match="classes"):
         blueprint(ki.LeNet5, classes=0)
+
+
+def test_a_blueprint_follows_the_numerics_around_it() -> None:
+    def build() -> keras.Model:
+        inputs = keras.Input((8, 8, 3))
+        return keras.Model(inputs, Conv(2, 3, 2)(inputs, name="x"))
+
+    with numerics(TORCH):
+        plan = blueprint(build)
+    assert plan.get_layer("x_bn").epsilon == TORCH.epsilon
+    assert plan.get_layer("x_conv_pad").padding == ((1, 1), (1, 1))
+
+
+def test_a_blueprint_follows_the_dtype_policy() -> None:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        assert blueprint(ki.LeNet5).get_layer("c1_conv").compute_dtype == "bfloat16"
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -88,7 +88,7 @@ def test_info_has_a_row_for_each_endpoint(inception_v3: keras.Model) -> None:
     table = info_table(ki.model_info("inception_v3"))
     columns = {str(column.header): list(column.cells) for column in table.columns}
     row = columns["name"].index("mixed_6b")
-    assert [columns[key][row] for key in ("kind", "output", "sees")] == ["4 branches", "17×17×768", "351"]
+    assert [columns[key][row] for key in ("kind", "output", "field")] == ["4 branches", "17×17×768", "351"]
     assert columns["MACs"][row] == "374,063,104"
     assert [str(column.footer) for column in table.columns if column.footer] == ["total", "23,851,784", "5,713,216,096"]
 

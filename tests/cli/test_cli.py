@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_inception.cli import app
+from keras_inception import cli
 
 CLASSES = ("across", "down", "dots")
 
@@ -50,7 +50,7 @@ def call(monkeypatch, capfd):
         monkeypatch.setenv("COLUMNS", "200")
         capfd.readouterr()
         with pytest.raises(SystemExit) as stop:
-            app.main()
+            cli.main()
         captured = capfd.readouterr()
         return stop.value.code or 0, captured.out, captured.err
 
@@ -152,7 +152,7 @@ def test_models_and_info(call):
         (("train", "{empty}", "--out", "x"), "holds no images"),
         (("train", "{images}", "--out", "x", "--model", "inceptoin_v3"), "did you mean inception_v3"),
         (("train", "{images}", "--out", "x", "--size", "32"), "InceptionV3 takes images of at least 75 x 75"),
-        (("train", "{images}", "--out", "{images}"), "exists and is not a run directory"),
+        (("train", "{images}", "--out", "{images}"), "neither empty nor an unfinished run"),
         (("train", "{images}", "--out", "/proc/x"), "/proc/x"),
         (("evaluate", "nowhere"), "nowhere is not a run directory"),
         (("evaluate", "{run}", "{empty}"), "holds no images"),
@@ -191,8 +191,8 @@ def test_ctrl_c_can_be_resumed(call, images, tmp_path):
     command = ("train", images, *ARGUMENTS, "--epochs", "40", "--out", tmp_path / "x")
     heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs do not hear Ctrl-C
     process = _start(*command, preexec_fn=heard)
-    state = tmp_path / "x" / "checkpoints" / "state.json"
-    while not state.exists():
+    state = tmp_path / "x" / "training_state" / "state.json"
+    while not state.exists() or not json.loads(state.read_text())["history"]:
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
@@ -206,7 +206,7 @@ def test_ctrl_c_can_be_resumed(call, images, tmp_path):
     assert "interrupted before it finished" in err
     code, _, err = call(*command)
     assert code == 0
-    assert f"behind epoch {epochs}" in err
+    assert f"after epoch {epochs}" in err
     assert (tmp_path / "x" / "history.csv").read_text().count("\n") == 41
 
 

@@ -1,4 +1,4 @@
-"""Which networks a property is tested on, as parameters for `pytest`.
+"""The networks that a property is tested on, as parameters for `pytest`.
 
 A property of the graph alone is tested on all of them, on a blueprint, which has no weights. A property that needs
 weights is tested on the cheapest network of each family, and under the marker `slow` on the others.
@@ -43,7 +43,7 @@ def _parameters(slow: set[str], networks: list[Architecture]) -> list:
 
 
 def _single(architecture: Architecture) -> Architecture:
-    """The architecture, or where it has early exits the one of the same name that builds it with its last exit only."""
+    """The architecture; if it has early exits, one that builds it with its last exit only."""
     build = partial(architecture.build, exits=False)
     return replace(architecture, build=build) if architecture.exits else architecture
 

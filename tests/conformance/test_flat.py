@@ -1,4 +1,4 @@
-"""A network is one flat functional graph of known layers, nothing in it is above rank 4, and its rows are whole."""
+"""A network is one flat functional graph of known layers, of rank 4 at most; others read only the last layer of a row."""
 
 import keras
 
@@ -22,7 +22,7 @@ def test_rank_is_at_most_4(plan: Network) -> None:
 
 
 def test_what_leaves_a_row_is_its_last_layer(plan: Network) -> None:
-    """Which bears the row's name, so that `get_layer(row)` is all that the rest of the network sees of it."""
+    """That layer has the row's name, so `get_layer(row)` is the only thing that the rest of the network reads."""
     calls = steps(plan.model)
     rows = endpoints([call.name for call in calls])
     leaks = [

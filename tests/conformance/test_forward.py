@@ -1,4 +1,4 @@
-"""An image goes in, probabilities come out; from the smallest legal image on, and none below."""
+"""Images give probabilities, from the smallest legal size on; smaller ones are refused."""
 
 import keras
 import numpy as np

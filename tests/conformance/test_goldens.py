@@ -19,7 +19,7 @@ def test_endpoints(plan: Network, accept: bool) -> None:
         rows = (f"  {json.dumps(name)}: {shape}" for name, shape in found.items())
         path.write_text("{\n" + ",\n".join(rows) + "\n}\n")
     expected = json.loads(path.read_text()) if path.exists() else {}
-    assert list(found.items()) == list(expected.items()), f"{path.name} says otherwise; {RENEW}"
+    assert list(found.items()) == list(expected.items()), f"{path.name} differs; {RENEW}"
 
 
 def test_no_golden_is_left_over() -> None:

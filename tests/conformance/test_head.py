@@ -1,4 +1,4 @@
-"""The top comes off, and takes any number of classes; auxiliary heads come with it."""
+"""The top can be left out, and has any number of classes; auxiliary heads need it."""
 
 import keras
 import numpy as np

@@ -1,9 +1,11 @@
-"""What is saved comes back: the whole model, its weights, and a clone of it."""
+"""A saved model, its weights, and a clone give the same outputs."""
 
 from pathlib import Path
 
 import keras
 import numpy as np
+
+from keras_inception.layers import deep_graph
 
 from ..conftest import Network
 
@@ -15,14 +17,16 @@ def _same(one: keras.Model, other: Network) -> None:
 
 def test_keras_file(network: Network, tmp_path: Path) -> None:
     network.model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras")
+    with deep_graph():
+        loaded = keras.models.load_model(tmp_path / "model.keras")
     assert loaded.name == network.architecture.name
     assert {layer.name for layer in loaded.layers} == {layer.name for layer in network.model.layers}
     _same(loaded, network)
 
 
 def test_weights_file_into_a_clone(network: Network, tmp_path: Path) -> None:
-    clone = keras.models.clone_model(network.model)
+    with deep_graph():
+        clone = keras.models.clone_model(network.model)
     network.model.save_weights(tmp_path / "model.weights.h5")
     clone.load_weights(tmp_path / "model.weights.h5")
     _same(clone, network)

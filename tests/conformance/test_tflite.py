@@ -1,4 +1,4 @@
-"""A network as a .tflite file: operators that every phone has, shapes that every GPU takes, and the same answers.
+"""A network as a .tflite file: operators that every phone has, shapes that every GPU takes, and the same predictions.
 
 Here on a network of each kind of block that phones are given; `make conformance-tflite` measures all of them, and
 `tflite.md` is what it found.
@@ -22,7 +22,7 @@ def test_optimised_in_float32_and_in_int8(name: str) -> None:
 
 
 def test_the_table_has_no_failures() -> None:
-    """Of the networks that were measured with these versions, which need not be all."""
+    """This concerns the networks that were measured with these versions, which need not be all."""
     rows = TABLE.read()
     assert [row["network"] for row in rows if row["ok"] != "yes"] == []
     assert {row["network"] for row in rows} <= {architecture.name for architecture in architectures()}

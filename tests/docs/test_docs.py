@@ -21,8 +21,7 @@ from sklearn.datasets import load_digits
 import keras_inception
 from docs.families import FAMILIES
 from docs.generate import DOCS, pages
-from keras_inception import export
-from keras_inception.cli import app
+from keras_inception import cli, export
 from keras_inception.registry import architectures
 
 ROOT = DOCS.parent
@@ -121,7 +120,7 @@ def run_command(words: list[str], monkeypatch, capfd) -> tuple[int, str]:
     found = [match for word in words for match in (sorted(Path().glob(word)) if "*" in word else [word])]
     monkeypatch.setattr(sys, "argv", list(map(str, found)))
     with pytest.raises(SystemExit) as stop:
-        app.main()
+        cli.main()
     said = capfd.readouterr()
     return stop.value.code or 0, said.out + said.err
 
@@ -171,7 +170,7 @@ def known_options(words: list[str], where: str) -> None:
     """A command that is not run as it is written has at least the options that it is given."""
     import typer
 
-    command = typer.main.get_command(app.app).commands.get(words[1])
+    command = typer.main.get_command(cli.app).commands.get(words[1])
     assert command, f"{where}: there is no command {words[1]}"
     options = {name for parameter in command.params for name in parameter.opts + parameter.secondary_opts}
     assert {word.split("=")[0] for word in words[2:] if word.startswith("--")} <= options, where

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_inception.data import Augmentation, Crops, Shift, Split
 from keras_inception.errors import InputError
-from keras_inception.evaluation.predictor import evaluate, probabilities, together
+from keras_inception.evaluation import Ensemble, KerasPredictor
 from keras_inception.preprocessing import Preprocessing, scaled
 from keras_inception.run import Run
 
@@ -64,14 +64,15 @@ SPLIT = Split(rng.integers(0, 256, (5, 40, 40, 3), dtype=np.uint8), np.array([0,
 @pytest.mark.parametrize("crops", [10, 12])
 def test_answers_are_the_mean_over_the_views(crops: int) -> None:
     model, preprocessing = classifier(), scaled((28, 28))
-    found = probabilities(model, SPLIT, preprocessing, batch_size=32, crops=crops)
+    predictor = KerasPredictor(model=model, labels=SPLIT.classes, preprocessing=preprocessing, crops=crops)
+    found = predictor.probabilities(SPLIT)["predictions"]
     by_hand = [
         np.asarray(model(preprocessing.normalize(views(crops, SPLIT.image(i), preprocessing)))).mean(0)
         for i in range(5)
     ]
     np.testing.assert_allclose(found, by_hand, atol=1e-5)
     with pytest.raises(InputError, match="crops must be 1, 10, 12 or 144; got 5"):
-        evaluate(model, SPLIT, preprocessing, crops=5)
+        dataclasses.replace(predictor, crops=5)
 
 
 def test_an_ensemble_is_the_mean_of_its_runs(tmp_path, monkeypatch) -> None:
@@ -82,11 +83,12 @@ def test_an_ensemble_is_the_mean_of_its_runs(tmp_path, monkeypatch) -> None:
         Run(builder="x", kwargs={}, labels=("a", "b", "c"), preprocessing=p, path=tmp_path / name)
         for name, p in (("a", scaled((28, 28))), ("b", PLAIN))  # each prepares images its own way
     ]
-    apart = [probabilities(models[r.path.name], SPLIT, r.preprocessing) for r in runs]
-    np.testing.assert_allclose(together(runs, SPLIT), np.mean(apart, axis=0), atol=1e-6)
+    apart = [run.probabilities(SPLIT)["predictions"] for run in runs]
+    mean = Ensemble(runs).probabilities(SPLIT)["predictions"]
+    np.testing.assert_allclose(mean, np.mean(apart, axis=0), atol=1e-6)
     other = dataclasses.replace(runs[1], labels=("c", "b", "a"))
-    with pytest.raises(InputError, match="tell apart other classes, or in another order"):
-        together([runs[0], other], SPLIT)
+    with pytest.raises(InputError, match="b has other classes than the first, or in another order"):
+        Ensemble([runs[0], other])
 
 
 def test_shifts_move_by_whole_pixels_and_fill_with_the_mean() -> None:

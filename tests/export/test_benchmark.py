@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_inception import InputError, export
+from keras_inception import InputError, cli, export
 from keras_inception.analysis.cost import total
-from keras_inception.cli import app
 
 benchmark_module = sys.modules["keras_inception.export.runtimes.benchmark"]
 
@@ -84,11 +83,11 @@ def test_files_are_timed(result, files):
 def test_command(result, monkeypatch, capsys):
     asked = {}
     monkeypatch.setattr(benchmark_module, "benchmark", lambda files, **options: asked.update(options) or result)
-    monkeypatch.setattr(app.out, "width", 200)
-    app.app(["benchmark", "a", "b", "--runtime", "litert", "--threads", "1", "--json"], standalone_mode=False)
+    monkeypatch.setattr(cli.output.out, "width", 200)
+    cli.app(["benchmark", "a", "b", "--runtime", "litert", "--threads", "1", "--json"], standalone_mode=False)
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(result.to_dict()))
     assert asked == {"runtimes": ["litert"], "threads": 1, "seconds": 10.0}
-    app.app(["benchmark", "a"], standalone_mode=False)
+    cli.app(["benchmark", "a"], standalone_mode=False)
     table = capsys.readouterr().out
     assert "small.tflite" in table
     assert "tensorflow" in table

@@ -10,8 +10,7 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from keras import layers
 
-from keras_inception import InputError, Preprocessing, export
-from keras_inception.cli import app
+from keras_inception import InputError, Preprocessing, cli, export
 from keras_inception.export.tflite import mediapipe_metadata
 from keras_inception.export.tflite.flatbuffer import packed
 from keras_inception.terminal import quiet
@@ -169,7 +168,7 @@ def test_command(healthy, tmp_path, monkeypatch, capfd):
         monkeypatch.setattr(sys, "argv", ["keras-inception", "doctor", *map(str, arguments)])
         capfd.readouterr()
         with pytest.raises(SystemExit) as stop:
-            app.main()
+            cli.main()
         said = capfd.readouterr()
         return stop.value.code or 0, said.out, said.err
 

@@ -12,6 +12,7 @@ from keras_inception.analysis.cost import total
 from keras_inception.export import optimize
 from keras_inception.export.optimize import INTEGER_RULES, RULES, Report, rewrite
 from keras_inception.layers import DropPath, LocalResponseNormalization
+from keras_inception.model_graph import times_called
 
 from ..conformance.networks import EVERY, smallest_shape
 
@@ -42,7 +43,7 @@ def check(model, *, rules=RULES, tolerance=1e-4):
     optimized, report = rewrite(model, rules)
     assert model.get_config() == config
     assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))
-    once = {layer.name for layer in model.layers if len(layer._inbound_nodes) == 1}
+    once = {layer.name for layer in model.layers if times_called(layer) == 1}
     names = [layer.name for layer in optimized.layers if layer.name in once]
     assert names
     x = images(model)
@@ -115,13 +116,13 @@ def test_without_a_shift_there_is_a_bias_all_the_same():
 
 
 @pytest.mark.parametrize("kind", [kind for kind in CONVOLUTIONS if kind != "transposed"])
-def test_norm_folds_into_the_layer_behind(kind):
-    behind = CONVOLUTIONS[kind](activation="relu")
+def test_norm_folds_into_the_layer_after(kind):
+    after = CONVOLUTIONS[kind](activation="relu")
     if kind != "dense":
-        behind.padding = "valid"
-    optimized, report = check(chain(layers.ReLU(), layers.BatchNormalization(name="norm"), behind))
-    assert [type(layer) for layer in optimized.layers[1:]] == [layers.ReLU, type(behind)]
-    assert report.applied == {"norm or scale folded into the layer behind": (behind.name,)}
+        after.padding = "valid"
+    optimized, report = check(chain(layers.ReLU(), layers.BatchNormalization(name="norm"), after))
+    assert [type(layer) for layer in optimized.layers[1:]] == [layers.ReLU, type(after)]
+    assert report.applied == {"norm or scale folded into the layer after": (after.name,)}
 
 
 def test_zeros_of_padding_know_no_shift():
@@ -195,13 +196,13 @@ def test_training_behaviour_that_was_asked_for_stays():
 
 
 @pytest.mark.parametrize("padding", ["same", "valid"])
-def test_average_pool_moves_behind_a_projection(padding):
+def test_average_pool_moves_after_a_projection(padding):
     pool = layers.AveragePooling2D(3, 1, padding)
     conv, norm = layers.Conv2D(4, 1, use_bias=False), layers.BatchNormalization(name="normed")
     optimized, report = check(chain(pool, conv, norm, layers.ReLU(name="out")))
     kinds = [layers.InputLayer, layers.Conv2D, layers.AveragePooling2D, layers.ReLU]
     assert [type(layer) for layer in optimized.layers] == kinds
-    assert "normed" in report.applied["average pool moved behind a projection"]
+    assert "normed" in report.applied["average pool moved after a projection"]
     # A nonlinearity of the convolution's own stays last.
     optimized, _ = check(chain(layers.AveragePooling2D(3, 1, padding), layers.Conv2D(4, 1, activation="relu")))
     assert [type(layer) for layer in optimized.layers] == [*kinds[:3], layers.Activation]
@@ -418,7 +419,7 @@ def test_what_cannot_be_optimized_says_so(build, says):
 # ------------------------------------------------------------------------------------------------------ whole networks
 
 NETWORKS = {  # name -> size, norms that stay, and a rule that must have been of use
-    "inception_v3": (75, 0, "average pool moved behind a projection"),
+    "inception_v3": (75, 0, "average pool moved after a projection"),
     "mobilenet_v2": (32, 0, "norm or scale folded into the layer before"),
     "densenet40_12": (8, 39, "average pool moved before a projection"),
 }

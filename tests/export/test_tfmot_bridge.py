@@ -170,7 +170,7 @@ SHARED = layers.Conv2D(8, 1)
         (lambda: functional(SHARED, SHARED), "is called twice: use a layer of its own for each call"),
         (lambda: functional(lambda x: x + 1.0), "is a Add, which .* replace it with layers"),
         (lambda: functional(layers.BatchNormalization(axis=1, name="n")), "batch norm n is along the axis 1"),
-        (lambda: functional(functional(layers.ReLU())), "holds the model"),
+        (lambda: functional(functional(layers.ReLU())), "contains the model"),
     ],
 )
 def test_what_cannot_be_bridged_is_named(model, message):

@@ -61,11 +61,6 @@ def test_mobilenet_v1_is_rectified_as_the_release_or_as_the_paper(kwargs: dict, 
     assert {layer.max_value for layer in model.layers if isinstance(layer, ReLU)} == {largest}
 
 
-def test_mobilenet_v1_has_no_other_activation() -> None:
-    with pytest.raises(InputError, match="activation must be 'relu6' or 'relu'; got 'tanh'"):
-        MobileNetV1(activation="tanh")
-
-
 def multiply_adds(layer: keras.layers.Layer) -> int:
     if not isinstance(layer, Conv2D | DepthwiseConv2D | Dense):
         return 0
@@ -90,20 +85,10 @@ def test_widths_between_the_published_ones_build(builder, kwargs) -> None:
     assert np.isfinite(model(np.ones((1, 32, 32, 3), np.float32))).all()
 
 
-@pytest.mark.parametrize("value", [0, -1, 100, float("nan"), "1", True, None])
-@pytest.mark.parametrize("builder", BUILDERS)
-def test_no_width_multiplier(builder, value) -> None:
-    argument = "alpha" if builder in (MobileNetV1, MobileNetV2) else "scale"
-    with pytest.raises(InputError, match=f"{argument} is a width multiplier, a number from .* to .*; got"):
-        builder(**{argument: value})
-
-
 def test_channels_that_do_not_divide_are_refused_with_the_nearest_that_do() -> None:
     message = "scale=0.5 gives 34 channels, which do not divide into groups=4; the nearest scales that do: 0.353, 0.647"
     with pytest.raises(InputError, match=message):
         ShuffleNetV1(scale=0.5, groups=4)
-    with pytest.raises(InputError, match="groups must be one of 1, 2, 3, 4, 8; got 5"):
-        ShuffleNetV1(groups=5)
 
 
 def test_shufflenet_v2_widths_grow_with_the_scale() -> None:
@@ -156,7 +141,7 @@ def test_shufflenet_v2_stays_on_a_phones_gpu() -> None:
 @pytest.mark.parametrize(
     ("builder", "modules", "before"),
     [
-        (MobileNetV1, 13, {"DepthwiseConv2D", "ZeroPadding2D"}),  # behind each separable convolution
+        (MobileNetV1, 13, {"DepthwiseConv2D", "ZeroPadding2D"}),  # after each separable convolution
         (MobileNetV2, 17, {"Conv2D"}),  # on the expanded map, before the projection
         (ShuffleNetV1, 16, {"Add", "Concatenate"}),  # on the path
         (ShuffleNetV2, 16, {"Concatenate"}),
@@ -179,12 +164,6 @@ def test_squeeze_excite_has_its_papers_size() -> None:
     """Hu et al., 2018: MobileNet grows from 4.2 M to 4.7 M parameters, ShuffleNet (g = 3) from 1.8 M to 2.4 M."""
     sizes = [sum(int(np.prod(w.shape)) for w in b(se_ratio=16).trainable_weights) for b in (MobileNetV1, ShuffleNetV1)]
     assert [size // 100_000 for size in sizes] == [47, 24]
-
-
-@pytest.mark.parametrize("builder", BUILDERS)
-def test_se_ratio_is_checked(builder) -> None:
-    with pytest.raises(InputError, match="se_ratio is a whole number of at least 1"):
-        builder(se_ratio=0)
 
 
 def test_mobilenet_is_mobilenet_v1() -> None:

@@ -1,4 +1,4 @@
-"""What articles say of Inception, computed on the networks and layers themselves."""
+"""Figures that articles give of Inception, computed on the networks and layers themselves."""
 
 from fractions import Fraction
 
@@ -7,14 +7,14 @@ import pytest
 from keras.layers import AveragePooling2D, GlobalAveragePooling2D, MaxPooling2D
 
 from keras_inception.analysis.cost import blueprint, layer_costs, total
-from keras_inception.layers import Branches, Conv, Word, chain
+from keras_inception.layers import Branches, Conv, LayerSpec, chain
 from keras_inception.model_graph import steps
 from keras_inception.registry import get
 
 
-def macs(*words: Word, channels: int, size: int = 28) -> int:
+def macs(*specs: LayerSpec, channels: int, size: int = 28) -> int:
     inputs = keras.Input((size, size, channels))
-    return total(keras.Model(inputs, chain(inputs, words, name="x"))).macs
+    return total(keras.Model(inputs, chain(inputs, specs, name="x"))).macs
 
 
 def network(name: str) -> keras.Model:
@@ -50,14 +50,16 @@ def test_the_example_module_makes_256_channels(googlenet: keras.Model) -> None:
     ],
     ids=["3x3 3x3 for 5x5", "1x3 3x1 for 3x3"],
 )
-def test_what_a_factorised_convolution_costs(factors: list[Word], whole: Word, share: Fraction, percent: int) -> None:
+def test_what_a_factorised_convolution_costs(
+    factors: list[LayerSpec], whole: LayerSpec, share: Fraction, percent: int
+) -> None:
     found = Fraction(macs(*factors, channels=64), macs(whole, channels=64))
     assert found == share
     assert round(100 * found) == percent
 
 
 def test_the_fan_out_costs_as_much_as_the_chain() -> None:
-    """Figure 7 of v3 puts 1x3 and 3x1 side by side, for twice the channels."""
+    """Figure 7 of v3 has parallel 1x3 and 3x1, for twice the channels."""
     fan = Branches([Conv(64, (1, 3))], [Conv(64, (3, 1))])
     assert macs(fan, channels=64) == macs(Conv(64, (1, 3)), Conv(64, (3, 1)), channels=64)
 

@@ -1,6 +1,7 @@
-"""What is public is listed, can be imported, and says what it is."""
+"""What is public is listed, can be imported, and has a docstring."""
 
 import importlib
+import importlib.metadata
 import inspect
 
 import pytest
@@ -44,3 +45,34 @@ def test_models_lists_builders_and_nothing_else() -> None:
     builders = {name for a in ARCHITECTURES.values() for name in (a.builder, a.alias) if name}
     assert set(keras_inception.models.__all__) == builders
     assert builders < set(keras_inception.__all__)
+
+
+def test_names_that_users_look_for_are_public() -> None:
+    assert callable(keras_inception.train)
+    assert callable(keras_inception.evaluate)
+    assert callable(keras_inception.load_folder)
+    assert inspect.ismodule(keras_inception.recipes)
+    assert keras_inception.__version__ == importlib.metadata.version("keras-inception")
+    assert {"train", "evaluate", "load_folder", "recipes", "__version__"} <= set(keras_inception.__all__)
+    assert set(keras_inception.__all__) <= set(dir(keras_inception))
+    assert {"data", "layers", "training", "weights"} <= set(dir(keras_inception))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("InceptionV33", "module 'keras_inception' has no attribute 'InceptionV33'; did you mean 'InceptionV3'?"),
+        ("trian", "module 'keras_inception' has no attribute 'trian'; did you mean 'train'?"),
+        ("zzzzzz", "module 'keras_inception' has no attribute 'zzzzzz'"),
+    ],
+)
+def test_a_wrong_name_is_an_error_of_this_module(name: str, message: str) -> None:
+    with pytest.raises(AttributeError) as caught:
+        getattr(keras_inception, name)
+    assert str(caught.value) == message
+
+
+def test_a_public_name_is_looked_up_once() -> None:
+    vars(keras_inception).pop("LeNet5", None)
+    assert vars(keras_inception).get("LeNet5") is None
+    assert keras_inception.LeNet5 is vars(keras_inception)["LeNet5"]

@@ -1,5 +1,10 @@
 """Features on disk: the backbone's own output, computed once for the same images, backbone and preprocessing."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import keras
@@ -7,6 +12,7 @@ import numpy as np
 import pytest
 
 from keras_inception.data import Split
+from keras_inception.files import PART
 from keras_inception.preprocessing import scaled
 from keras_inception.training import feature_cache as module
 from keras_inception.training.feature_cache import batches, features, key
@@ -32,7 +38,7 @@ def split(n: int = 10) -> Split:
     return Split(images, np.arange(n, dtype=np.int32) % 2, ("a", "b"))
 
 
-def test_features_are_the_bodys_output_and_computed_once(monkeypatch) -> None:
+def test_features_are_the_backbones_output_and_computed_once(monkeypatch) -> None:
     images = split()
     found = features(backbone(), images, PREPROCESSING, batch_size=4)
     expected = [np.asarray(backbone()(PREPROCESSING(images.image(i))[None]))[0] for i in range(10)]
@@ -76,6 +82,25 @@ def test_what_was_not_used_for_long_is_deleted(home, monkeypatch) -> None:
     assert 1 <= len(list(home.glob("*.npy"))) < 4
 
 
+def test_the_temporary_files_of_others_stay_until_they_are_abandoned(home, monkeypatch) -> None:
+    monkeypatch.setattr(module, "KEPT", 0)
+    home.mkdir()
+    parts = [home / f"{PART}1.a.npy", home / f"{PART}2.b.npy"]
+    for part in parts:
+        part.write_bytes(b"half a file")
+    os.utime(parts[1], (0, time.time() - 2 * module.ABANDONED))
+    found = features(backbone(), split(), PREPROCESSING)
+    assert [part.exists() for part in parts] == [True, False]
+    assert found.shape == (10, 4)
+
+
+def test_a_file_that_another_process_deletes_meanwhile_is_no_matter(home, monkeypatch) -> None:
+    home.mkdir()
+    glob = type(home).glob
+    monkeypatch.setattr(type(home), "glob", lambda self, pattern: [*glob(self, pattern), self / "gone.npy"])
+    features(backbone(), split(), PREPROCESSING)
+
+
 def test_an_interruption_leaves_no_half_file(home, monkeypatch) -> None:
     def cut(images):
         raise KeyboardInterrupt
@@ -84,3 +109,45 @@ def test_an_interruption_leaves_no_half_file(home, monkeypatch) -> None:
     with pytest.raises(KeyboardInterrupt):
         features(backbone(), split(), PREPROCESSING)
     assert list(home.iterdir()) == []
+
+
+def test_ctrl_c_ends_the_computation_within_a_batch(home, monkeypatch) -> None:
+    calls = []
+
+    def answer(x: np.ndarray) -> np.ndarray:
+        calls.append(x)
+        if len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return np.zeros((len(x), 4), np.float32)
+
+    monkeypatch.setattr(module, "_frozen", lambda backbone: answer)
+    with pytest.raises(KeyboardInterrupt):
+        features(backbone(), split(), PREPROCESSING, batch_size=2)
+    assert len(calls) == 2
+    assert list(home.iterdir()) == []
+
+
+OTHER = """
+import time
+import numpy as np
+from keras_inception.training import feature_cache
+from tests.training.test_feature_cache import PREPROCESSING, backbone, split
+
+def slow(backbone):
+    print("computes", flush=True)
+    return lambda x: (time.sleep(0.5), np.full((len(x), 4), 7, np.float32))[1]
+
+feature_cache._frozen = slow
+feature_cache.features(backbone(), split(), PREPROCESSING, batch_size=5)
+"""
+
+
+def test_two_processes_compute_them_once(home, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(module, "_compute", None)
+    with subprocess.Popen([sys.executable, "-c", OTHER], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "computes\n"
+        found = features(backbone(), split(), PREPROCESSING)
+    assert other.returncode == 0
+    np.testing.assert_array_equal(found, np.full((10, 4), 7, np.float32))
+    assert capsys.readouterr().err.startswith(f"process {other.pid} on ")
+    assert [path.suffix for path in home.iterdir()] == [".npy"]

@@ -16,9 +16,9 @@ from keras_inception.data import Augmentation, Split, from_arrays
 from keras_inception.errors import InputError
 from keras_inception.registry import get
 from keras_inception.run import Run
-from keras_inception.training.fine_tuning import backbone_of, freeze, graft, head_of, unfreeze
-from keras_inception.training.loop import _balance
-from keras_inception.training.train import train
+from keras_inception.training import train
+from keras_inception.training.fine_tuning import backbone_of, copy_layers, freeze, head_of, unfreeze
+from keras_inception.training.loop import balanced
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -164,7 +164,7 @@ def test_interrupted_in_any_stage_it_ends_as_an_undisturbed_one(cut, pretrained,
 
 SCRIPT = """
 import sys
-from tests.test_finetune import SETTINGS, KILLED, shapes, train
+from tests.training.test_fine_tuning import SETTINGS, KILLED, shapes, train
 train(shapes(2), out=sys.argv[1], weights=sys.argv[2], **KILLED)
 """
 KILLED = SETTINGS | {
@@ -215,7 +215,7 @@ def test_killed_at_random_moments_it_ends_as_an_undisturbed_one(pretrained, tmp_
 
 def test_rare_classes_are_weighed_up() -> None:
     labels = np.repeat([0, 1, 2], [10, 30, 20])
-    weights = _balance(labels)
+    weights = balanced(labels)
     assert [weights[c] * n for c, n in ((0, 10), (1, 30), (2, 20))] == pytest.approx([20, 20, 20])
 
 
@@ -234,14 +234,14 @@ def test_backbone_and_head_together_are_the_network(name: str) -> None:
     assert name == "inception_v3" or "Dropout" in [type(layer).__name__ for layer in head.layers]
 
 
-def test_graft_takes_what_fits() -> None:
-    ours, theirs = (get("lenet5").build(classes=n) for n in (3, 10))
-    logits = next(x for x in reversed(ours.layers) if x.weights)
-    before = logits.get_weights()
-    graft(ours, theirs)
-    for layer in (x for x in ours.layers if x.weights and x is not logits):
-        assert all(map(np.array_equal, layer.get_weights(), theirs.get_layer(layer.name).get_weights()))
-    assert all(map(np.array_equal, before, logits.get_weights()))
+def test_layers_are_copied_by_name_or_not_at_all() -> None:
+    ours, theirs = (get("lenet5").build(classes=n) for n in (3, 3))
+    copy_layers(theirs, ours)
+    assert all(map(np.array_equal, ours.get_weights(), theirs.get_weights()))
+    before = ours.get_weights()
+    with pytest.raises(InputError, match=r"has no layer .* of the shapes"):
+        copy_layers(get("lenet5").build(classes=10), ours)
+    assert all(map(np.array_equal, ours.get_weights(), before))
 
 
 def test_freeze_epochs_are_some_of_the_epochs(pretrained, tmp_path) -> None:

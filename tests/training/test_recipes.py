@@ -6,15 +6,16 @@ import keras
 import numpy as np
 import pytest
 
+from keras_inception.builder import register
 from keras_inception.data import from_arrays
 from keras_inception.errors import InputError
-from keras_inception.registry import ARCHITECTURES, Paper, get, register
+from keras_inception.registry import ARCHITECTURES, Paper, get
 from keras_inception.run import Run
 from keras_inception.training import recipes
-from keras_inception.training.loop import deployed
+from keras_inception.training.fine_tuning import deployed
 from keras_inception.training.recipes import Cosine, Exponential, Polynomial, Recipe, Steps
 from keras_inception.training.recipes.apply import attach, averaged, callbacks_for, compile_for, decayed, reseed
-from keras_inception.training.state import Checkpoints
+from keras_inception.training.state import TrainingState
 from keras_inception.training.tensorboard import NAME
 from keras_inception.training.train import train
 
@@ -230,13 +231,13 @@ def test_interrupted_with_auxiliary_heads_it_ends_as_an_undisturbed_one(small, t
     settings = {"recipe": "inception_v3", "model": "small", "epochs": 2, "batch_size": 16, "ema": 0.9, "aux_fade": 1.0,
                 "options": {"aux_heads": True, "dropout": 0.5}, "precision": "mixed_float16"}  # fmt: skip
     whole = train(squares(), out=tmp_path / "whole", **settings)
-    save = Checkpoints.save
+    save = TrainingState.save
 
-    def cut(self, *args):
-        save(self, *args)
+    def cut(self, *args, **kwargs):
+        save(self, *args, **kwargs)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Checkpoints, "save", cut)
+    monkeypatch.setattr(TrainingState, "save", cut)
     with pytest.raises(KeyboardInterrupt):
         train(squares(), out=tmp_path / "cut", **settings)
     monkeypatch.undo()

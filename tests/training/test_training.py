@@ -10,10 +10,10 @@ import pytest
 
 from keras_inception.data import Augmentation, Split, from_arrays
 from keras_inception.errors import InputError
-from keras_inception.evaluation.predictor import evaluate, probabilities, scores
+from keras_inception.evaluation import evaluate, scores
 from keras_inception.files import write_file
 from keras_inception.run import Run
-from keras_inception.training.train import train
+from keras_inception.training import train
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +36,13 @@ def run(stripes, tmp_path_factory):
 
 def test_run_directory_holds_everything(run, stripes):
     names = {path.name for path in run.path.iterdir()}
-    assert names == {"model.keras", "run.json", "labels.txt", "history.csv", "report.html", "checkpoints"}
+    assert names == {"model.keras", "run.json", "labels.txt", "history.csv", "report.html"}
     assert (run.path / "labels.txt").read_text().split() == ["across", "down", "noise"]
     with open(run.path / "history.csv") as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
     loaded = Run.load(run.path)
     assert loaded == run
-    assert loaded.metrics == evaluate(loaded.model(), stripes.val, loaded.preprocessing)
+    assert loaded.metrics == evaluate(loaded, stripes.val)
     assert loaded.metrics["n"] == len(stripes.val)
 
 
@@ -59,18 +59,23 @@ def test_the_best_epoch_is_kept(run, stripes):
     assert run.metrics["top1"] == pytest.approx(best)
 
 
-@pytest.mark.parametrize("cut", [1, 2])
-def test_interrupted_run_ends_as_an_undisturbed_one(run, stripes, tmp_path, monkeypatch, cut):
+def cut(monkeypatch, after: int) -> None:
+    """Interrupt a training after so many epochs."""
     batches, calls = Split.batches, []
 
     def cut_short(self, *args, training=False, **kwargs):
         if training:
             calls.append(1)
-            if len(calls) == cut + 1:
+            if len(calls) == after + 1:
                 raise KeyboardInterrupt
         return batches(self, *args, training=training, **kwargs)
 
     monkeypatch.setattr(Split, "batches", cut_short)
+
+
+@pytest.mark.parametrize("after", [1, 2])
+def test_interrupted_run_ends_as_an_undisturbed_one(run, stripes, tmp_path, monkeypatch, after):
+    cut(monkeypatch, after)
     with pytest.raises(KeyboardInterrupt):
         train(stripes, out=tmp_path / "x", **SETTINGS)
     with pytest.raises(InputError, match="interrupted before it finished"):
@@ -87,10 +92,14 @@ def test_interrupted_run_ends_as_an_undisturbed_one(run, stripes, tmp_path, monk
 
 
 def test_other_settings_do_not_resume(stripes, tmp_path, monkeypatch):
-    monkeypatch.setattr("keras_inception.training.train._finish", lambda job, head_only: None)
-    train(stripes, out=tmp_path / "x", **SETTINGS)
-    with pytest.raises(InputError, match="unfinished run with other training"):
+    cut(monkeypatch, after=1)
+    with pytest.raises(KeyboardInterrupt):
+        train(stripes, out=tmp_path / "x", **SETTINGS)
+    monkeypatch.undo()
+    with pytest.raises(InputError, match=r"unfinished training with learning_rate 0\.003, not 1\.0"):
         train(stripes, out=tmp_path / "x", **SETTINGS | {"learning_rate": 1.0})
+    with pytest.raises(InputError, match="unfinished training with epochs 3, not 5"):
+        train(stripes, out=tmp_path / "x", **SETTINGS | {"epochs": 5})
 
 
 def test_a_full_disk_costs_nothing_kept(run, stripes, tmp_path, monkeypatch):
@@ -105,7 +114,7 @@ def test_a_full_disk_costs_nothing_kept(run, stripes, tmp_path, monkeypatch):
     monkeypatch.setattr(keras.Model, "save", fill)
     with pytest.raises(OSError, match="No space left"):
         train(stripes, out=tmp_path / "x", **SETTINGS)
-    left = sorted(path.name for path in (tmp_path / "x" / "checkpoints").iterdir())
+    left = sorted(path.name for path in (tmp_path / "x" / "training_state").iterdir())
     assert left == ["best.keras", "epoch_1.keras", "state.json"]
     monkeypatch.undo()
     assert train(stripes, out=tmp_path / "x", **SETTINGS).metrics == run.metrics
@@ -131,7 +140,7 @@ def test_out_is_never_overwritten(run, stripes, tmp_path):
     with pytest.raises(InputError, match="holds a finished run"):
         train(stripes, out=run.path, **SETTINGS)
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(InputError, match="exists and is not a run directory"):
+    with pytest.raises(InputError, match="neither empty nor an unfinished run"):
         train(stripes, out=tmp_path, **SETTINGS)
 
 
@@ -163,9 +172,8 @@ def test_answers_that_are_nan_are_wrong():
 
 
 def test_probabilities_keep_the_order(run, stripes):
-    network = run.model()
-    whole = probabilities(network, stripes.val, run.preprocessing, batch_size=5)
-    one = np.asarray(network(run.preprocessing(stripes.val.image(3))[None]))
+    whole = run.probabilities(stripes.val, batch_size=5)["predictions"]
+    one = np.asarray(run.model()(run.preprocessing(stripes.val.image(3))[None]))
     np.testing.assert_allclose(whole[3], one[0], atol=1e-6)
 
 

@@ -5,7 +5,7 @@ the file is loaded by its path as anyone would, and the logits must agree to 1e-
 that network by that publisher: the table's last column lists them. Keras files are written here by `tf_keras`, and
 ResNeXt's by `keras_applications` 1.0.8; the others by Pythons that have their references, by default this one.
 `--accept` records what was measured, and names, shapes and places of the tensors, in tests/goldens/weights/, from which
-`test_names.py` repeats the loading without any reference, and tests/weights/proofs.md is made. A run that was
+`test_matching.py` repeats the loading without any reference, and tests/weights/proofs.md is made. A run that was
 interrupted goes on with `--before` today.
 """
 

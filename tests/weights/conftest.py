@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import save
 
 from keras_inception.preprocessing import Preprocessing
-from keras_inception.weights import Checkpoint, catalogue, download, transport
+from keras_inception.weights import Checkpoint, download, publishers, transport
 
 from .files import torch_names
 from .server import Server, serving
@@ -55,7 +55,7 @@ def publish(server: Server, home: Path, monkeypatch: pytest.MonkeyPatch) -> Publ
             "preprocessing": Preprocessing(size=size, crop=0.875, mean=(123.0, 117.0, 104.0), std=(58.0, 57.0, 56.0)),
         }
         entries.append(Checkpoint(model=network, tag=tag, layout="torchvision", **about | changes))
-        monkeypatch.setattr(catalogue, "ALL", tuple(entries))
+        monkeypatch.setattr(publishers, "CHECKPOINTS", tuple(entries))
         return entries[-1]
 
     return publish

@@ -1,10 +1,12 @@
-"""Files in published layouts, written from our networks: the way back of what `names` reads."""
+"""Files in published layouts, written from our networks: the reverse of `matching`."""
 
 import keras
 import numpy as np
 from keras.layers import Conv2D, Dense, DepthwiseConv2D
 
-from keras_inception.weights.names import LAYOUTS, frameworks, in_order, rules, word_of
+from keras_inception.weights import frameworks, rules
+from keras_inception.weights.matching import base_and_kind, in_order
+from keras_inception.weights.publishers import LAYOUTS
 
 
 def randomize(model: keras.Model) -> keras.Model:
@@ -21,11 +23,11 @@ def randomize(model: keras.Model) -> keras.Model:
 
 def torch_names(model: keras.Model, network: str, layout: str = "torchvision") -> dict[str, np.ndarray]:
     """The model's weights as a file of that layout has them."""
-    layers = {word_of(layer): layer for layer in in_order(model) if layer.weights}
+    layers = {base_and_kind(layer): layer for layer in in_order(model) if layer.weights}
     modules = rules.translate(layers, LAYOUTS[layout].tables[network])
     return {
-        f"{modules[word]}.{frameworks.TORCH.variables[variable.name]}": _torch(layer, variable)
-        for word, layer in layers.items()
+        f"{modules[key]}.{frameworks.TORCH.variables[variable.name]}": _torch(layer, variable)
+        for key, layer in layers.items()
         for variable in layer.weights
         if variable.name in frameworks.TORCH.variables
     }

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from keras_inception.weights.names import match
+from keras_inception.weights.matching import match
+from keras_inception.weights.publishers import LAYOUTS
 from keras_inception.weights.readers import read
 
 if TYPE_CHECKING:
@@ -67,9 +68,8 @@ def _long(name: str) -> str:
 
 def places(model: keras.Model, network: str, layout: str, tensors: Mapping[str, np.ndarray]) -> str:
     """A digest of which tensor goes into which of our variables."""
-    pairs = sorted(
-        f"{name} {layer.name} {variable.name}" for name, layer, variable, _ in match(model, network, layout, tensors)[0]
-    )
+    matches, _, _ = match(model, network, LAYOUTS[layout], tensors)
+    pairs = sorted(f"{name} {layer.name} {variable.name}" for name, layer, variable, _ in matches)
     return hashlib.sha256("\n".join(pairs).encode()).hexdigest()[:16]
 
 

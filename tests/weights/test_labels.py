@@ -12,7 +12,7 @@ import tensorflow as tf
 import keras_inception as ki
 from keras_inception import InputError, Preprocessing
 from keras_inception.weights import Checkpoint, Prediction, imagenet_labels
-from keras_inception.weights.source import loaded
+from keras_inception.weights.record import loaded
 
 CHECKPOINT = Checkpoint(
     model="lenet5",
@@ -74,8 +74,8 @@ def test_decode_predictions_with_a_background() -> None:
     [
         ((2, 10), CHECKPOINT, r"N x 1000 or N x 1001 of ImageNet's classes; got 2 x 10; .* run directory"),
         ((1000,), CHECKPOINT, "got 1000"),
-        ((2, 1000), replace(CHECKPOINT, dataset="cifar10"), r"lenet5\.test knows the classes of cifar10"),
-        ((2, 1000), keras.Sequential([keras.Input((2,))], name="mine"), "mine has no published weights"),
+        ((2, 1000), replace(CHECKPOINT, dataset="cifar10"), r"lenet5\.test has the classes of cifar10"),
+        ((2, 1000), keras.Sequential([keras.Input((2,))], name="mine"), "mine was not built with published weights"),
     ],
 )
 def test_answers_that_cannot_be_decoded(shape: tuple, model: keras.Model | Checkpoint, says: str) -> None:

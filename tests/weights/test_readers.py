@@ -102,11 +102,11 @@ def lying(content: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (cut, "is no whole safetensors file"),
-        (lying, "is no whole safetensors file"),
-        (lambda content: struct.pack("<Q", 2**60) + content[8:], "is no whole safetensors file"),
-        (lambda content: b"", "is no whole safetensors file"),
-        (lambda content: b"<html>not found</html>", "is no whole safetensors file"),
+        (cut, "is not a complete safetensors file"),
+        (lying, "is not a complete safetensors file"),
+        (lambda content: struct.pack("<Q", 2**60) + content[8:], "is not a complete safetensors file"),
+        (lambda content: b"", "is not a complete safetensors file"),
+        (lambda content: b"<html>not found</html>", "is not a complete safetensors file"),
     ],
     ids=["cut", "lying", "huge header", "empty", "html"],
 )
@@ -120,7 +120,7 @@ def test_a_safetensors_file_that_lies_is_refused(tmp_path: Path, spoil: Callable
 def test_an_h5_file_that_is_cut_short_is_refused(tmp_path: Path, spoil: Callable) -> None:
     path = h5(tmp_path / "w.h5")
     path.write_bytes(spoil(path.read_bytes()))
-    refused(path, "is no whole HDF5 file")
+    refused(path, "is not a complete HDF5 file")
 
 
 def test_an_h5_file_of_another_kind_or_with_weights_missing_is_refused(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_an_h5_file_of_another_kind_or_with_weights_missing_is_refused(tmp_path:
     path = h5(tmp_path / "lost.h5")
     with h5py.File(path, "a") as file:
         del file["fc"]["b:0"]
-    refused(path, "is no whole HDF5 file")
+    refused(path, "is not a complete HDF5 file")
 
 
 def test_sizes_that_are_only_said_are_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +138,7 @@ def test_sizes_that_are_only_said_are_not_believed(tmp_path: Path, monkeypatch: 
     with h5py.File(path, "a") as file:
         del file["fc"]["b:0"]
         file["fc"].create_dataset("b:0", (10**6, 10**6), "f4", chunks=(10, 10))
-    refused(path, "is no whole HDF5 file: b:0 is said to have 4,000,000,000,000 bytes")
+    refused(path, "is not a complete HDF5 file: its tensors are stated to have 4,000,000,000,096 bytes")
     monkeypatch.setattr(readers, "LARGEST", 5_000)
     with zipfile.ZipFile(path := tmp_path / "w.h5.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("w.h5", bytes(10_000))
@@ -148,7 +148,7 @@ def test_sizes_that_are_only_said_are_not_believed(tmp_path: Path, monkeypatch: 
 def test_a_pytorch_tensor_of_one_number_all_over_is_not_unrolled(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     torch.save({"w": torch.ones(1).expand(10**6, 10**6)}, path := tmp_path / "w.pth")
-    refused(path, "is no whole PyTorch file: w is said to have 4,000,000,000,000 bytes")
+    refused(path, "is not a complete PyTorch file: w is stated to have 4,000,000,000,000 bytes")
 
 
 class Harm:
@@ -180,10 +180,10 @@ def test_a_file_without_weights_of_another_kind_or_that_is_not_there_is_refused(
     save_file({}, path := tmp_path / "w.safetensors")
     refused(path, "holds no weights")
     (path := tmp_path / "w.ckpt").write_bytes(b"")
-    refused(path, "has none of the endings of published weights: .h5, .safetensors, .pth, .pt, .zip")
+    refused(path, "has none of the endings of published weights: .h5, .safetensors, .pth, .pt, .zip, .keras")
     refused(tmp_path / "none.h5", "no weights file at ")
     (path := tmp_path / "w.h5.zip").write_bytes(b"PK")
-    refused(path, "is no whole zip file")
+    refused(path, "is not a complete zip file")
 
 
 def refused(path: Path, message: str) -> None:

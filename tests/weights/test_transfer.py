@@ -12,22 +12,22 @@ import pytest
 from safetensors.numpy import save_file
 
 import keras_inception as ki
-from keras_inception import InputError
-from keras_inception.cli import app
+from keras_inception import InputError, cli
 from keras_inception.data import from_arrays
 from keras_inception.layers import TF, TORCH
+from keras_inception.outputs import classifiers, main_network
 from keras_inception.training.train import train
 from keras_inception.weights import (
     Checkpoint,
-    Source,
     Weights,
+    WeightsSource,
     checkpoint_of,
     checkpoints,
     choose,
     fit_classes,
     imagenet_labels,
 )
-from keras_inception.weights.transfer import adapter, classifiers, start_anew, without_side_heads
+from keras_inception.weights.transfer import adapter, reinitialise_classifiers
 
 from ..conftest import Network
 from .conftest import Publish, images
@@ -92,7 +92,7 @@ def test_every_way_to_say_it(checkpoint: Checkpoint, trained: keras.Model, home:
         assert checkpoint_of(model) is checkpoint
 
 
-def chosen(weights: Weights, network: str = "shufflenet_v2", **arguments: Any) -> Source:
+def chosen(weights: Weights, network: str = "shufflenet_v2", **arguments: Any) -> WeightsSource:
     """What a builder makes of its arguments."""
     about = ki.model_info(network)
     return choose(network, weights, arguments, own=about.own, numerics=about.numerics)
@@ -169,7 +169,9 @@ def test_what_it_is_taken_for_is_said(
     changed = torch_names(trained, "squeezenet1_1") | {"classifier.1.bias": np.ones(1000, np.float32)}
     save_file(changed, tmp_path / "mine.safetensors")
     assert checkpoint_of(squeezenet(weights=tmp_path / "mine.safetensors")).tag == "a"
-    assert "mine.safetensors is not known here; taken for squeezenet1_1.a: numerics 'torch'" in capsys.readouterr().err
+    assert (
+        "mine.safetensors is not a known file; treated as squeezenet1_1.a: numerics 'torch'" in capsys.readouterr().err
+    )
 
 
 def test_what_is_published_is_listed(checkpoint: Checkpoint) -> None:
@@ -183,7 +185,7 @@ def test_the_command_line_lists_it(
 ) -> None:
     def call(*arguments: str) -> str:
         monkeypatch.setattr(sys, "argv", ["keras-inception", *arguments])
-        app.app(standalone_mode=False)
+        cli.app(standalone_mode=False)
         return capsys.readouterr().out
 
     (row,) = json.loads(call("models", "--pretrained", "--json"))
@@ -273,41 +275,41 @@ def test_a_classifier_behind_an_average_sees_no_map(checkpoint: Checkpoint) -> N
     logits = keras.layers.Dense(5, name="logits")
     y = keras.layers.Activation("softmax", name="predictions")(logits(keras.layers.GlobalAveragePooling2D()(x)))
     of_another_width = np.zeros((7, 5), np.float32)  # so says the error that names its shape
-    assert adapter(keras.Model(x, y), checkpoint)(logits, "kernel", of_another_width) is of_another_width
+    assert adapter(keras.Model(x, y), name=checkpoint.id)(logits, "kernel", of_another_width) is of_another_width
 
 
 @pytest.fixture(scope="module")
-def with_side_heads() -> keras.Model:
+def with_auxiliary_heads() -> keras.Model:
     return randomize(ki.InceptionV1BN(aux_heads=True, input_shape=(64, 64, 3), numerics="torch", classes=20))
 
 
 def test_auxiliary_heads_that_were_not_trained_start_anew(
-    with_side_heads: keras.Model, publish: Publish, capsys: pytest.CaptureFixture
+    with_auxiliary_heads: keras.Model, publish: Publish, capsys: pytest.CaptureFixture
 ) -> None:
-    publish(without_side_heads(with_side_heads), "inception_v1_bn", classes=20)
+    publish(main_network(with_auxiliary_heads), "inception_v1_bn", classes=20)
     model = ki.InceptionV1BN(weights="imagenet", aux_heads=True)
     assert sorted(model.output_names) == ["aux_1", "aux_2", "predictions"]
-    assert same(model, with_side_heads) == [name for name in weighted(model) if "aux" not in name]
+    assert same(model, with_auxiliary_heads) == [name for name in weighted(model) if "aux" not in name]
     note = "inception_v1_bn.test has no auxiliary heads: aux_1 and aux_2 start untrained\n"
     assert capsys.readouterr().err == note
 
 
 def test_auxiliary_heads_that_were(
-    with_side_heads: keras.Model, publish: Publish, capsys: pytest.CaptureFixture
+    with_auxiliary_heads: keras.Model, publish: Publish, capsys: pytest.CaptureFixture
 ) -> None:
-    publish(with_side_heads, "inception_v1_bn", classes=20, kwargs={"aux_heads": True})
+    publish(with_auxiliary_heads, "inception_v1_bn", classes=20, kwargs={"aux_heads": True})
     plain = ki.InceptionV1BN(weights="imagenet")
     assert plain.output_names == ["predictions"]
-    assert not different(plain, with_side_heads)
+    assert not different(plain, with_auxiliary_heads)
     ten = ki.InceptionV1BN(weights="imagenet", aux_heads=True, classes=10)
-    assert different(ten, with_side_heads) == {"logits", "aux_1_logits", "aux_2_logits"}
+    assert different(ten, with_auxiliary_heads) == {"logits", "aux_1_logits", "aux_2_logits"}
     assert not capsys.readouterr().err
 
 
-def test_start_anew(checkpoint: Checkpoint, trained: keras.Model) -> None:
+def test_classifiers_are_initialised_anew(checkpoint: Checkpoint, trained: keras.Model) -> None:
     model = squeezenet(weights="tv_in1k")
     assert not different(model, trained)
-    start_anew(model)
+    reinitialise_classifiers(model)
     assert different(model, trained) == {"conv10_conv"}
     assert not np.any(model.get_layer("conv10_conv").bias)
 

@@ -18,7 +18,7 @@ from keras_inception.errors import InputError
 from keras_inception.evaluation import scores
 from keras_inception.files import reason, write_file
 from keras_inception.preprocessing import Preprocessing
-from keras_inception.terminal import console
+from keras_inception.terminal import note
 
 from ...comparison import by_class
 from ...inputs import Exportable, fits
@@ -207,7 +207,7 @@ class Trainer:
         self._save()
         loss = f"  loss {row['loss']:.3f}" if "loss" in row else ""
         place = f"epoch {row['epoch']:.0f}/{self.settings.epochs}"
-        console.print(f"{place}{loss}  held out {row['val_accuracy']:.1%}", highlight=False)
+        note(f"{place}{loss}  held out {row['val_accuracy']:.1%}", style="")
 
     def _save(self) -> None:
         if self._file is None:
@@ -244,7 +244,7 @@ class Trainer:
             for group, variables in (("last", self.copy.model.variables), ("optimizer", self._optimizer.variables)):
                 for i, variable in enumerate(variables):
                     variable.assign(state[f"{group}{i}"])
-        console.print(f"resuming after epoch {self.history[-1]['epoch']:.0f}", highlight=False)
+        note(f"resuming after epoch {self.history[-1]['epoch']:.0f}", style="")
 
     @staticmethod
     def _values(variables: Any) -> list[np.ndarray]:

@@ -10,7 +10,7 @@ from keras.layers import BatchNormalization, DepthwiseConv2D, SeparableConv2D
 
 from ...callbacks import AuxiliaryHeads, LabelSmoothing, fade
 from ...errors import InputError
-from ...outputs import MAIN
+from ...outputs import exit_names
 from .recipe import Recipe
 
 
@@ -83,9 +83,8 @@ def callbacks_for(network: keras.Model, recipe: Recipe) -> list[keras.callbacks.
     """Losses at every head, and label smoothing."""
     callbacks: list[keras.callbacks.Callback] = []
     if isinstance(network.output, dict):
-        exits = any(name.startswith("exit") for name in network.output if name != MAIN)
         fading = fade(max(1, round(recipe.aux_fade * recipe.epochs))) if recipe.aux_fade else None
-        callbacks.append(AuxiliaryHeads(1.0) if exits else AuxiliaryHeads(recipe.aux_weight, fading))
+        callbacks.append(AuxiliaryHeads(1.0) if exit_names(network) else AuxiliaryHeads(recipe.aux_weight, fading))
     if recipe.label_smoothing:
         callbacks.append(LabelSmoothing(recipe.label_smoothing))
     return callbacks

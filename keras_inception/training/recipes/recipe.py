@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from keras.optimizers import schedules
 
-from ...data import Augmentation, Changes
+from ...data import Augmentation, Changes, Shift
 from ...errors import InputError
 
 
@@ -87,7 +87,13 @@ class Recipe:
     name is another thing: it passes by the momentum). `clip_norm` is of all gradients together. `ema` is the momentum
     of an average of the weights that is measured and kept in their place. `aux_weight` is of auxiliary heads' losses,
     and fades to 0 over the fraction `aux_fade` of the training, if that is given; early exits count as the last.
-    `options` are arguments of the network.
+    `options` are arguments of the network. With `balance` each class is weighted by the inverse of its count in the
+    training images. `precision` is of the training; the kept network is float32.
+
+    The last four are of fine-tuning. For `freeze_epochs`, half of them by default, the backbone is frozen and the new
+    classifier learns; then the backbone learns too, at `backbone_rate` times the learning rate, its batch norms only
+    with `batch_norm`. With `cache_features` the frozen backbone's output for the unchanged images is computed once
+    and kept on disk; without it every epoch runs the backbone, with augmentation.
     """
 
     model: str = "inception_v3"
@@ -107,6 +113,12 @@ class Recipe:
     ema: float | None = None
     augmentation: Changes | None = Augmentation()  # noqa: RUF009  (frozen)
     crop: float | None = None  # `Preprocessing.crop` of a network that starts from random weights; None for its own
+    balance: bool = False
+    precision: str = "float32"  # of PRECISIONS
+    freeze_epochs: int | None = None
+    backbone_rate: float = 0.1
+    batch_norm: bool = False
+    cache_features: bool = True
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "learning_rate"):
@@ -114,6 +126,10 @@ class Recipe:
                 raise InputError(f"{name.replace('_', ' ')} must be positive; got {getattr(self, name)}")
         if self.decayed not in DECAYED:
             raise InputError(f"decayed must be {' or '.join(map(repr, DECAYED))}; got {self.decayed!r}")
+        if self.precision not in PRECISIONS:
+            raise InputError(
+                f"precision must be {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}; got {self.precision!r}"
+            )
 
     def with_changes(self, changes: Mapping[str, Any]) -> Recipe:
         """With other values of some fields.
@@ -137,6 +153,27 @@ class Recipe:
                 record[name] = {"kind": type(value).__name__, **asdict(value)}
         return json.loads(json.dumps(record))
 
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Recipe:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            InputError: its schedule or augmentation is none of this package's.
+        """
+        kinds: dict[str, Any] = {
+            kind.__name__: kind for kind in (Cosine, Exponential, Polynomial, Steps, Augmentation, Shift)
+        }
+        values = dict(record)
+        for name in ("schedule", "augmentation"):
+            if (given := values[name]) is None:
+                continue
+            arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items() if k != "kind"}
+            if given["kind"] not in kinds:
+                raise InputError(f"unknown {name} {given['kind']!r}; there are {', '.join(kinds)}")
+            values[name] = kinds[given["kind"]](**arguments)
+        return cls(**values)
+
 
 # What the L2 penalty is on. Framework defaults differ: Torch's optimizers decay every variable, TF-Slim kernels.
 DECAYED = ("kernels", "all", "kernels but depthwise")
+PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")

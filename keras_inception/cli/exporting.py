@@ -1,0 +1,200 @@
+"""`export`, `verify`, `doctor` and `benchmark`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import InputError
+from .app import Images, Json, RunPath, app, fail
+from .output import cell, out, show
+
+if TYPE_CHECKING:
+    from ..data import Split
+    from ..export import Agreement
+    from ..run import Run
+
+
+@app.command()
+def export(
+    run_path: RunPath,
+    to: Annotated[list[str] | None, typer.Option(help="A format; repeat for several.", show_default="all five")] = None,
+    out_path: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the files.", show_default="RUN/exports")
+    ] = None,
+    images: Images = None,
+    qat: Annotated[
+        Path | None, typer.Option(metavar="IMAGES", help="Fine-tune tflite-int8 on these images, rounded to int8.")
+    ] = None,
+    prune: Annotated[
+        str | None, typer.Option(metavar="SHARE", help="With --qat: first make this share of the weights 0, or 2:4.")
+    ] = None,
+    cluster: Annotated[
+        int | None, typer.Option(metavar="VALUES", help="With --qat: first let a kernel have so many values.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Export a run for servers (saved_model) and phones (tflite, tflite-float16, tflite-dynamic, tflite-int8)."""
+    from keras_inception.export import FORMATS, export_run
+
+    from ..run import Run
+
+    run, formats = Run.load(run_path), to or list(FORMATS)
+    held_out, missing = _held_out(run, images, needed=images is not None or "tflite-int8" in formats)
+    calibration = run.images("train", images) if "tflite-int8" in formats and not qat else None
+    files = export_run(
+        run,
+        formats,
+        out_path,
+        images=calibration,
+        qat=qat,
+        prune=prune,
+        cluster=cluster,
+        overwrite=overwrite,
+    )
+    if qat:
+        from keras_inception.export.quantization.qat.fine_tune import zipped
+
+        file = next(file for file in files if file.name == FORMATS["tflite-int8"][0])
+        typer.echo(f"{file} is {zipped(file.read_bytes()):,} bytes in a zip archive", err=True)
+    if held_out is None:
+        for file in files:
+            out.print(f"wrote {file}", highlight=False, markup=False, soft_wrap=True)
+        typer.echo(f"the files were not measured: {missing}", err=True)
+        return
+    report_agreement(verified(files, run, held_out.sample(50)), as_json)
+
+
+@app.command()
+def verify(
+    run_path: RunPath,
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Exported files.", show_default="all in RUN/exports")
+    ] = None,
+    images: Images = None,
+    cross_check: Annotated[
+        str | None, typer.Option(metavar="openvino", help="Run every file in this runtime too.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run exported files in their own runtimes against the Keras model; exit with 1 if one misses its bar."""
+    from keras_inception.export import exported
+
+    from ..run import Run
+
+    run = Run.load(run_path)
+    report_agreement(verified(files or exported(run), run, run.images("held_out", images), cross_check), as_json)
+
+
+@app.command()
+def doctor(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .tflite file, ours or anyone's.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Say what a .tflite file is made of, what is wrong with it, and the cure; exit with 1 if no phone will take it."""
+    from keras_inception.export import doctor
+
+    found = doctor(file)
+    if as_json:
+        print(json.dumps(found.to_dict(), indent=2))
+    else:
+        out.print(f"{found.path}: {found.format}, {found.bytes:,} bytes", highlight=False, markup=False, soft_wrap=True)
+        for title, counts in (("operators", found.operators), ("tensors", found.types)):
+            out.print(f"{title}: {', '.join(f'{n:,} {kind}' for kind, n in counts.items())}", highlight=False)
+        for name, ends in found.signatures.items():
+            out.print(f"signature {name}: {ends}", highlight=False, markup=False)
+        for finding in found.findings:
+            out.print(f"{finding.level}: {finding.problem}\n  {finding.cure}", highlight=False, markup=False)
+        if not found.findings:
+            out.print("nothing is wrong with it")
+    if not found.ready:
+        fail(f"{file} does not run on a phone as it is")
+
+
+@app.command()
+def benchmark(
+    files: Annotated[list[Path], typer.Argument(help="SavedModels, .tflite and .onnx files, OpenVINO's folders.")],
+    runtime: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="tensorflow, litert, onnxruntime, openvino; repeat for several.", show_default="each file's own"
+        ),
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="Of each runtime.", show_default="all cores")] = None,
+    seconds: Annotated[float, typer.Option(help="To spend on each file.")] = 10.0,
+    as_json: Json = False,
+) -> None:
+    """Time exported files side by side, in turns, beside the peak of the machine."""
+    from keras_inception.export.runtimes.benchmark import benchmark
+
+    result = benchmark(files, runtimes=runtime or (), threads=threads, seconds=seconds)
+    if as_json:
+        print(json.dumps(result.to_dict(), indent=2))
+        return
+    peaks = f"{result.float32_peak / 1e9:.0f} (float32) and {result.int8_peak / 1e9:.0f} (int8)"
+    out.print(f"{result.machine}, {result.threads} threads; peaks {peaks} GMAC/s", highlight=False, markup=False)
+    rows = [
+        {
+            "file": t.path,
+            "runtime": t.runtime,
+            "format": t.format,
+            "ms": t.milliseconds,
+            "quartiles": " to ".join(f"{quartile:.3g}" for quartile in t.quartiles),
+            "of peak": "-" if t.of_peak is None else f"{t.of_peak:.0%}",
+            "MB": t.bytes / 1e6,
+            "memory, MB": t.memory // 10**6,
+        }
+        for t in result.timings
+    ]
+    show(rows, as_json)
+
+
+def _held_out(run: Run, images: Path | None, *, needed: bool) -> tuple[Split | None, str]:
+    """The images to measure on; where there are none and they are not `needed`, why."""
+    try:
+        return run.images("held_out", images), ""
+    except InputError as error:
+        if needed:
+            raise
+        return None, str(error)
+
+
+def verified(files: Iterable[Path], run: Run, images: Split, cross_check: str | None = None) -> list[Agreement]:
+    """Of every file its exits in its own runtime, and its last in the other."""
+    from keras_inception.export import agreement, agreements
+
+    model, found = run.model(), []
+    for file in files:
+        found += agreements(file, model, images)
+        if cross_check:
+            found.append(agreement(file, model, images, runtime=cross_check))
+    return found
+
+
+def report_agreement(agreements: list[Agreement], as_json: bool) -> None:
+    """Print what was measured; exit with 1 if a file misses its bar."""
+    from keras_inception.export import misses
+
+    if as_json:
+        show([a.to_dict() for a in agreements], as_json)
+    else:
+        keras_top1 = cell("top1", agreements[0].keras_top1)
+        out.print(f"{agreements[0].n:,} images; the Keras model gets {keras_top1} of them right", highlight=False)
+        exits = any(a.exit for a in agreements)
+        columns = {
+            "format": "format",
+            **({"exit": "exit"} if exits else {}),
+            "bytes": "bytes",
+            "top1": "top-1",
+            "agreement": "agreement",
+            "max_difference": "largest difference",
+            "milliseconds": "ms per image",
+        }
+        show([{title: getattr(a, name) for name, title in columns.items()} for a in agreements], as_json)
+    if failures := [m for a in agreements for m in misses(a)]:
+        fail("; ".join(failures))

@@ -1,0 +1,129 @@
+"""`evaluate`, `predict` and `report`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import InputError
+from .app import Images, Json, RunPath, app, fail
+from .output import out, show
+
+if TYPE_CHECKING:
+    from ..evaluation import Predictor
+
+PREDICTOR = "A run that `train` made, or an exported file: a .tflite, a SavedModel, an .onnx, OpenVINO's folder."
+
+
+@app.command()
+def evaluate(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN... [IMAGES]", help="Runs or exported files; then other images, one folder per class."
+        ),
+    ],
+    crops: Annotated[int, typer.Option(help="Views of each image to average: 1, 10, 12 or 144.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Measure a run or an exported file, or several together, on the images held out, or on all of IMAGES."""
+    from ..evaluation import Ensemble, evaluate
+    from ..run import Run
+
+    *first, last = paths
+    given = last if first and not _is_predictor(last) else None
+    predictors = [open_predictor(path) for path in (paths if given is None else first)]
+    if given is None:
+        if not isinstance(predictors[0], Run):
+            raise InputError(f"{paths[0]} does not know its images: give a folder of them, with one folder per class")
+        images: Any = predictors[0].images("held_out")
+    else:
+        images = given
+    if crops != 1:
+        predictors = [_with_crops(predictor, path, crops) for predictor, path in zip(predictors, paths, strict=False)]
+    show([evaluate(predictors[0] if len(predictors) == 1 else Ensemble(predictors), images)], as_json, whole=True)
+
+
+@app.command()
+def report(
+    run_path: RunPath,
+    images: Images = None,
+    endpoint: Annotated[
+        str | None, typer.Option(help="Where to look for Grad-CAM, as mixed_6e.", show_default="the last map")
+    ] = None,
+    out_path: Annotated[Path | None, typer.Option("--out", help="The page.", show_default="RUN/report.html")] = None,
+) -> None:
+    """Draw a run's page anew: curves, confusion, calibration, mistakes and where the network looked."""
+    from ..files import write_file
+    from ..outputs import MAIN
+    from ..report import page, read_history
+    from ..run import Run
+
+    run, target = Run.load(run_path), out_path or run_path / "report.html"
+    split = run.images("held_out", images)
+    probabilities = run.probabilities(split)[MAIN]
+    text = page(run, run.predictor.model, read_history(run), split, probabilities, endpoint=endpoint)
+    write_file(target, lambda part: part.write_text(text, encoding="utf-8"))
+    out.print(f"wrote {target}", highlight=False)
+
+
+@app.command()
+def predict(
+    path: Annotated[Path, typer.Argument(metavar="RUN", help=PREDICTOR, show_default=False)],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Image files, or folders of them.")],
+    top: Annotated[int, typer.Option(min=1, help="Classes per image.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """Say what is in images: the most probable classes of each. Exit with 1 if one of them cannot be read."""
+    from ..data import as_images
+    from ..evaluation.predictor import ranked
+    from ..outputs import MAIN
+
+    predictor = open_predictor(path)
+    given, names, rejected = as_images(list(images))
+    rows: list[dict[str, Any]] = []
+    for name, row in zip(names, predictor.probabilities(given)[MAIN] if names else (), strict=True):
+        found = ranked(name, row, predictor.labels, top)
+        labels = dict(zip(found.labels, found.probabilities, strict=True))
+        rows.append({"image": name, "labels": labels})
+    if as_json and (rows or not rejected):
+        show(rows, as_json)
+    else:
+        for line in rows:
+            classes = "   ".join(f"{label} {p:.1%}" for label, p in line["labels"].items())
+            out.print(f"{line['image']}   {classes}", highlight=False, markup=False, soft_wrap=True)
+    if rejected:
+        fail("; ".join(f"{r.path} cannot be read: {r.reason}" for r in rejected))
+
+
+def open_predictor(path: Path) -> Predictor:
+    """A run directory or an exported file.
+
+    Raises:
+        InputError: it is neither, or cannot be opened.
+    """
+    from ..export import runtimes
+    from ..run import Run
+    from ..training.request import run_of
+
+    if run := run_of(path):
+        return run
+    return runtimes.open_predictor(path) if runtimes.is_exported(path) else Run.load(path)
+
+
+def _is_predictor(path: Path) -> bool:
+    from ..export import runtimes
+    from ..run import STATE
+
+    return any((path / name).exists() for name in ("run.json", STATE)) or runtimes.is_exported(path)
+
+
+def _with_crops(predictor: Predictor, path: Path, crops: int) -> Predictor:
+    from ..run import Run
+
+    if not isinstance(predictor, Run):
+        raise InputError(f"crops are for runs: {path} is an exported file, which takes one view of an image")
+    return replace(predictor.predictor, crops=crops)

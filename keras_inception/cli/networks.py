@@ -1,0 +1,70 @@
+"""`models` and `info`: what there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import InputError
+from .app import Json, app
+from .output import out, show
+
+
+@app.command()
+def models(
+    pattern: Annotated[str, typer.Argument(help='Which, as "inception*".')] = "*",
+    pretrained: Annotated[bool, typer.Option("--pretrained", help="Those with published weights, and these.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the networks."""
+    from ..analysis import checkpoint_rows
+    from ..registry import get, list_models
+
+    architectures = [get(name) for name in list_models(pattern, pretrained=pretrained)]
+    if not architectures:
+        kind = "pretrained model" if pretrained else "model"
+        raise InputError(f"no {kind} matches {pattern!r}; `keras-inception models` lists all")
+    if pretrained:
+        rows = [row for a in architectures for row in checkpoint_rows(a)]
+        show(rows if as_json else _without_urls(rows), as_json)
+        return
+    rows = [
+        {
+            "name": a.name,
+            "year": a.paper.year,
+            "input": " x ".join(map(str, a.input_shape)),
+            "parameters": a.parameters,
+            "multiply-adds": a.macs,
+            "paper": a.paper.title,
+        }
+        for a in architectures
+    ]
+    show(rows, as_json)
+
+
+@app.command()
+def info(
+    name: Annotated[str, typer.Argument(help="A network, as `models` lists them.")],
+    diagram: Annotated[Path | None, typer.Option(help="Draw the network and its modules into this .svg file.")] = None,
+) -> None:
+    """Print a network's table: every row of the paper's, with size, cost and receptive field."""
+    from ..analysis import checkpoint_rows, info_table
+    from ..registry import get
+
+    architecture = get(name)
+    out.print(info_table(architecture))
+    if rows := checkpoint_rows(architecture):
+        show(_without_urls(rows), as_json=False)
+    if diagram:
+        from ..analysis.cost import blueprint
+        from ..diagram.draw import draw
+
+        draw(blueprint(architecture.build), diagram)
+        out.print(f"wrote {diagram}", highlight=False)
+
+
+def _without_urls(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What a terminal is wide enough for."""
+    return [{k: v for k, v in row.items() if k != "url"} for row in rows]

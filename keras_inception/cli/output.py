@@ -1,0 +1,38 @@
+"""What a command prints: tables for a person, JSON for a program."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+out = Console()
+
+
+def show(rows: list[dict[str, Any]], as_json: bool, *, whole: bool = False) -> None:
+    """Rows as a table, or as JSON; `whole` is a single record."""
+    if as_json:
+        print(json.dumps(rows[0] if whole else rows, indent=2))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for key, value in rows[0].items():
+        table.add_column(key, justify="left" if isinstance(value, str) else "right")
+    for row in rows:
+        table.add_row(*map(cell, row.keys(), row.values()))
+    out.print(table)
+
+
+def cell(key: str, value: Any) -> str:
+    """A value as text: shares in percent, counts with thousands."""
+    match value:
+        case None:
+            return "-"
+        case float() if key in ("top1", "top-1", "top5", "agreement"):
+            return f"{value:.2%}"
+        case float():
+            return f"{value:.3g}"
+        case int() if key != "year":
+            return f"{value:,}"
+    return str(value)

@@ -1,0 +1,103 @@
+"""`train` and `demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .app import Json, app, fail
+from .exporting import report_agreement, verified
+from .output import out, show
+
+
+@app.command()
+def train(
+    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="One folder of images per class.")],
+    out_path: Annotated[Path, typer.Option("--out", help="The run directory to make.")],
+    recipe: Annotated[
+        str | None, typer.Option(help="A paper's, as inception_v3; the options below change it.", show_default="Adam")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The network, as `models` lists them.", show_default="recipe's, or inception_v3")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Times to see all images.", show_default="10")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images a step.", show_default="32")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Before its schedule.", show_default="0.001")] = None,
+    size: Annotated[int | None, typer.Option(help="Input height and width in pixels.", show_default="paper's")] = None,
+    validation: Annotated[float, typer.Option(help="Fraction held out where IMAGES has no val/.")] = 0.2,
+    flip: Annotated[
+        bool | None, typer.Option("--flip/--no-flip", help="Mirror half of the training images; not for text.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Fine-tune: a tag, as imagenet, a file of weights, or a run.")
+    ] = None,
+    freeze_epochs: Annotated[
+        int | None, typer.Option(help="Of the epochs: only the new classifier learns.", show_default="half")
+    ] = None,
+    backbone_rate: Annotated[float, typer.Option(help="Backbone's learning rate, a part of the classifier's.")] = 0.1,
+    batch_norm: Annotated[bool, typer.Option("--batch-norm", help="Let pretrained batch norms learn.")] = False,
+    features: Annotated[
+        bool,
+        typer.Option("--features/--no-features", help="Run a frozen backbone once; or augment every epoch."),
+    ] = True,
+    balance: Annotated[bool, typer.Option("--balance", help="Weigh rare classes up.")] = False,
+    precision: Annotated[str, typer.Option(help="float32, mixed_float16 or mixed_bfloat16.")] = "float32",
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write RUN/logs for TensorBoard.")] = False,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Train a network on labelled images. The same command resumes a training that was interrupted."""
+    from dataclasses import replace
+
+    from ..training import recipes, train
+
+    augmentation = (recipes.get(recipe) if recipe else recipes.Recipe()).augmentation
+    changes: dict[str, Any] = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "freeze_epochs": freeze_epochs,
+        "augmentation": None if flip is None or augmentation is None else replace(augmentation, flip=flip),  # type: ignore[type-var]
+        "backbone_rate": backbone_rate,
+        "batch_norm": batch_norm,
+        "cache_features": features,
+        "balance": balance,
+        "precision": precision,
+    }
+    try:
+        run = train(
+            images,
+            out=out_path,
+            recipe=recipe,
+            model=model,
+            weights=weights,
+            size=size,
+            validation=validation,
+            seed=seed,
+            tensorboard=tensorboard,
+            **{k: v for k, v in changes.items() if v is not None},
+        )
+    except KeyboardInterrupt:
+        fail("interrupted; the same command resumes after the last whole epoch", code=130)
+    show([run.metrics], as_json, whole=True)
+    if not as_json:
+        out.print(f"wrote {run.path}; see {run.path / 'report.html'}", highlight=False)
+
+
+@app.command()
+def demo(
+    out_path: Annotated[Path, typer.Option("--out", help="The run directory to make.")] = Path("demo"),
+    as_json: Json = False,
+) -> None:
+    """Train on real handwritten digits, export every format, and verify every file: the whole road in minutes."""
+    from keras_inception.export import FORMATS, export_run
+
+    from ..training import train
+    from .demo import SETTINGS, digits
+
+    dataset = digits()
+    run = train(dataset, out=out_path, **SETTINGS)
+    files = export_run(run, list(FORMATS), images=dataset.train)
+    report_agreement(verified(files, run, dataset.val), as_json)

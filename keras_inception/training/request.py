@@ -1,0 +1,328 @@
+"""A training as data: what is asked for, resolved and checked, before anything is built or written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from ..data import Dataset, fingerprint, lasting
+from ..errors import InputError
+from ..preprocessing import Preprocessing
+from ..registry import Architecture, get
+from ..run import STATE, Run
+from ..weights import copy_weights, fit_classes
+from ..weights.source import FREE
+from ..weights.transfer import reinitialise_classifiers
+from . import recipes
+from .recipes import Recipe
+
+# Arguments of a network that change its training only: weights trained with one value serve a network of another.
+TRAINING_ONLY = {
+    "dropout",
+    "drop_path",
+    "drop_path_steps",
+    "global_drop_path",
+    "stochastic_depth",
+    "stochastic_depth_per",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Where a network's weights come from, with the network they were trained in.
+
+    `weights` is a tag, or the path of a file or a run. `digest` is the sha256 of that file, or of the run's model; it
+    tells apart what has the same path, and knows again what has moved. Random weights have none of these.
+    """
+
+    weights: str | None = None
+    network: str | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
+    digest: str | None = None
+    is_run: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRequest:
+    """Everything that decides a training's result. Two equal requests end in the same weights.
+
+    `network` and `arguments` build the network that is trained. `data` has the folder, the share that is held out, the
+    counts and the fingerprint of the split (`data.fingerprint`). `recipe` says how, `recipe_name` which paper's it is.
+    """
+
+    network: str
+    arguments: dict[str, Any]
+    labels: tuple[str, ...]
+    preprocessing: Preprocessing
+    start: Start
+    data: dict[str, Any]
+    recipe: Recipe
+    recipe_name: str | None = None
+    seed: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The request as plain JSON values."""
+        record = {
+            "network": self.network,
+            "arguments": self.arguments,
+            "labels": self.labels,
+            "preprocessing": self.preprocessing.to_dict(),
+            "start": asdict(self.start),
+            "data": self.data,
+            "recipe": self.recipe.to_dict(),
+            "recipe_name": self.recipe_name,
+            "seed": self.seed,
+        }
+        return json.loads(json.dumps(record))
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> TrainingRequest:
+        """Read what `to_dict` wrote."""
+        return cls(
+            **dict(record)
+            | {
+                "labels": tuple(record["labels"]),
+                "preprocessing": Preprocessing.from_dict(record["preprocessing"]),
+                "start": Start(**record["start"]),
+                "recipe": Recipe.from_dict(record["recipe"]),
+            }
+        )
+
+    def build(self) -> keras.Model:
+        """The network as it starts: random, or with its weights, and a new classifier where the classes differ."""
+        before = keras.config.dtype_policy()
+        keras.utils.set_random_seed(self.seed)
+        keras.config.set_dtype_policy(self.recipe.precision)
+        try:
+            weights = None if self.start.is_run else self.start.weights
+            network = get(self.network).build(weights=weights, **self.arguments)
+        finally:
+            keras.config.set_dtype_policy(before)
+        if self.start.is_run:
+            assert self.start.weights is not None
+            run = Run.load(self.start.weights)
+            copy_weights(run.model(), network, name=self.start.weights)
+            if run.labels != self.labels:  # other classes, even where there are as many
+                reinitialise_classifiers(network)
+        fit_classes(network, self.labels)
+        return network
+
+    @property
+    def architecture(self) -> Architecture:
+        """The network's entry in the registry."""
+        return get(self.network)
+
+    def difference(self, other: Mapping[str, Any]) -> str | None:
+        """The first field, in words, in which another request (of `to_dict`) differs; None if they are the same.
+
+        A path may differ where what is there has the same content.
+        """
+        ours, theirs = _compared(self.to_dict()), _compared(other)
+        for name in [*ours, *(name for name in theirs if name not in ours)]:
+            if ours.get(name) != theirs.get(name):
+                if name == "data.fingerprint":
+                    return "other images, or another split of them"
+                return f"{name.split('.')[-1]} {theirs.get(name)!r}, not {ours.get(name)!r}"
+        return None
+
+    def finished(self, path: Path, metrics: Mapping[str, float]) -> Run:
+        """The record of the training that it asked for."""
+        record = self.to_dict()
+        return Run(
+            builder=self.network,
+            kwargs={k: v for k, v in record["arguments"].items() if k != "aux_heads"},
+            labels=self.labels,
+            preprocessing=self.preprocessing,
+            weights=self.start.weights,
+            data=record["data"],
+            training=record["recipe"] | {"recipe": self.recipe_name, "seed": self.seed, "start": record["start"]},
+            metrics=dict(metrics),
+            path=path,
+        )
+
+
+def _compared(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that decide the result, the nested ones of the network, the recipe and the start by themselves."""
+    flat: dict[str, Any] = {"data.fingerprint": record["data"]["fingerprint"]}
+    for name in ("network", "labels", "preprocessing", "seed"):
+        flat[name] = record[name]
+    for group in ("arguments", "recipe"):
+        flat |= {f"{group}.{k}": v for k, v in record[group].items()}
+    start = dict(record["start"])
+    if start["digest"]:
+        del start["weights"]
+    return flat | {f"start.{k}": v for k, v in start.items()}
+
+
+# ----------------------------------------------------------------------------------------------------------- resolving
+
+
+def resolve(
+    dataset: Dataset,
+    *,
+    images: Any,
+    validation: float,
+    recipe: str | Recipe | None,
+    model: str | None,
+    weights: str | Path | None,
+    size: int | None,
+    seed: int,
+    changes: Mapping[str, Any],
+) -> TrainingRequest:
+    """The request that the arguments of `train` make for these images.
+
+    Raises:
+        InputError: an argument cannot be used, or two contradict each other.
+    """
+    run = None if weights is None else run_of(weights)
+    chosen = recipe_for(recipe, model, run, weights, changes)
+    architecture = get(chosen.model)
+    own = dict(chosen.options)
+    if own.get("drop_path") and "drop_path_steps" in architecture.own:
+        steps = -(-len(dataset.train) // chosen.batch_size)
+        own.setdefault("drop_path_steps", steps * chosen.epochs)  # over which the probability grows
+    shape = {} if size is None else {"input_shape": (size, size, 3)}
+    if run:
+        start, trained = _start_of(run), _trained(run, own, architecture)
+        preprocessing = _sized(run.preprocessing, size)
+    else:
+        source = architecture.source(weights, own | shape)
+        checkpoint, trained = source.checkpoint, source.arguments
+        start = Start()
+        if checkpoint and not source.path:  # what "imagenet" is, whatever else is published before a resumption
+            start = Start(weights=checkpoint.tag, network=checkpoint.model, arguments=dict(trained))
+        elif weights is not None:
+            start = Start(
+                weights=str(Path(weights).resolve()),
+                network=architecture.name,
+                arguments=dict(trained),
+                digest=_digest(source.path),
+            )
+        if checkpoint:
+            preprocessing = _sized(checkpoint.preprocessing, size)
+        else:
+            preprocessing = _own_preprocessing(architecture, size, None if weights else chosen.crop)
+    arguments = trained | {"input_shape": list(preprocessing.input_shape), "classes": len(dataset.classes)} | own
+    return TrainingRequest(
+        network=architecture.name,
+        arguments=arguments,
+        labels=dataset.classes,
+        preprocessing=preprocessing,
+        start=start,
+        data={
+            "folder": None if isinstance(images, Dataset) else lasting(images),
+            "validation": validation,
+            "fingerprint": fingerprint(dataset),
+            "train": len(dataset.train),
+            "val": len(dataset.val),
+            "rejected": [f"{r.path}: {r.reason}" for r in dataset.rejected],
+            "near_duplicates": [[str(path) for path in pair] for pair in dataset.near_duplicates],
+        },
+        recipe=chosen,
+        recipe_name=recipe if isinstance(recipe, str) else None,
+        seed=seed,
+    )
+
+
+def run_of(weights: Any) -> Run | None:
+    """The finished run that a directory, or the model file in it, belongs to; None for other weights.
+
+    Raises:
+        InputError: it is a run that is not finished.
+    """
+    if not isinstance(weights, str | Path):
+        return None
+    path = Path(weights)
+    folder = path if path.is_dir() else path.parent
+    if path != folder and path.name != "model.keras":
+        return None
+    return Run.load(folder) if any((folder / name).exists() for name in ("run.json", STATE)) else None
+
+
+def recipe_for(
+    recipe: str | Recipe | None,
+    model: str | None,
+    run: Run | None,
+    weights: Any,
+    changes: Mapping[str, Any],
+) -> Recipe:
+    """The recipe with its network and every change.
+
+    Raises:
+        InputError: no such recipe, network or field; or a run of another network to start from.
+    """
+    base = recipes.get(recipe) if isinstance(recipe, str) else recipe or Recipe()
+    asked = model or (base.model if recipe is not None else None)
+    if run and asked is not None and get(asked) is not get(run.builder):
+        by = f"model {asked!r}" if model else f"recipe {recipe!r}, which is of {base.model}"
+        raise InputError(f"{weights} is a run of {run.builder}; got {by}: leave it out, or give other weights")
+    named = asked or (run.builder if run else base.model)
+    if get(named) is not get(base.model):
+        kept = {k: v for k, v in base.options.items() if k in get(named).own}
+        base = replace(base, model=get(named).name, options=kept)
+    options = {**base.options, **(changes.get("options") or {})}
+    chosen = base.with_changes({**changes, "options": options})
+    return replace(chosen, freeze_epochs=_frozen_epochs(chosen, weights))
+
+
+def _frozen_epochs(recipe: Recipe, weights: Any) -> int:
+    asked, epochs = recipe.freeze_epochs, recipe.epochs
+    if weights is None:
+        if asked:
+            raise InputError("freeze_epochs is for a network that starts from weights: random ones are never frozen")
+        return 0
+    frozen = (epochs + 1) // 2 if asked is None else asked
+    if not 0 <= frozen <= epochs:
+        raise InputError(f"freeze_epochs must be from 0 to the {epochs} epochs; got {frozen}")
+    return frozen
+
+
+def _start_of(run: Run) -> Start:
+    return Start(
+        weights=str(run.path.resolve()),
+        network=run.builder,
+        arguments=run.kwargs,
+        digest=_digest(run.path / "model.keras"),
+        is_run=True,
+    )
+
+
+def _trained(run: Run, own: Mapping[str, Any], architecture: Architecture) -> dict[str, Any]:
+    """The arguments of a run's network that a network with its weights must have.
+
+    Raises:
+        InputError: `own` has another value for one of them.
+    """
+    trained = {k: v for k, v in run.kwargs.items() if k not in FREE}
+    every = {**architecture.own, "numerics": next(iter(architecture.numerics)), **trained}
+    for name, value in own.items():
+        if name not in FREE | TRAINING_ONLY and name in every and value != every[name]:
+            raise InputError(
+                f"{run.path} was trained with {name}={every[name]!r}; got {value!r}: leave {name} out, "
+                "or start from other weights"
+            )
+    return {k: v for k, v in trained.items() if k != "drop_path_steps"}
+
+
+def _sized(preprocessing: Preprocessing, size: int | None) -> Preprocessing:
+    return preprocessing if size is None else replace(preprocessing, size=(size, size))
+
+
+def _own_preprocessing(architecture: Architecture, size: int | None, crop: float | None) -> Preprocessing:
+    """The network's own, for training from scratch."""
+    shape = architecture.input_shape if size is None else (size, size, architecture.input_shape[-1])
+    own = architecture.preprocessing_for(shape)
+    return own if crop is None else replace(own, crop=crop)
+
+
+def _digest(path: Path | None) -> str | None:
+    if path is None or not path.is_file():
+        return None
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

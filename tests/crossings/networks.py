@@ -1,0 +1,54 @@
+"""Networks of two convolutions in the registry, of every kind that there is, and how each is asked for."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+
+from keras_inception import layers
+from keras_inception.registry import ARCHITECTURES, Paper, register
+
+NETWORK: dict[str, dict[str, Any]] = {
+    "plain": {"model": "crossed"},
+    "auxiliary heads": {"model": "crossed_heads", "options": {"aux_heads": True}},
+    "early exits": {"model": "crossed_exits"},
+    "one channel": {"model": "crossed_grey"},
+    "torch numerics": {"model": "crossed", "options": {"numerics": "torch"}},
+    "fine-tuned from a run": {},
+    "fine-tuned from a file": {"model": "crossed"},
+    "mixed precision": {"model": "crossed", "precision": "mixed_bfloat16"},
+    "exotic class names": {"model": "crossed"},
+}
+
+
+def _backbone(x):
+    """Convolutions whose padding and batch norm depend on the numerics."""
+    for name, filters in (("first", 8), ("second", 12)):
+        x = layers.conv(x, filters, 3, 2, name=f"{name}_conv")
+        x = layers.activate(layers.norm(x, name=f"{name}_bn"), "relu", name=name)
+    return x
+
+
+def _side(x, classes, *, name):
+    return keras.layers.Dense(classes, name=f"{name}_logits")(
+        keras.layers.GlobalAveragePooling2D(name=f"{name}_pool")(x)
+    )
+
+
+@contextmanager
+def registered() -> Iterator[None]:
+    """Within it the networks are in the registry."""
+    paper = Paper(title="", authors="", year=2000, url="")
+    kinds = {"": {}, "Heads": {"aux_heads": {"first": _side}}, "Exits": {"exits": {"first": _side}}, "Grey": {}}
+    before = dict(ARCHITECTURES)
+    for kind, sides in kinds.items():
+        channels = 1 if kind == "Grey" else 3
+        register(f"Crossed{kind}", "_".join(filter(None, ("crossed", kind.lower()))), _backbone, paper=paper,
+                 input_shape=(16, 16, channels), smallest=8, parameters=None, macs=None,
+                 numerics={"tf": layers.TF, "torch": layers.TORCH}, **sides)  # fmt: skip
+    try:
+        yield
+    finally:
+        ARCHITECTURES.clear()
+        ARCHITECTURES.update(before)

@@ -1,0 +1,244 @@
+"""Features against each other: a kind of data x a kind of network x a command, pairwise, on tiny networks.
+
+Every pair of data and network is trained. Two of the other commands follow on each run, so that every command meets
+every kind of data and every kind of network. What joins the package joins a tuple here.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_inception import cli, export
+from keras_inception.data import from_arrays
+from keras_inception.errors import InputError
+from keras_inception.evaluation import evaluate
+from keras_inception.run import Run
+from keras_inception.training import train
+
+from .networks import NETWORK, registered
+from .tiny_tfds import NAMES, PLAIN_NAMES, builder_for
+
+DATA = ("folder", "folder with val/", "tfds", "arrays", "moved folder")
+NETWORKS = (
+    "plain",
+    "auxiliary heads",
+    "early exits",
+    "one channel",
+    "torch numerics",
+    "fine-tuned from a run",
+    "fine-tuned from a file",
+    "mixed precision",
+    "exotic class names",
+)
+COMMANDS = ("resume", "predict", "evaluate", "report", "export int8", "verify", "quantize_aware")
+PAIRS = list(product(DATA, NETWORKS))
+
+
+def commands_of(data: str, network: str) -> tuple[str, str]:
+    """Two commands, so chosen that over all pairs every command meets every data and every network."""
+    first = 2 * DATA.index(data) + NETWORKS.index(network)
+    return COMMANDS[first % len(COMMANDS)], COMMANDS[(first + 1) % len(COMMANDS)]
+
+
+def test_every_pair_is_covered() -> None:
+    cells = [(data, network, command) for data, network in PAIRS for command in commands_of(data, network)]
+    assert {(d, n) for d, n, _ in cells} == set(PAIRS)
+    assert {(d, c) for d, _, c in cells} == set(product(DATA, COMMANDS))
+    assert {(n, c) for _, n, c in cells} == set(product(NETWORKS, COMMANDS))
+
+
+@pytest.mark.parametrize(("data", "network"), PAIRS)
+def test_crossing(data, network, pretrained, tmp_path, monkeypatch, record_property) -> None:
+    with registered():
+        cell = Cell.of(data, network, tmp_path, monkeypatch, pretrained)
+        commands = commands_of(data, network)
+        run = cell.resumed(monkeypatch) if "resume" in commands else cell.train()
+        assert run.labels == cell.labels
+        assert 0 <= run.metrics["top1"] <= 1
+        cell.move()
+        for command in commands:
+            if command != "resume":
+                getattr(cell, command.replace(" ", "_"))(Run.load(run.path))
+    record_property("crossings", 1 + len(commands))
+
+
+# --------------------------------------------------------------------------------------------------------- one pairing
+
+
+@dataclass
+class Cell:
+    """A kind of data and a kind of network, the arguments of its training, and what each command must do with it."""
+
+    given: Any  # what `train` takes
+    folder: Path  # the same images in folders
+    labels: tuple[str, ...]
+    arguments: dict[str, Any]
+    place: Path
+    moves: bool
+    lasting: bool  # whether the run finds its images again by itself
+
+    @classmethod
+    def of(cls, data: str, network: str, place: Path, monkeypatch: Any, pretrained: dict[str, Path]) -> Cell:
+        exotic = network == "exotic class names"
+        names = NAMES if exotic else PLAIN_NAMES
+        if data == "tfds" and exotic:
+            names = tuple(name.replace("\n", " ") for name in names)  # it keeps names in a file of lines
+        folder = place / "images"
+        write(folder, names, sides=("train", "val") if data == "folder with val/" else ())
+        given: Any = folder
+        if data == "arrays":
+            images, labels = arrays(len(names))
+            given = from_arrays(images, labels, names)
+        elif data == "tfds":
+            given = builder_for(names, place, monkeypatch)
+        arguments = dict(NETWORK[network]) | {
+            "epochs": 2,
+            "batch_size": 12,
+            "learning_rate": 0.02,
+            "augmentation": None,
+        }
+        if network in pretrained:
+            arguments["weights"] = pretrained[network]
+        monkeypatch.setenv("KERAS_INCEPTION_HOME", str(place / "home"))
+        return cls(
+            given, folder, names, arguments, place, data == "moved folder", data not in ("arrays", "moved folder")
+        )
+
+    def train(self) -> Run:
+        return train(self.given, out=self.place / "run", **self.arguments)
+
+    def resumed(self, monkeypatch: Any) -> Run:
+        """Interrupted after an epoch, resumed: other images are refused, the same ones elsewhere are not."""
+        from keras_inception.training.state import TrainingState
+
+        save = TrainingState.save
+
+        def cut(self: TrainingState, *args: Any, **kwargs: Any) -> None:
+            save(self, *args, **kwargs)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(TrainingState, "save", cut)
+        with pytest.raises(KeyboardInterrupt):
+            self.train()
+        monkeypatch.setattr(TrainingState, "save", save)
+        others = from_arrays(arrays(len(self.labels))[0] // 2, arrays(len(self.labels))[1], self.labels)
+        with pytest.raises(InputError, match="other images"):
+            train(others, out=self.place / "run", **self.arguments)
+        if self.moves:
+            self.move()
+        return self.train()
+
+    def move(self) -> None:
+        if self.moves and self.folder.exists():
+            elsewhere = self.place / "elsewhere"
+            shutil.move(self.folder, elsewhere)
+            self.given = self.folder = elsewhere
+            self.moves = False
+
+    def command(self, *words: Any) -> str:
+        """Run a command that must succeed; what it printed."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sys.argv", ["keras-inception", *map(str, words)])
+            from keras_inception.cli import output
+
+            with output.out.capture() as printed:
+                cli.app([*map(str, words)], standalone_mode=False)
+            return printed.get()
+
+    def images(self, run: Run, *words: Any) -> tuple[Any, ...]:
+        """The option that says where the images are, after it is shown that it is asked for where it is needed."""
+        if self.lasting:
+            return ()
+        before = sorted(run.path.rglob("*"))
+        with pytest.raises(InputError, match=r"\(--images DIR\)"):
+            self.command(*words)
+        assert sorted(run.path.rglob("*")) == before
+        return ("--images", self.classes())
+
+    def classes(self) -> Path:
+        """A folder of images, one folder per class."""
+        return self.folder / "val" if (self.folder / "val").is_dir() else self.folder
+
+    # Each command, and what it must have done.
+
+    def predict(self, run: Run) -> None:
+        files = sorted(self.classes().rglob("*.png"))[:3]
+        rows = run.predict(files, top=2)
+        assert [row.image for row in rows] == list(map(str, files))
+        assert all(set(row.labels) <= set(run.labels) for row in rows)
+        assert all(0 <= p <= 1.001 for row in rows for p in row.probabilities)
+        assert self.command("predict", run.path, *files).count("%") >= 2 * len(files)
+
+    def evaluate(self, run: Run) -> None:
+        if self.lasting:
+            assert evaluate(run, run.images("held_out"))["top1"] == pytest.approx(run.metrics["top1"])
+            self.command("evaluate", run.path)
+        else:
+            with pytest.raises(InputError, match=r"\(--images DIR\)"):
+                self.command("evaluate", run.path)
+        measured = evaluate(run, self.classes())
+        assert measured["n"] == len(list(self.classes().rglob("*.png")))
+        self.command("evaluate", run.path, self.classes())
+
+    def report(self, run: Run) -> None:
+        page = self.place / "page.html"
+        self.command("report", run.path, "--out", page, *self.images(run, "report", run.path))
+        text = page.read_text(encoding="utf-8")
+        assert "<b>%s" not in text
+        assert text.count("<svg") >= 3
+
+    def export_int8(self, run: Run) -> None:
+        words = ("export", run.path, "--to", "tflite-int8", "--to", "saved_model")
+        self.command(*words, *self.images(run, *words))
+        assert (run.path / "exports" / "int8.tflite").is_file()
+
+    def verify(self, run: Run) -> None:
+        file = export.to_tflite(run, self.place / "float32.tflite")
+        words = ("verify", run.path, file)
+        printed = self.command(*words, *self.images(run, *words))
+        assert "float32" in printed
+
+    def quantize_aware(self, run: Run) -> None:
+        settings = export.FineTuning(epochs=1, batch_size=12)
+        made = export.quantize_aware(run, self.given, self.place / "qat.tflite", training=settings)
+        assert made.agreement.n > 0
+
+
+def arrays(classes: int, each: int = 8) -> tuple[np.ndarray, np.ndarray]:
+    """Images that any network tells apart: each class has a colour."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(classes), each)
+    colours = np.array([[220, 30, 30], [30, 220, 30], [30, 30, 220]])[labels]
+    images = np.clip(colours[:, None, None] + rng.normal(0, 12, (len(labels), 20, 24, 3)), 0, 255)
+    return images.astype(np.uint8), labels
+
+
+def write(folder: Path, names: tuple[str, ...], sides: tuple[str, ...]) -> None:
+    """`arrays` as files, with a share of each class in val/ where there are sides."""
+    images, labels = arrays(len(names))
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        side = "" if not sides else sides[i % 4 == 3]
+        path = folder / side / names[label] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+
+
+@pytest.fixture(scope="session")
+def pretrained(tmp_path_factory) -> dict[str, Path]:
+    """A run of other classes, and a file of the same network with other classes."""
+    place = tmp_path_factory.mktemp("pretrained")
+    with registered(), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KERAS_INCEPTION_HOME", str(place / "home"))
+        images, labels = arrays(2)
+        arguments = dict(NETWORK["plain"]) | {"epochs": 1, "batch_size": 8, "augmentation": None}
+        run = train(from_arrays(images, labels, ("one", "two")), out=place / "run", **arguments)
+        shutil.copy(run.path / "model.keras", place / "file.keras")
+    return {"fine-tuned from a run": run.path, "fine-tuned from a file": place / "file.keras"}

@@ -1,0 +1,70 @@
+"""Prose uses the terms of the field: one word for one thing, the words of other people's titles and APIs aside."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+USE = {  # what we do not write -> what we write
+    r"pictures?": "image",
+    r"behind": "after",
+    r"goes on|gone on with": "resumes, continues",
+    r"lessons?": "trainer, training step",
+    r"surest": "most confident",
+    r"surer": "more confident",
+    r"hush(?:ed|es)?": "silence",
+    r"twins?": "fake-quantised copy, Keras 2 copy",
+    r"look-?alikes?": "near-duplicate",
+    r"second opinion": "cross-check",
+}
+BANNED = re.compile(rf"\b(?:{'|'.join(USE)})\b", re.IGNORECASE)
+ALLOWED = [  # legitimate uses, taken out of a line before it is searched
+    r'"behind"',  # a value of Numerics.overhang
+    r"`behind`",
+    r"PicturePicker|PhotoPicker|TakePicture\w*",  # Android's API
+    r"behind a proxy|behind a firewall",
+    r"^\| (?:picture, pictures|lookalikes|second opinion|`data\.lookalikes`|`load_pictures`).*",  # CHANGELOG
+    r"^\| .*`export\._lessons`.*",
+]
+FILES = sorted(
+    path
+    for pattern in (
+        "*.md",
+        "keras_inception/**/*.py",
+        "export/**/*.py",
+        "docs/**/*.md",
+        "docs/*.py",
+        "benchmarks/*.md",
+        "benchmarks/*.py",
+        "colab/*.ipynb",
+    )
+    for path in ROOT.glob(pattern)
+    if "_build" not in path.parts
+)
+
+
+def lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Numbered lines; of a notebook those of its cells, counted from the first."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".ipynb":
+        text = "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"])
+    return enumerate(text.splitlines(), start=1)
+
+
+def found(line: str) -> list[str]:
+    for allowed in ALLOWED:
+        line = re.sub(allowed, "", line)
+    return BANNED.findall(line)
+
+
+def test_prose_uses_the_words_of_the_field():
+    wrong = [
+        f"{path.relative_to(ROOT)}:{n}: {word}" for path in FILES for n, line in lines(path) for word in found(line)
+    ]
+    assert not wrong, "\n".join(["USE in this test has the words to write instead", *wrong])
+
+
+def test_a_banned_word_is_found():
+    assert found("The pictures stand Behind it, look-alikes too") == ["pictures", "Behind", "look-alikes"]
+    assert found('overhang: Literal["behind", "around"] = "behind"') == []

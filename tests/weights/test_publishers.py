@@ -1,0 +1,105 @@
+"""The catalogue: what every record has, and how one is found."""
+
+from collections import Counter
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+
+from keras_inception.errors import InputError
+from keras_inception.preprocessing import Preprocessing
+from keras_inception.registry import get
+from keras_inception.weights import Checkpoint, checkpoints, find
+from keras_inception.weights.publishers import LAYOUTS
+
+ALL = checkpoints()
+record = pytest.mark.parametrize("record", ALL, ids=lambda c: f"{c.id}-{c.layout}")
+
+
+def test_a_models_tags_are_its_own() -> None:
+    assert [id for id, count in Counter(c.id for c in ALL).items() if count > 1] == []
+
+
+@record
+def test_a_record_is_of_a_network_that_is_here_as_it_was_trained(record: Checkpoint) -> None:
+    architecture = get(record.model)
+    assert architecture.name == record.model
+    assert record.numerics in architecture.numerics
+    assert set(record.kwargs) <= set(architecture.own)
+    assert record.model in LAYOUTS[record.layout].tables
+    assert min(record.preprocessing.size) >= architecture.smallest
+    assert record.preprocessing.channels in ("RGB", "BGR")
+
+
+@record
+def test_a_record_says_where_it_is_from_and_under_which_licence(record: Checkpoint) -> None:
+    assert record.license
+    assert record.source
+    assert {urlsplit(url).scheme for url in record.urls} <= {"https", "http"}
+    assert record.hash or record.unhashed
+    assert "plain http" in record.source or not record.urls or record.urls[0].startswith("https:")
+    if record.hash.startswith("sha256-prefix:"):
+        assert record.hash.removeprefix("sha256-prefix:") in record.urls[0], "it is the file's name that states it"
+    if record.dataset == "imagenet" and record.top1 is not None:
+        assert 30 < record.top1 < record.top5 < 100
+
+
+def test_files_are_published_once() -> None:
+    assert [url for url, count in Counter(url for c in ALL for url in c.urls).items() if count > 1] == []
+    assert [repo for repo, count in Counter(c.hf_repo for c in ALL if c.hf_repo).items() if count > 1] == []
+
+
+@pytest.mark.parametrize("model", ["inception_v1_bn", "inception_v3"])
+def test_torchvisions_inceptions_get_at_once_what_they_make_of_their_input(model: str) -> None:
+    pixels = np.arange(0, 256, 5.0)[:, None]
+    mean, std = np.array((0.485, 0.456, 0.406)), np.array((0.229, 0.224, 0.225))
+    normalised = (pixels / 255 - mean) / std
+    transformed = normalised * (std / 0.5) + (mean - 0.5) / 0.5  # their _transform_input
+    ours = find(model, "torchvision1_in1k").preprocessing
+    np.testing.assert_allclose((pixels - ours.mean) / ours.std, transformed, atol=1e-12)
+
+
+def test_imagenet_is_the_first_and_the_others_go_by_their_tags() -> None:
+    assert find("resnet50", "imagenet").tag == "keras_in1k"
+    assert find("resnet18", "imagenet").tag == "tv_in1k"
+    assert find("resnet50", "torchvision2_in1k").top1 == 80.858
+    assert find("mobilenet_v2", "keras_035_in1k").kwargs == {"alpha": 0.35}
+    assert find("mobilenet_v2", "imagenet").kwargs == {"alpha": 1.0}
+    assert checkpoints("resnet50")[0] == find("resnet50", "imagenet")
+
+
+def test_an_unknown_tag_lists_those_that_there_are() -> None:
+    with pytest.raises(
+        InputError, match=r"resnet50 has no weights 'tv1_in1k': did you mean 'tv_in1k'\? It has 'keras_in1k'"
+    ):
+        find("resnet50", "tv1_in1k")
+    with pytest.raises(InputError, match=r"no weights are published for lenet5"):
+        find("lenet5", "imagenet")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"urls": ()}, "either urls or a repository"),
+        ({"hf_repo": "timm/x"}, "either urls or a repository"),
+        ({"hash": ""}, "either a hash or a reason"),
+        ({"unhashed": "why"}, "either a hash or a reason"),
+        ({"urls": ("http://example.org/x.h5",), "hash": "", "unhashed": "why"}, "plain http needs a hash"),
+        ({"hash": "md5:12"}, "'md5:12' is not a hash"),
+    ],
+)
+def test_a_record_that_lacks_a_fact_is_none(changes: dict, message: str) -> None:
+    facts = {
+        "model": "lenet5",
+        "tag": "x",
+        "layout": "keras",
+        "urls": ("https://example.org/x.h5",),
+        "hash": "md5:" + "0" * 32,
+        "license": "MIT",
+        "source": "here",
+        "numerics": "tf",
+        "preprocessing": Preprocessing(size=(32, 32)),
+    }
+    Checkpoint(**facts)
+    with pytest.raises(ValueError, match=message):
+        Checkpoint(**facts | changes)
