@@ -171,7 +171,7 @@ def known_options(words: list[str], where: str) -> None:
     """Check that a command which is not run as written exists and has the options that it is given."""
     import typer
 
-    command = typer.main.get_command(cli.app).commands.get(words[1])
+    command = typer.main.get_command(app).commands.get(words[1])
     assert command, f"{where}: there is no command {words[1]}"
     options = {name for parameter in command.params for name in parameter.opts + parameter.secondary_opts}
     assert {word.split("=")[0] for word in words[2:] if word.startswith("--")} <= options, where
