@@ -22,7 +22,7 @@ import keras_inception
 from docs.families import FAMILIES
 from docs.generate import DOCS, pages
 from keras_inception import export
-from keras_inception.cli import main
+from keras_inception.cli import app, main
 from keras_inception.registry import architectures
 
 ROOT = DOCS.parent
