@@ -20,6 +20,7 @@ import numpy as np
 
 from keras_inception.errors import InputError
 from keras_inception.files import new_output
+from keras_inception.layers import deep_graph
 from keras_inception.preprocessing import Preprocessing
 
 from ...agreement import Agreement, agreement
@@ -77,6 +78,7 @@ class Compressed:
     source: Exportable
 
 
+@deep_graph()
 def quantize_aware(
     model_or_run: ModelOrRun | Compressed,
     data: TrainingData | None,
@@ -138,6 +140,7 @@ def quantize_aware(
     )
 
 
+@deep_graph()
 def prune(
     model_or_run: ModelOrRun | Compressed,
     data: TrainingData | None,
@@ -184,6 +187,7 @@ def prune(
     return _compressed(source, images, training, Pruning(sparsity, pattern), checkpoints)
 
 
+@deep_graph()
 def cluster(
     model_or_run: ModelOrRun | Compressed,
     data: TrainingData | None,
