@@ -27,7 +27,7 @@ def grad_cam(model: keras.Model, images: np.ndarray, classes: np.ndarray, *, end
     The map's channels are weighted by the mean gradient of the class's logit and added up; negative sums become 0.
 
     Args:
-        model: a network whose main output is called "predictions".
+        model: a functional classifier.
         images: preprocessed images, (n, H, W, C).
         classes: the class index for each image, (n,).
         endpoint: the layer whose output is the map; None is the last one before the main output.

@@ -201,6 +201,6 @@ def test_ctrl_c_waits_for_a_file_that_is_being_written(tmp_path):
         part.write_text("whole")
 
     with pytest.raises(KeyboardInterrupt):
-        write_file(tmp_path / "file", write)
-    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "whole")]
+        write_file(tmp_path / "file.npz", write)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file.npz", "whole")]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
