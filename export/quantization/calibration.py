@@ -24,7 +24,6 @@ from ..inputs import Exportable, compiled
 IMAGES = 200  # taken from a split, each class in proportion
 FEW = 50  # fewer images give ranges that are too narrow for others
 EMPTY = "calibration is empty: give some hundred typical images"
-GIVE = "give --images DIR, or in Python calibration="
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

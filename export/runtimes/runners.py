@@ -255,7 +255,6 @@ def _open_tflite(path: Path) -> OpenFile:
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     if len(inputs) != 1 or len(outputs) != 1:
         raise InputError(f"{path} has {len(inputs)} inputs and {len(outputs)} outputs: one of each is expected")
-    signatures = sorted(interpreter.get_signature_list(), key=lambda key: (len(key), key))  # exit_2 before exit_10
     labels = record.labels or read_labels(content)
 
     def run(x: np.ndarray) -> np.ndarray:
@@ -270,7 +269,7 @@ def _open_tflite(path: Path) -> OpenFile:
         bytes=len(content),
         record=record,
         runners={record.input: run},
-        exits={key: _exit(path, content, key) for key in exits_among(signatures)},
+        exits={key: _exit(path, content, key) for key in exits_among(interpreter.get_signature_list())},
         labels=tuple(labels) if labels else None,
     )
 

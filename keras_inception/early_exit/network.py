@@ -15,6 +15,7 @@ from ..analysis.cost import layer_costs, total
 from ..data import input_errors
 from ..errors import InputError
 from ..model_graph import steps
+from ..outputs import outputs_of
 
 # (n, *input_shape) floats, preprocessed, or batches of these, with or without labels: `Split.batches(...)`.
 Images: TypeAlias = np.ndarray | Iterable[Any]
@@ -144,10 +145,10 @@ Waiting: TypeAlias = tuple[np.ndarray, list[tf.Tensor]]  # image numbers, and th
 
 def _exits(model: keras.Model) -> dict[str, Any]:
     """Return the model's outputs, the cheapest first, and among equals the one computed first."""
-    outputs = getattr(model, "output", None)
-    if not isinstance(outputs, dict) or len(outputs) < 2:
+    outputs = outputs_of(model)
+    if len(outputs) < 2:
         raise InputError(
-            f"{model.name} has no early exits: anytime prediction takes a functional model whose outputs are a dict of "
+            f"{model.name} has no early exits: anytime prediction takes a functional model whose outputs are several "
             "classifiers, such as MSDNet()"
         )
     shapes = {name: tuple(tensor.shape[1:]) for name, tensor in outputs.items()}

@@ -4,7 +4,7 @@
 classification" of Huang et al., 2018, section 3 (https://arxiv.org/abs/1703.09844), with thresholds as in the authors'
 release. `curve` measures the accuracy of several budgets, and of each exit alone, the paper's "anytime prediction".
 
-    policy = anytime.calibrate(model, held_out, budget=40e6)
+    policy = early_exit.calibrate(model, held_out, budget=40e6)
     prediction = policy.predict(images)
     prediction.probabilities, prediction.exits, prediction.macs.mean()
 """

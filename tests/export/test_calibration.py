@@ -10,7 +10,7 @@ from keras import layers
 from PIL import Image
 
 from keras_inception import InputError, Preprocessing, Run, export
-from keras_inception.data import from_arrays
+from keras_inception.data import from_arrays, load_folder
 from keras_inception.export import CalibrationSet
 from keras_inception.export.tflite import metadata
 from keras_inception.export.tflite.flatbuffer import float_operators
@@ -81,7 +81,9 @@ def test_a_folder_and_a_run_say_where_images_are_from(folder, model, tmp_path):
     data = {"folder": str(folder), "validation": 0.2}
     path = tmp_path / "digits"
     path.mkdir()
-    run = Run(builder="-", kwargs={}, labels=("a", "b"), preprocessing=PREPROCESSING, data=data, path=path)
+    run = Run(
+        builder="-", kwargs={}, labels=load_folder(folder).classes, preprocessing=PREPROCESSING, data=data, path=path
+    )
     taken = CalibrationSet.of(run)
     assert taken.source == "the training images of digits"
     assert 20 < len(taken.inputs) < 40  # those held out are not among them
@@ -149,7 +151,7 @@ def test_what_looks_wrong_is_noted(split):
     assert "30 of 60" in notes(np.concatenate([pixels[:30]] * 2))
     assert "range from 128 to" in notes(np.maximum(pixels, 128))
     assert "channel 1" in notes(pixels * np.array([1, 0, 1], np.uint8))
-    assert "2 classes, cat the first" in notes(pixels, absent=("cat", "dog"))
+    assert "2 classes, among them cat" in notes(pixels, absent=("cat", "dog"))
 
 
 # ---------------------------------------------------------------------------------------------------- layers in float

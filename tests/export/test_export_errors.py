@@ -160,7 +160,7 @@ def test_a_run_whose_images_are_gone(model, folder, words, tmp_path):
     model.save(path / "model.keras")
     data = {"folder": folder, "validation": 0.2}
     run = Run(builder="-", kwargs={}, labels=("a", "b", "c"), preprocessing=PREPROCESSING, data=data, path=path)
-    with one_line(*words, "calibration="):
+    with one_line(*words, "--images DIR"):
         export.to_tflite(run, tmp_path / "phone.tflite", quantization="int8")
     with one_line(*words):
         export.agreement(export.to_tflite(run, tmp_path / "phone.tflite"), run)

@@ -17,8 +17,8 @@ from .exchange import serve
 def randomize(network: torch.nn.Module, images: torch.Tensor) -> None:
     """Give weights of order one, and moving statistics close to those of these images.
 
-    Batch norm adds about 1, so that ReLU passes most of a map. Around 0 a hundred random layers amplify rounding: that of
-    float32 alone changes a logit of ResNet-152 by 3e-3.
+    Batch norm adds about 1, so that ReLU passes most of a map. Around 0 a hundred random layers amplify rounding:
+    that of float32 changes a logit of ResNet-152 by 3e-3.
     """
     torch.manual_seed(0)
     norms = [m for m in network.modules() if hasattr(m, "running_mean")]
