@@ -1,4 +1,4 @@
-"""Drawings in ink: a column at the left of a page, and what else there is beside it."""
+"""Draws placed boxes with Matplotlib: a column on the left of a page, and the modules beside it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from matplotlib.path import Path
 from .placement import HEIGHT, LETTER, Drawing
 
 MARGIN = 0.4  # inches around and between drawings
-PAGE = 15.0  # inches; what would go beyond starts a new row
-LINE = 0.15  # inches from one small line to the next
+PAGE = 15.0  # inches; a drawing that would exceed this starts a new row
+LINE = 0.15  # inches between small lines of text
 INK, GREY = "#222222", "#666666"
 
 
 @dataclass(frozen=True)
 class Block:
-    """A drawing with what is written over it."""
+    """A drawing and its caption."""
 
     title: str
     names: str  # a second line, small
@@ -35,7 +35,7 @@ class Block:
 
     @property
     def lines(self) -> list[str]:
-        """The names, broken to the width."""
+        """The names, wrapped to the width."""
         return textwrap.wrap(self.names, max(1, int(self.width / LETTER)))
 
     @property
@@ -46,7 +46,7 @@ class Block:
 
 
 def page(column: Block, blocks: Sequence[Block]) -> Figure:
-    """The column at the left, the blocks beside it from the top."""
+    """Draw the column on the left and the blocks beside it, from the top."""
     left = start = column.width + 3 * MARGIN
     top, tallest = MARGIN, 0.0
     corners = [(MARGIN, MARGIN)]
@@ -68,7 +68,7 @@ def page(column: Block, blocks: Sequence[Block]) -> Figure:
 
 
 def _ink(axes: Axes, block: Block, left: float, top: float) -> None:
-    """Put a block on the page, its top left corner there."""
+    """Draw a block with its top left corner at this position."""
     axes.text(left, top, block.title, fontsize=12, fontweight="bold", va="top", color=INK)
     for i, line in enumerate(block.lines):
         axes.text(left, top - 0.26 - LINE * i, line, fontsize=8, va="top", color=GREY)

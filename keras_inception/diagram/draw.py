@@ -1,7 +1,7 @@
-"""A network drawn as its paper draws it: the whole as a column, and each kind of module once, input at the bottom.
+"""Draws a network as papers do: the whole network as a column, and each kind of module once, with inputs at the bottom.
 
-matplotlib draws, because it is a dependency already and installs everywhere; Graphviz would need its `dot` program,
-which pip does not install. Here is what to draw; `layout` finds the places, `page` puts it on paper.
+Matplotlib draws, because it is a dependency already and installs everywhere. Graphviz needs its `dot` program, which
+pip does not install. This module chooses what to draw; `placement` computes positions, and `canvas` draws.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ COLOURS = (  # GoogLeNet's figure 3
 
 @dataclass
 class Module:
-    """Boxes that stand in the network once or more: with other endpoints, other inputs, other numbers of filters."""
+    """Boxes that occur in the network once or more, with different endpoints, inputs and numbers of filters."""
 
     title: str  # "A", "B", ...
     uses: list[Sequence[Box]]
-    inputs: list[tuple[str, ...]]  # for each use the endpoints that it reads
+    inputs: list[tuple[str, ...]]  # the endpoints that each use reads
 
 
 @dataclass
 class Stage:
-    """A piece of the column: a box that stands alone, or modules of one kind that follow each other."""
+    """A part of the column: a single box, or consecutive modules of one kind."""
 
     endpoints: list[str]
     sources: tuple[int, ...]
@@ -56,10 +56,10 @@ class Stage:
 def draw(model: keras.Model, path: str | Path) -> Path:
     """Draw a functional model into a new .svg, .pdf or .png file.
 
-    Endpoints whose boxes differ in nothing but numbers of filters are one module, drawn once with all its numbers.
+    Endpoints whose boxes differ only in their numbers of filters are one module, drawn once with all its numbers.
 
     Raises:
-        InputError: the file exists, its folder does not, it is of another kind, or the model is not functional.
+        InputError: the file exists, its folder does not, its format is not supported, or the model is not functional.
     """
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
@@ -68,7 +68,7 @@ def draw(model: keras.Model, path: str | Path) -> Path:
         raise InputError(f"{path} exists already: choose another name, or delete it first")
     if not path.parent.is_dir():
         raise InputError(f"there is no folder {path.parent} to write {path.name} into")
-    # Text stays text, and the same network makes the same file.
+    # Text stays text, and the same network gives the same file.
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "keras_inception"}):
         figure = _figure(model)
         options: dict[str, Any] = {"metadata": {"Date": None}} if path.suffix.lower() == ".svg" else {}
@@ -80,10 +80,10 @@ def draw(model: keras.Model, path: str | Path) -> Path:
 
 
 def _parts(drawn: Sequence[Box]) -> tuple[list[Stage], list[Module]]:
-    """The column from bottom to top, and its kinds of modules in the order of their first use."""
+    """Return the column from bottom to top, and its kinds of modules in the order of their first use."""
     by_endpoint: dict[str, list[int]] = {}
     for i, box in enumerate(drawn):
-        by_endpoint[box.endpoint] = [*by_endpoint.pop(box.endpoint, []), i]  # in the order in which they end
+        by_endpoint[box.endpoint] = [*by_endpoint.pop(box.endpoint, []), i]  # ordered by their last box
     modules: dict[Any, Module] = {}
     stages: list[Stage] = []
     stage_of: dict[int, int] = {}  # by box
@@ -103,12 +103,12 @@ def _parts(drawn: Sequence[Box]) -> tuple[list[Stage], list[Module]]:
 
 
 def _repeats(drawn: Sequence[Box], inner: list[int]) -> list[list[int]]:
-    """An endpoint's boxes; cut where alike follows on alike, as the layers of a dense block do."""
+    """Split an endpoint's boxes where equal parts follow each other, as the layers of a dense block do."""
     parts: list[list[int]] = [[]]
     for n, i in enumerate(inner):
         parts[-1].append(i)
         rest = inner[n + 1 :]
-        if rest and all(s >= i for j in rest for s in drawn[j].sources):  # all that comes goes through this box
+        if rest and all(s >= i for j in rest for s in drawn[j].sources):  # all later boxes read through this one
             parts.append([])
     looks = [_look(_relative(drawn, part)) for part in parts]
     cut: list[list[int]] = []
@@ -123,7 +123,7 @@ def _repeats(drawn: Sequence[Box], inner: list[int]) -> list[list[int]]:
 
 
 def _relative(drawn: Sequence[Box], inner: Sequence[int]) -> list[Box]:
-    """Some of the boxes, with sources counted among them; those from outside are -1, -2, ... as they come."""
+    """Return some boxes with sources numbered among them; outside sources are -1, -2, ... in order."""
     local = {i: n for n, i in enumerate(inner)}
     outside = dict.fromkeys(s for i in inner for s in drawn[i].sources if s not in local)
     local |= {s: -1 - n for n, s in enumerate(outside)}
@@ -131,12 +131,12 @@ def _relative(drawn: Sequence[Box], inner: Sequence[int]) -> list[Box]:
 
 
 def _look(use: Sequence[Box]) -> tuple[Any, ...]:
-    """What boxes have in common with others that are drawn alike."""
+    """Return a key that is equal for boxes that are drawn alike."""
     return tuple((box.template, box.sources) for box in use)
 
 
 def _runs(stages: Sequence[Stage]) -> list[Stage]:
-    """Modules of one kind and one map size that follow each other, as one stage."""
+    """Join consecutive modules of one kind and one map size into one stage."""
     readers = Counter(source for stage in stages for source in stage.sources)
     runs: list[Stage] = []
     run_of: list[int] = []
@@ -163,7 +163,7 @@ def _letters(n: int) -> str:
 
 
 def _column(stages: Sequence[Stage]) -> Drawing:
-    """The whole network."""
+    """Draw the whole network."""
     items = []
     for stage in stages:
         label = stage.last.label
@@ -179,7 +179,7 @@ def _column(stages: Sequence[Stage]) -> Drawing:
 
 
 def _panel(module: Module) -> Drawing:
-    """One module, with the numbers of filters of all its uses."""
+    """Draw one module, with the numbers of filters of all its uses."""
     kept = _flat(module.uses[0])
     names = [sorted(set(column)) for column in zip(*module.inputs, strict=True)]
     outside = len(names)
@@ -199,7 +199,7 @@ def _panel(module: Module) -> Drawing:
 
 
 def _flat(use: Sequence[Box]) -> list[tuple[int, tuple[int, ...]]]:
-    """Positions and sources of the boxes to draw: a concatenation inside another is drawn as part of that."""
+    """Return positions and sources of the boxes to draw; a nested concatenation is drawn as part of the outer one."""
     sources = {i: box.sources for i, box in enumerate(use)}
     joins = [i for i, box in enumerate(use) if isinstance(box.layer, layers.Concatenate)]
     for inner in joins:

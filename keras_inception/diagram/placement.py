@@ -1,7 +1,7 @@
-"""Where the boxes of a drawing go: inputs at the bottom, branches side by side in their order.
+"""Places the boxes of a drawing: inputs at the bottom, branches side by side in their order.
 
-Made for the nearly series-parallel graphs that networks are. A drawing is a tree seen from its output: the sources of
-a box stand in a row under it. What the tree does not hold, a shortcut say, runs up a track beside the boxes it skips.
+Made for networks, whose graphs are nearly series-parallel. A drawing is a tree seen from its output: the sources of a
+box are in a row below it. Edges outside of the tree, such as shortcuts, run on a track beside the boxes that they skip.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ HEIGHT = 0.34  # of a box
 RISE = 0.6  # from one row of boxes to the next
 SPACE = 0.14  # between two columns
 LETTER = 0.078  # the width of an average letter at 9 points
-TRACK = 0.24  # for a line that passes boxes by
+TRACK = 0.24  # for a line that passes boxes
 
 
 @dataclass(frozen=True)
 class Item:
-    """A box to place. `sources` are positions of earlier items; a `wide` one stretches over all it joins."""
+    """A box to place. `sources` are positions of earlier items; a `wide` box spans all boxes that it joins."""
 
     label: str
     sources: tuple[int, ...]
@@ -37,7 +37,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Spot:
-    """A placed box, by its centre."""
+    """A placed box, given by its centre."""
 
     item: Item
     x: float
@@ -56,7 +56,7 @@ class Spot:
         return self.x + self.width / 2
 
     def dock(self, x: float) -> float:
-        """Where a line from `x` meets it: straight ahead if it is wide enough, in the middle otherwise."""
+        """Return where a line from `x` meets the box: vertically above if it is wide enough, else at its centre."""
         return min(max(x, self.left + 0.1), self.right - 0.1) if self.wide else self.x
 
 
@@ -99,7 +99,7 @@ def place(items: Sequence[Item]) -> Drawing:
 
     xs = _columns(items, parent, shared, straight, skips)
     tracks = _tracks(items, parent, rank, xs, skips)
-    if _overlap(items, rank, xs):  # a mesh, and no tree
+    if _overlap(items, rank, xs):  # a mesh, not a tree
         xs, tracks = _rows(items, rank), {}
     spots = []
     for i, item in enumerate(items):
@@ -115,12 +115,12 @@ def place(items: Sequence[Item]) -> Drawing:
 def _columns(
     items: Sequence[Item], parent: Mapping[int, int], shared: Sequence[int], straight: Sequence[Edge], skips: list[Edge]
 ) -> list[float]:
-    """The x of each item's centre: over the middle of its sources, and of all its readers where it has several."""
+    """Return the x of each item's centre: above the middle of its sources, or below that of several readers."""
     children: list[list[int]] = [[] for _ in items]
     for child, reader in parent.items():
         children[reader].append(child)
     offset = [0.0] * len(items)
-    reach: list[tuple[float, float]] = []  # of an item with all that stands under it, to the left and to the right
+    reach: list[tuple[float, float]] = []  # of an item and all items below it, to the left and to the right
     for i, item in enumerate(items):
         start, end = _row(children[i], offset, reach)
         tracks = TRACK * sum(reader == i for _, reader in skips)
@@ -145,7 +145,7 @@ def _columns(
 
 
 def _row(row: Sequence[int], offset: list[float], reach: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Set the offsets of items side by side around their middle; return how far the row reaches to each side."""
+    """Set the offsets of items in a row around its middle; return how far the row reaches to each side."""
     at = 0.0
     for i in row:
         offset[i] = at + reach[i][0]
@@ -165,7 +165,7 @@ def _overlap(items: Sequence[Item], rank: Sequence[int], xs: Sequence[float]) ->
 
 
 def _rows(items: Sequence[Item], rank: Sequence[int]) -> list[float]:
-    """Each item over the middle of its sources, as near as its neighbours in the row allow."""
+    """Place each item above the middle of its sources, as closely as its neighbours in the row allow."""
     xs = [0.0] * len(items)
     for row in range(max(rank) + 1):
         members = [i for i in range(len(items)) if rank[i] == row]
@@ -183,7 +183,7 @@ def _rows(items: Sequence[Item], rank: Sequence[int]) -> list[float]:
 def _tracks(
     items: Sequence[Item], parent: Mapping[int, int], rank: Sequence[int], xs: Sequence[float], skips: Sequence[Edge]
 ) -> dict[Edge, float]:
-    """The x of each line that skips rows: left of all that its reader has under it in those rows."""
+    """Return the x of each line that skips rows: left of all boxes below its reader in these rows."""
     tracks: dict[Edge, float] = {}
 
     def under(i: int, reader: int) -> bool:
@@ -200,7 +200,7 @@ def _tracks(
 
 
 def _line(source: Spot, reader: Spot, track: float | None) -> list[Point]:
-    """From source up to reader. A track leaves and enters by the side where the box does not reach over it."""
+    """Route a line from source to reader. A track meets the side of a box that does not reach over it."""
     top, bottom = source.y + HEIGHT / 2, reader.y - HEIGHT / 2
     if track is None:
         x = source.dock(reader.x)

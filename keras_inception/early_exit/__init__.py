@@ -1,4 +1,4 @@
-"""Networks with early exits: stop an image where its prediction is sure enough, within a budget of multiply-adds."""
+"""Networks with early exits: an image stops where its prediction is confident enough, within a multiply-add budget."""
 
 from .network import Cascade, Prediction
 from .policy import Curve, Point, Policy, calibrate, curve, plot

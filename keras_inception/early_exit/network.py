@@ -1,4 +1,4 @@
-"""A network with early exits, cut in stages, so that an image that leaves early costs no more than it must."""
+"""A network with early exits, cut into stages, so that an image that leaves early costs only the stages it ran."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from ..errors import InputError
 from ..model_graph import steps
 from ..outputs import outputs_of
 
-# (n, *input_shape) floats as the network takes them, or batches of such, alone or with labels: `Split.batches(...)`.
+# (n, *input_shape) floats, preprocessed, or batches of these, with or without labels: `Split.batches(...)`.
 Images: TypeAlias = np.ndarray | Iterable[Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """For n images, where each left, and with what answer.
+    """The predictions for n images, and the exit at which each left.
 
-    `probabilities` is (n, classes); `exits` is (n,), 1 is the first exit; `macs` is (n,), multiply-adds spent.
+    `probabilities` is (n, classes); `exits` is (n,), where 1 is the first exit; `macs` is (n,), multiply-adds spent.
     """
 
     probabilities: np.ndarray
@@ -34,52 +34,52 @@ class Prediction:
 
 
 class Cascade:
-    """A network cut behind each of its exits, so that an image can stop there; weights stay the network's own.
+    """A network cut after each of its exits, so that an image can stop there. It shares the network's weights.
 
-    `names` are the exits, the cheapest first. `macs` is what one image costs that leaves there: multiply-adds of the
-    layers which this exit and those before it need. `stages[k]` goes on from exit k: it takes the tensors that cross
-    the cut, and gives the exit's probabilities and the tensors that cross the next one.
+    `names` are the exits, the cheapest first. `macs` are the multiply-adds of an image that leaves there: those of the
+    layers that this exit and the exits before it need. `stages[k]` continues from exit k: it takes the tensors that
+    cross the cut, and returns the next exit's probabilities and the tensors that cross the next cut.
     """
 
     def __init__(self, model: keras.Model):
-        """Cut a flat functional model with a dict of outputs: each an exit, N x classes probabilities.
+        """Cut a flat functional model whose outputs are a dict of exits, (n, classes) probabilities each.
 
         Raises:
-            InputError: it has no early exits, or not one input of fixed size.
+            InputError: the model has no early exits, or not one input of fixed size.
         """
         self.model = model
         self.outputs = _exits(model)
         self.names = tuple(self.outputs)
         self.input_shape = tuple(model.input_shape[1:])
         ordered = keras.Model(model.inputs, list(self.outputs.values()))
-        calls = steps(ordered)  # each exit's own follow those of the exits before; the first is the input
+        calls = steps(ordered)  # the calls of each exit follow those of the exits before; the first is the input
         place = {id(tensor): i for i, call in enumerate(calls) for tensor in call.tensors}
         starts = [1, *(place[id(tensor)] + 1 for tensor in ordered.outputs)]
         spent = np.cumsum([row.macs for row in layer_costs(ordered)])
         self.macs = tuple(int(spent[start - 1]) for start in starts[1:])
-        self._cuts: list[list[Any]] = []  # at each start, the tensors made before and read behind
+        self._cuts: list[list[Any]] = []  # for each start, the tensors computed before it and read after it
         for start in starts:
             read = sorted({source for call in calls[start:] for source in call.sources if source < start})
             self._cuts.append([tensor for source in read for tensor in calls[source].tensors])
 
     @cached_property
     def stages(self) -> list[Any]:
-        """Traced when first used: a network of hundreds of layers takes seconds."""
+        """The traced stages, made on first use: a network of hundreds of layers takes seconds."""
         exits = zip(self._cuts, self._cuts[1:], self.outputs.values(), strict=False)
         return [_stage(entering, [answer, *leaving]) for entering, leaving, answer in exits]
 
     def every_exit(self, images: Images, batch_size: int = 64) -> np.ndarray:
-        """What each exit says of each image: (exits, n, classes) probabilities."""
+        """Return the probabilities of every exit for every image: (exits, n, classes)."""
         return np.concatenate(list(self._answers(images, batch_size)), axis=1)
 
-    def surest(self, images: Images, batch_size: int = 64) -> tuple[np.ndarray, np.ndarray]:
-        """Each exit's highest probability for each image, and its class: twice (exits, n)."""
+    def most_confident(self, images: Images, batch_size: int = 64) -> tuple[np.ndarray, np.ndarray]:
+        """Return the highest probability of every exit for every image, and its class: (exits, n) each."""
         batches = [(a.max(axis=2), a.argmax(axis=2)) for a in self._answers(images, batch_size)]
         probabilities, classes = (np.concatenate(parts, axis=1) for parts in zip(*batches, strict=True))
         return probabilities, classes
 
     def _answers(self, images: Images, batch_size: int) -> Iterator[np.ndarray]:
-        """Batch by batch, (exits, b, classes): of 50,000 images and 1,000 classes not all need be in memory."""
+        """Yield (exits, b, classes) batch by batch, as 50,000 images of 1,000 classes need not be in memory at once."""
         for batch in self._batches(images, batch_size):
             answers, tensors = [], [batch]
             for name, stage in zip(self.names, self.stages, strict=True):
@@ -94,10 +94,10 @@ class Cascade:
     def run(self, images: Images, thresholds: Sequence[float], batch_size: int = 64) -> Prediction:
         """Let each image leave at the first exit whose highest probability reaches its threshold.
 
-        Images that go on wait for each other behind each cut, so that every stage works on full batches.
+        Images that continue are collected after each cut, so that every stage works on full batches.
         """
         last = len(self.stages) - 1
-        left: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # which images, with what answer, at which exit
+        left: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # image numbers, probabilities, exit
 
         def go_on(stream: Iterator[Waiting], exit: int) -> Iterator[Waiting]:
             for which, tensors in _full(stream, batch_size):
@@ -112,14 +112,14 @@ class Cascade:
         stream = _numbered(self._batches(images, batch_size))
         for exit in range(last + 1):
             stream = go_on(stream, exit)
-        list(stream)  # pulls the images through; the last exit lets none pass
+        list(stream)  # runs the generators; no image passes the last exit
         which, probabilities, exits = (np.concatenate(parts) for parts in zip(*left, strict=True))
         order = np.argsort(which)
         exits = exits[order]
         return Prediction(probabilities[order], exits + 1, np.array(self.macs)[exits])
 
     def _batches(self, images: Images, batch_size: int) -> Iterator[tf.Tensor]:
-        """The images as batches, checked; at least one."""
+        """Yield the images in batches, checked; there is at least one."""
         if isinstance(images, np.ndarray):
             images = [images[i : i + batch_size] for i in range(0, len(images), batch_size)] or [images]
         empty = True
@@ -140,11 +140,11 @@ class Cascade:
             raise InputError("there are no images")
 
 
-Waiting: TypeAlias = tuple[np.ndarray, list[tf.Tensor]]  # numbers of images, and the tensors they go on from
+Waiting: TypeAlias = tuple[np.ndarray, list[tf.Tensor]]  # image numbers, and the tensors that the next stage takes
 
 
 def _exits(model: keras.Model) -> dict[str, Any]:
-    """The model's outputs, the cheapest first; of equally expensive ones, the one that is computed first."""
+    """Return the model's outputs, the cheapest first, and among equals the one computed first."""
     outputs = outputs_of(model)
     if len(outputs) < 2:
         raise InputError(
@@ -163,7 +163,7 @@ def _exits(model: keras.Model) -> dict[str, Any]:
 
 
 def _stage(entering: list[Any], leaving: list[Any]) -> Any:
-    """A part of the graph over the model's own layers. `keras.Function` adds no node to them, as a `Model` would."""
+    """Trace a part of the graph. Unlike a `Model`, `keras.Function` adds no nodes to the model's layers."""
     part = keras.Function(entering, leaving)
     signature = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in entering]
     return tf.function(lambda *tensors: part(list(tensors))).get_concrete_function(*signature)
@@ -177,7 +177,7 @@ def _numbered(batches: Iterator[tf.Tensor]) -> Iterator[Waiting]:
 
 
 def _full(stream: Iterator[Waiting], size: int) -> Iterator[Waiting]:
-    """The same images in batches of that size, the last one of what is left."""
+    """Regroup the images into batches of `size`; the last batch may be smaller."""
     waiting: list[Waiting] = []
     count = 0
     for item in stream:

@@ -1,12 +1,12 @@
-"""Anytime prediction: each image leaves a network with early exits where the network is sure enough of it.
+"""Anytime prediction: each image leaves a network with early exits where its prediction is confident enough.
 
-`calibrate` spends an average number of multiply-adds an image, the budget, where it does most good: the "budgeted
-batch classification" of Huang et al., 2018, section 3 (https://arxiv.org/abs/1703.09844), with thresholds as in the
-authors' release. `curve` measures what a budget buys, and what every exit alone does, the paper's "anytime prediction".
+`calibrate` chooses thresholds for a budget, an average number of multiply-adds per image: the "budgeted batch
+classification" of Huang et al., 2018, section 3 (https://arxiv.org/abs/1703.09844), with thresholds as in the authors'
+release. `curve` measures the accuracy of several budgets, and of each exit alone, the paper's "anytime prediction".
 
-    policy = anytime.calibrate(model, held_out, budget=40e6)
-    answer = policy.predict(images)
-    answer.probabilities, answer.exits, answer.macs.mean()
+    policy = early_exit.calibrate(model, held_out, budget=40e6)
+    prediction = policy.predict(images)
+    prediction.probabilities, prediction.exits, prediction.macs.mean()
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ NEVER = 2.0  # a threshold that no probability reaches
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Policy:
-    """When to leave: at the first exit whose highest probability reaches its threshold.
+    """When to stop: at the first exit whose highest probability reaches its threshold.
 
-    `thresholds` has one for each exit, in [0, 1], the last 0; 2 where no image leaves. `shares` is the fraction of
-    images meant to leave at each, and `budget` the multiply-adds an image costs on average if they do.
+    `thresholds` has a value in [0, 1] for each exit, 0 for the last, and 2 where no image leaves. `shares` is the
+    fraction of images that should leave at each exit; `budget` is then the average multiply-adds per image.
     """
 
     cascade: Cascade = field(repr=False)
@@ -42,19 +42,19 @@ class Policy:
     shares: tuple[float, ...]
 
     def predict(self, images: Images, batch_size: int = 64) -> Prediction:
-        """Answer for each image, computing no stage behind the exit at which it leaves.
+        """Predict each image, without computing the stages after the exit at which it leaves.
 
         Args:
-            images: (n, *input_shape) floats as the network takes them, or batches of such.
-            batch_size: images computed at a time, at every stage.
+            images: (n, *input_shape) floats, preprocessed for the network, or batches of these.
+            batch_size: images per batch, at every stage.
 
         Raises:
-            InputError: images of another shape or type, or none.
+            InputError: the images have another shape or type, or there are none.
         """
         return self.cascade.run(images, self.thresholds, batch_size)
 
     def save(self, path: str | Path) -> None:
-        """Write it as JSON, without the network."""
+        """Write the policy as JSON, without the network."""
         rows = zip(self.cascade.names, self.cascade.macs, self.thresholds, self.shares, strict=True)
         exits = [dict(zip(("name", "macs", "threshold", "share"), row, strict=True)) for row in rows]
         text = json.dumps({"budget": self.budget, "exits": exits}, indent=1)
@@ -62,10 +62,10 @@ class Policy:
 
     @classmethod
     def load(cls, path: str | Path, model: keras.Model | Cascade) -> Policy:
-        """Read what `save` wrote, for the network it was calibrated on.
+        """Read a file that `save` wrote, for the network that it was calibrated on.
 
         Raises:
-            InputError: it is no such file, or of a network with other exits.
+            InputError: it is no such file, or it belongs to a network with other exits.
         """
         try:
             record = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -74,34 +74,36 @@ class Policy:
             thresholds = tuple(float(row["threshold"]) for row in exits)
             shares = tuple(float(row["share"]) for row in exits)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path} is no policy that Policy.save wrote: {error!r}") from error
+            raise InputError(f"{path} is not a file of Policy.save: {error!r}") from error
         cascade = _cascade(model)
         own = list(zip(cascade.names, cascade.macs, strict=True))
         if found != own:
-            raise InputError(f"{path} is of a network with the exits {_listed(found)}; this one has {_listed(own)}")
+            raise InputError(
+                f"{path} belongs to a network with the exits {_listed(found)}; this one has {_listed(own)}"
+            )
         return cls(cascade=cascade, budget=budget, thresholds=thresholds, shares=shares)
 
 
 def calibrate(model: keras.Model | Cascade, images: Images, *, budget: float, batch_size: int = 64) -> Policy:
-    """Choose the thresholds with which images like these cost the budget on average. Huang et al., 2018.
+    """Choose thresholds with which images like these cost the budget on average (Huang et al., 2018).
 
-    The share q_k = z (1 - q)^(k - 1) q of all images leaves at exit k, where z makes the sum 1. The budget gives q,
-    and the thresholds let that many of `images` leave, at each exit the surest of those still there. As in the
-    authors' release 1 - q may exceed 1: a budget above the exits' plain average lets more leave at each later exit.
+    The share q_k = z (1 - q)^(k - 1) q of all images leaves at exit k, where z makes the sum 1. The budget determines
+    q. The thresholds let that many of `images` leave: at each exit, the most confident of those that are left. As in
+    the authors' release, 1 - q may exceed 1: above the plain average of the exits, later exits get larger shares.
 
     Args:
-        model: a functional model with a dict of exits, or its `Cascade`, which saves cutting it again.
-        images: held out, not trained on: (n, *input_shape) floats as the network takes them, or batches of such
-            (`split.batches(preprocessing, 64)`); labels are not needed. The more, the closer to the budget.
-        budget: average multiply-adds an image, from the first exit's to the last one's in `Cascade(model).macs`.
-        batch_size: images computed at a time.
+        model: a functional model with a dict of exits, or its `Cascade`, which avoids cutting it again.
+        images: held-out images, (n, *input_shape) floats, preprocessed, or batches of these
+            (`split.batches(preprocessing, 64)`). Labels are not needed. More images meet the budget more closely.
+        budget: average multiply-adds per image, from the first to the last value of `Cascade(model).macs`.
+        batch_size: images per batch.
 
     Raises:
-        InputError: the network has no exits, the budget is out of their range, or images have another shape.
+        InputError: the network has no exits, the budget is out of range, or the images have another shape.
     """
     cascade = _cascade(model)
-    shares = _shares(cascade, budget)  # a wrong budget is told before the network runs
-    confidence, _ = cascade.surest(images, batch_size)
+    shares = _shares(cascade, budget)  # refuses a wrong budget before the network runs
+    confidence, _ = cascade.most_confident(images, batch_size)
     return _policy(cascade, budget, shares, confidence)
 
 
@@ -110,14 +112,14 @@ def _cascade(model: keras.Model | Cascade) -> Cascade:
 
 
 def _shares(cascade: Cascade, budget: Any) -> np.ndarray:
-    """The geometric distribution over the exits that costs the budget."""
+    """Return the geometric distribution over the exits that costs the budget."""
     costs = np.array(cascade.macs, float)
     if not isinstance(budget, Real) or not costs[0] <= budget <= costs[-1]:
         raise InputError(
-            f"the budget is multiply-adds an image, {costs[0]:,.0f} (all leave at {cascade.names[0]}) to "
+            f"the budget must be multiply-adds per image, {costs[0]:,.0f} (all leave at {cascade.names[0]}) to "
             f"{costs[-1]:,.0f} (none before {cascade.names[-1]}); got {budget!r}"
         )
-    low, high = 0.0, 1.0  # bisection for t, where 1 - q = t / (1 - t): t in [0, 1] is all that q_k can be
+    low, high = 0.0, 1.0  # bisection for t in [0, 1], where 1 - q = t / (1 - t)
     powers = np.arange(len(costs))
     for _ in range(60):
         t = (low + high) / 2
@@ -128,13 +130,13 @@ def _shares(cascade: Cascade, budget: Any) -> np.ndarray:
 
 
 def _policy(cascade: Cascade, budget: float, shares: np.ndarray, confidence: np.ndarray) -> Policy:
-    """The thresholds that let those shares leave of images with that confidence, (exits, n)."""
+    """Choose thresholds that let these shares leave; `confidence` is (exits, n)."""
     images = confidence.shape[1]
-    goals = np.round(np.cumsum(shares) * images).astype(int)  # gone behind each exit
+    goals = np.round(np.cumsum(shares) * images).astype(int)  # how many have left after each exit
     waiting = np.arange(images)
     thresholds = []
     for goal, certainty in zip(goals[:-1], confidence, strict=False):
-        leave = goal - (images - len(waiting))  # equal confidences may have sent some too early
+        leave = goal - (images - len(waiting))  # ties may have let too many leave before
         if goal == images:
             thresholds.append(0.0)
         elif leave > 0:
@@ -156,7 +158,7 @@ def _listed(exits: Sequence[tuple[str, int]]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """A policy, what it really spent on the test images, multiply-adds an image, and its accuracy there, 0..1."""
+    """A policy with its measured multiply-adds per test image, and its accuracy, 0..1."""
 
     policy: Policy
     macs: float
@@ -165,7 +167,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """What a network with exits can do: each exit alone, and all of them under one budget after the other."""
+    """The measured points of each exit alone, and of all exits under each budget."""
 
     exits: tuple[Point, ...]
     budgets: tuple[Point, ...]
@@ -180,27 +182,27 @@ def curve(
     budgets: int | Sequence[float] = 20,
     batch_size: int = 64,
 ) -> Curve:
-    """Accuracy against multiply-adds: calibrated on the images held out, measured on the others.
+    """Measure accuracy against multiply-adds: calibrated on `held_out`, measured on `images`.
 
-    Every point of the result has its policy, ready to `predict`. An exit alone is one too: all images leave there.
+    Every point has its policy, ready to `predict`. That of a single exit lets all images leave there.
 
     Args:
         model: a functional model with a dict of exits, or its `Cascade`.
-        held_out: as in `calibrate`.
-        images: to measure on, as those.
+        held_out: images as for `calibrate`.
+        images: the test images, in the same form.
         labels: (n,) integers, the classes of `images`.
-        budgets: average multiply-adds an image; or how many, evenly from the first exit's cost to the last one's.
+        budgets: average multiply-adds per image; or their number, evenly spaced from the first exit's to the last's.
         batch_size: images computed at a time.
 
     Raises:
-        InputError: as `calibrate`, or labels that are not one class for each image.
+        InputError: as for `calibrate`, or the labels are not one class per image.
     """
     cascade = _cascade(model)
     first, *_, last = cascade.macs
     spend = np.linspace(first, last, max(2, budgets)).tolist() if isinstance(budgets, int) else list(budgets)
     shares = [_shares(cascade, budget) for budget in spend]
     labels, classes = np.asarray(labels), next(iter(cascade.outputs.values())).shape[-1]
-    certainty, answers = cascade.surest(images, batch_size)
+    certainty, answers = cascade.most_confident(images, batch_size)
     count = answers.shape[1]
     if (
         labels.shape != (count,)
@@ -212,7 +214,7 @@ def curve(
             f"got {labels.shape} {labels.dtype}"
         )
     right = answers == labels
-    confidence, _ = cascade.surest(held_out, batch_size)
+    confidence, _ = cascade.most_confident(held_out, batch_size)
     costs = np.array(cascade.macs)
 
     def measure(policy: Policy) -> Point:
@@ -226,14 +228,14 @@ def curve(
 
 
 def plot(curve: Curve, path: str | Path, *, title: str = "") -> None:
-    """Draw accuracy against average multiply-adds an image, budgets and exits, into an image file.
+    """Plot accuracy against average multiply-adds per image, for the budgets and the exits.
 
-    The ending of `path` says the format, ".png" or another of Matplotlib's.
+    The file extension of `path` determines the format: ".png", ".svg" or another one of Matplotlib's.
 
     Raises:
         InputError: Matplotlib does not write that format.
     """
-    from matplotlib.figure import Figure  # half a second, which nobody else here needs
+    from matplotlib.figure import Figure  # half a second, which nothing else here needs
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     formats = figure.canvas.get_supported_filetypes()
@@ -247,7 +249,7 @@ def plot(curve: Curve, path: str | Path, *, title: str = "") -> None:
         side, right = ("left", 6) if point is not curve.exits[-1] else ("right", -6)
         axes.annotate(name, place, (right, -13), textcoords="offset points", ha=side, fontsize=8, color="dimgray")
     axes.margins(y=0.09)
-    axes.set(xlabel="million multiply-adds an image, on average", ylabel="accuracy, %", title=title)
+    axes.set(xlabel="million multiply-adds per image, on average", ylabel="accuracy, %", title=title)
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
     write_file(Path(path), lambda part: figure.savefig(part, dpi=150))

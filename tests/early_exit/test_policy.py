@@ -201,13 +201,13 @@ def test_a_policy_survives_as_json(small: Cascade, tmp_path: Path) -> None:
     again = Policy.load(tmp_path / "policy.json", small.model)
     assert (again.budget, again.thresholds, again.shares) == (policy.budget, policy.thresholds, policy.shares)
     np.testing.assert_array_equal(again.predict(images).exits, policy.predict(images).exits)
-    with pytest.raises(InputError, match=r"of a network with the exits early .* this one has exit_1 \(6\)"):
+    with pytest.raises(InputError, match=r"belongs to a network with the exits early .* this one has exit_1 \(6\)"):
         Policy.load(tmp_path / "policy.json", toy())
     for text in ("{", "[]", '{"budget": 1}', '{"budget": 1, "exits": [3]}'):
         (tmp_path / "other.json").write_text(text)
-        with pytest.raises(InputError, match=r"other\.json is no policy"):
+        with pytest.raises(InputError, match=r"other\.json is not a file of Policy"):
             Policy.load(tmp_path / "other.json", small)
-    with pytest.raises(InputError, match=r"none\.json is no policy"):
+    with pytest.raises(InputError, match=r"none\.json is not a file of Policy"):
         Policy.load(tmp_path / "none.json", small)
 
 

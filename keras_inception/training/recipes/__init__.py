@@ -1,4 +1,4 @@
-"""The papers' trainings as data, one file a paper: `keras-inception train --recipe inception_v3`."""
+"""The training recipes of the papers as data, one file per paper: `keras-inception train --recipe inception_v3`."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ RECIPES: dict[str, Recipe] = {name: recipe for paper in PAPERS for name, recipe 
 
 
 def get(name: str) -> Recipe:
-    """The recipe of that name.
+    """Return the recipe of that name.
 
     Raises:
-        InputError: there is none; the message suggests the nearest, or lists all.
+        InputError: there is none; the message suggests similar names, or lists all.
     """
     if name not in RECIPES:
         near = difflib.get_close_matches(name, RECIPES, n=3, cutoff=0.5)

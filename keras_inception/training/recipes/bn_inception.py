@@ -4,9 +4,9 @@
 
 Expected: 74.8 % top-1 after 6 million steps (Figure 3). Not run here.
 
-Thirty times Inception's rate, and a decay six times as fast as its 4 % every eight epochs; no dropout, and "less"
-photometric distortion than Inception's, here half. The weight decay is TF-Slim's 4e-5: the paper divides by five what
-it does not state.
+The learning rate is 30 times Inception's, and decays six times as fast as its 4 % every eight epochs. There is no
+dropout, and "less" photometric distortion than in Inception: half of it here. The weight decay is TF-Slim's 4e-5; the
+paper divides an unstated value by five.
 """
 
 from ...data import Augmentation

@@ -2,9 +2,9 @@
 
     keras-inception train CIFAR10/ --recipe fractalnet --out runs/fractal
 
-Expected on CIFAR-10 with shifts and mirrors: 4.60 % test error with drop-path and dropout (Table 1). Not run here.
+Expected on CIFAR-10 with shifts and mirroring: 4.60 % test error with drop-path and dropout (Table 1). Not run here.
 
-The rate falls to a tenth each time that the remaining epochs halve: four times here.
+The learning rate is divided by 10 whenever the remaining epochs have halved: four times here.
 """
 
 from ...data import Shift

@@ -5,8 +5,8 @@
 
 Expected: 10.07 % top-5 error from one crop of one network, 6.67 % from 144 crops of seven (Table 3). Not run here.
 
-Rate, epochs, batch and weight decay, which the paper keeps to itself, are those of BVLC's quick solver (60 epochs of
-batches of 32); the paper trains on several machines at once, asynchronously.
+The paper does not state learning rate, epochs, batch size and weight decay: they are those of BVLC's quick solver (60
+epochs, batches of 32). The paper trains asynchronously on several machines.
 """
 
 from ...data import Augmentation
@@ -24,7 +24,7 @@ RECIPES = {
         schedule=Exponential(0.96, every=8 / 60),
         weight_decay=2e-4,
         aux_weight=0.3,
-        ema=0.9999,  # Polyak averaging; its length is not stated
+        ema=0.9999,  # Polyak averaging; the paper does not state its momentum
         augmentation=Augmentation(area=0.08, colour=1.0),
     ),
 }

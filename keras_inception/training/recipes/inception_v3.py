@@ -4,10 +4,11 @@
 
 Expected: 21.2 % top-1 and 5.6 % top-5 error from one crop (Table 3). Not run here.
 
-RMSProp with decay 0.9 and epsilon 1, 0.045 times 0.94 every two epochs, gradients clipped at 2, labels smoothed by 0.1,
-and an average of the weights evaluated. The paper's 50 replicas each take batches of 32, asynchronously; here there is
-one. Momentum, weight decay, the auxiliary head's weight and the average's length are TF-Slim's. (TensorFlow's RMSProp
-starts its mean square at 1, Keras' at 0: beside an epsilon of 1 a difference of the first steps.)
+RMSProp with decay 0.9 and epsilon 1; learning rate 0.045, times 0.94 every two epochs; gradients clipped at 2; label
+smoothing 0.1; the average of the weights is evaluated. The paper trains 50 replicas asynchronously, with batches of 32
+each; here there is one. Momentum, weight decay, the weight of the auxiliary loss and the momentum of the average are
+TF-Slim's. (TensorFlow's RMSProp starts its mean square at 1, Keras' at 0: with an epsilon of 1 only the first steps
+differ.)
 """
 
 from ...data import Augmentation

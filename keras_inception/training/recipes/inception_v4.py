@@ -6,7 +6,7 @@
 Expected from one crop, top-1 and top-5 error (Table 2): Inception-ResNet v1 21.3 and 5.5 %, v2 19.9 and 4.9 %,
 Inception v4 20.0 and 5.0 %. Not run here.
 
-Rate, decay and epsilon are Inception v3's, as the paper says; what it does not repeat is taken from there too.
+Learning rate, decay and epsilon are Inception v3's, as the paper states. What it does not state is Inception v3's too.
 """
 
 from dataclasses import replace

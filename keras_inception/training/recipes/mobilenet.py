@@ -4,10 +4,10 @@
 
 Expected top-1 accuracy: v1 70.6 % (Table 8), v2 72.0 % (Table 4). Not run here.
 
-v1: as Inception v3, asynchronous RMSProp, "with less regularization": no label smoothing, no side heads, fewer small
-crops, little or no weight decay on depthwise kernels. v2: RMSProp with momentum 0.9, 0.045 times 0.98 an epoch, batches
-of 96 on each of 16 workers, asynchronously; here there is one. Epochs are not stated: so many that the rate ends at a
-thousandth of its start, with v2's 0.98.
+v1: asynchronous RMSProp as for Inception v3, with less regularisation: no label smoothing, no auxiliary heads, fewer
+small crops, little or no weight decay on depthwise kernels. v2: RMSProp with momentum 0.9; learning rate 0.045, times
+0.98 per epoch; batches of 96 on each of 16 asynchronous workers; here there is one. The epochs are not stated: with
+v2's 0.98, these reduce the learning rate to a thousandth.
 """
 
 from dataclasses import replace

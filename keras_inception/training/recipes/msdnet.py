@@ -3,9 +3,9 @@
     keras-inception train CIFAR10/ --recipe msdnet_cifar --out runs/msdnet
     keras-inception train IMAGENET/ --recipe msdnet --out runs/msdnet_imagenet
 
-Expected: the paper has curves of accuracy over cost (Figures 4 to 8), and no table. Not run here.
+Expected: the paper plots accuracy over cost (Figures 4 to 8) and has no table. Not run here.
 
-The losses of all exits count alike, and the trained network keeps them.
+The losses of all exits have equal weight, and the trained network keeps all exits.
 """
 
 from dataclasses import replace

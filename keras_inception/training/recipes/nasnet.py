@@ -5,9 +5,9 @@
 
 Expected top-1 accuracy: mobile 74.0 %, large 82.7 % (Tables 2 and 3). Not run here.
 
-The figures are TF-Slim's for one of its replicas (50 of batches of 32, 100 of 16, synchronous, at so many times the
-rate): with one machine, its rate. Large drops paths with a probability that grows over the training to 0.3; epochs are
-not stated.
+The values are TF-Slim's for one replica. (TF-Slim has 50 synchronous replicas with batches of 32, or 100 with batches
+of 16, and multiplies the learning rate by their number.) In the large network the probability of dropping paths grows
+to 0.3 during the training. The epochs are not stated.
 """
 
 from dataclasses import replace

@@ -6,9 +6,10 @@
 Expected on CIFAR-10 (Table 6), test error: ResNet-20 8.75 %, 32 7.51 %, 44 7.17 %, 56 6.97 %, 110 6.43 %; on ImageNet
 (Table 3, ten crops), top-1: ResNet-50 22.85 %, 101 21.75 %, 152 21.43 %. Not run here in full.
 
-CIFAR-10: 64,000 steps of 128, a tenth of the rate at 32,000 and 48,000: 164 epochs of the paper's 45,000 images.
-ImageNet: the paper divides where the error stalls, within 600,000 steps; every 30 of 90 epochs is fb.resnet.torch's.
-The paper decays every variable. Images are scaled to -1..1, where the paper takes away the mean image.
+CIFAR-10: 64,000 steps with batches of 128; the learning rate is divided by 10 at 32,000 and 48,000. This is 164 epochs
+of the paper's 45,000 images. ImageNet: the paper divides the rate when the error plateaus, within 600,000 steps; every
+30 of 90 epochs is from fb.resnet.torch. The paper decays every variable. Images are scaled to -1..1; the paper
+subtracts the mean image.
 """
 
 from ...data import Augmentation, Shift

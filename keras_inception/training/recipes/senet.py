@@ -3,7 +3,7 @@
     keras-inception train IMAGENET/ --recipe senet --model seresnet50 --out runs/se50
 
 Expected from one crop, top-1 error (Table 2): SE-ResNet-50 23.29 %, 101 22.38 %, 152 21.57 %, SE-ResNeXt-50 21.10 %.
-Not run here. The weight decay is ResNet's, since the paper names none.
+Not run here. The weight decay is ResNet's; the paper does not state one.
 """
 
 from ...data import Augmentation

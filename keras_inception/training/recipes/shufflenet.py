@@ -4,8 +4,8 @@
 
 Expected top-1 error: v1 1x with 3 groups 32.6 % (Table 2), v2 1x 30.6 % (Table 8). Not run here.
 
-300,000 steps of 1024 images, the rate on a line from 0.5 to 0, and milder changes of scale than Inception's. The
-authors' released training smoothes labels by 0.1.
+300,000 steps with batches of 1024, a learning rate that falls linearly from 0.5 to 0, and weaker scale augmentation
+than Inception's. The authors' released training uses label smoothing of 0.1.
 """
 
 from ...data import Augmentation

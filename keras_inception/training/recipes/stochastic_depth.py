@@ -4,7 +4,7 @@
     keras-inception train CIFAR10/ --recipe stochastic_depth_1202 --out runs/sd1202
 
 Expected on CIFAR-10, test error: 5.25 % with 110 layers, against 6.41 % at constant depth (Table 1); 4.91 % with 1202.
-Not run here. The last block survives with probability 0.5, the others by the line from 1 to there.
+Not run here. The survival probability falls linearly from 1 to 0.5 at the last block.
 """
 
 from dataclasses import replace
