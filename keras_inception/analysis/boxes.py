@@ -39,7 +39,7 @@ class Box:
     @property
     def template(self) -> str:
         """The label with a hole for the number of filters."""
-        if isinstance(self.layer, CONVOLUTIONS):  # a rectifier goes without saying
+        if isinstance(self.layer, CONVOLUTIONS):  # ReLU is the default of the figures, so it is not written
             return self.text + {"relu": "", None: ", linear"}.get(self.activation, f", {self.activation}")
         return self.text + (f", {self.activation}" if self.activation else "")
 
@@ -98,14 +98,14 @@ def _joins(layer: Any, before: Box) -> bool:
 
 
 def _inner_activation(layer: Any) -> str | None:
-    """The nonlinearity that a convolution or dense layer brings along."""
+    """The name of the activation inside a convolution or dense layer; None if it is linear."""
     function = getattr(layer, "activation", None) if isinstance(layer, (*CONVOLUTIONS, layers.Dense)) else None
     name = getattr(function, "__name__", "linear")
     return None if name == "linear" else name
 
 
 def _activation(layer: Any) -> str | None:
-    """A nonlinearity's name; None for every other layer."""
+    """The name of the activation that a layer is; None for every other layer."""
     if isinstance(layer, layers.ReLU):
         return "relu" if layer.max_value is None else f"relu{layer.max_value:g}"
     if isinstance(layer, layers.Activation):
@@ -114,7 +114,7 @@ def _activation(layer: Any) -> str | None:
 
 
 def describe(layer: Any) -> tuple[str, int | None]:
-    """A layer's text as a figure has it, with "{}" for its number of filters, and that number."""
+    """How a figure labels a layer, with "{}" for its number of filters, and that number."""
     if isinstance(layer, layers.InputLayer):
         return "input", None
     if activation := _activation(layer):
