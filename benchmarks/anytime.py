@@ -219,9 +219,9 @@ def report(out: Path) -> None:
     python benchmarks/anytime.py report OUT
 
 MSDNetCIFARBudget, trained for {history["minutes"]:g} minutes on a shared processor: {history["steps"]:,} steps of
-{BATCH} images, {epochs:.1f} epochs of 45,000 CIFAR-10 images; the paper trains 300. The accuracies are therefore
-far below the paper's. The benchmark measures how they change with the budget. Thresholds are calibrated on 5,000 held-out images;
-accuracies and multiply-adds are measured on the 10,000 test images.
+{BATCH} images, {epochs:.1f} epochs of 45,000 CIFAR-10 images; the paper trains 300.
+The accuracies are therefore far below the paper's. The benchmark measures how they change with the budget. Thresholds
+are calibrated on 5,000 held-out images; accuracies and multiply-adds are measured on the 10,000 test images.
 
 ![accuracy against multiply-adds](anytime.png)
 

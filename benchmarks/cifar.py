@@ -18,7 +18,7 @@ import os
 import platform
 import tarfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from keras_inception.data import Dataset, Split, decode
-from keras_inception.evaluation.predictor import evaluate
+from keras_inception.evaluation import evaluate
 from keras_inception.files import write_file
 from keras_inception.run import Run, versions
 from keras_inception.training import recipes
@@ -122,7 +122,8 @@ def measure(row: Row, seed: int, out: Path, sides: dict[str, Split], epochs: int
         )
     run = Run.load(path)
     if "test_top1" not in run.metrics:
-        run.metrics["test_top1"] = evaluate(run.model(), sides["test"], run.preprocessing, batch_size=250)["top1"]
+        measured = evaluate(run, sides["test"], batch_size=250)["top1"]
+        run = replace(run, metrics=run.metrics | {"test_top1": measured})
         run.save()
     return run
 

@@ -50,21 +50,15 @@ def cifar_images(folder: Path) -> Path:
     return folder
 
 
-def weights(folder: Path, classes: int = 10) -> Path:
-    """Write the hosted weights in a network with a new classifier of `classes`."""
-    import keras
-
+def weights(folder: Path) -> Path:
+    """Write Google's hosted weights, for ImageNet's classes, as a file of our own."""
     import keras_inception
-    from keras_inception.training.fine_tuning import graft
     from keras_inception.weights import from_tflite
 
-    published = keras_inception.MobileNetV2(classes=1000)
+    published = keras_inception.MobileNetV2(input_shape=(SIZE, SIZE, 3))
     from_tflite(published, DATA / "mobilenet_v2_1.0_224_quant.tflite")
-    keras.utils.set_random_seed(0)
-    network = keras_inception.MobileNetV2(classes=classes, input_shape=(SIZE, SIZE, 3))
-    graft(network, published)
     path = folder / "hosted.weights.h5"
-    network.save_weights(path)
+    published.save_weights(path)
     return path
 
 
@@ -164,7 +158,7 @@ def images() -> None:
                 target = folder / ("animal" if animal else "object") / Path(member.name).name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(archive.extractfile(member).read())
-        hosted = weights(Path(place), classes=2)
+        hosted = weights(Path(place))
         starts = {
             "random": {},
             "backbone frozen": {"freeze_epochs": 8},

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_inception.errors import InputError
+from keras_inception.layers import deep_graph
 from keras_inception.model_graph import layer_of
 from keras_inception.outputs import main_output
 from keras_inception.preprocessing import Preprocessing
@@ -35,6 +36,7 @@ class Exportable:
     run: Run | None = None
 
     @classmethod
+    @deep_graph()
     def of(
         cls,
         model_or_run: ModelOrRun,

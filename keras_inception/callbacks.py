@@ -1,11 +1,13 @@
-"""What Keras lacks for training these networks: losses at auxiliary heads, and label smoothing for integer labels.
+"""Training callbacks that Keras does not have: losses at auxiliary heads, and label smoothing for integer labels.
 
     model = keras_inception.InceptionV3(aux_heads=True, classes=10)
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     model.fit(x, y, callbacks=[AuxiliaryHeads(0.4), LabelSmoothing(0.1)])
+    model.evaluate(x, y, callbacks=[AuxiliaryHeads()])
 
-Both change what `fit` minimises, and neither what is reported: `loss` of validation, `accuracy` and every other metric
-are of the main head and the true labels. The weights live in variables, so a schedule never retraces the graph.
+Both change only what `fit` minimises. The validation `loss`, `accuracy` and all other metrics are of the main output
+and the true labels. The callbacks replace the model's loss while `fit` or `evaluate` runs, and restore it at the end.
+The weights are variables, so that a schedule never retraces the training step.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from keras.losses import CategoricalCrossentropy, SparseCategoricalCrossentropy
 from .errors import InputError
 from .outputs import MAIN
 
-Schedule: TypeAlias = Callable[[int], float]  # epoch, from 0 -> what the value is multiplied by
+Schedule: TypeAlias = Callable[[int], float]  # epoch, counted from 0 -> factor
 
 CROSSENTROPIES = {
     "sparse_categorical_crossentropy": SparseCategoricalCrossentropy,
@@ -31,94 +33,123 @@ CROSSENTROPIES = {
 
 
 def fade(epochs: int) -> Schedule:
-    """From 1 in the first epoch linearly to 0, which it reaches behind `epochs` of them."""
+    """Fall linearly from 1 in the first epoch to 0 after `epochs` epochs.
+
+    Raises:
+        InputError: `epochs` is less than 1.
+    """
     if epochs < 1:
         raise InputError(f"a value fades over at least 1 epoch; got {epochs}")
     return lambda epoch: max(0.0, 1 - epoch / epochs)
 
 
-class AuxiliaryHeads(keras.callbacks.Callback):
-    """Train every head of a network on the one set of labels, with a smaller loss at all but the last.
+class _LossCallback(keras.callbacks.Callback):
+    """Replaces the model's loss from the start of a `fit` or `evaluate` to its end."""
 
-    For a network of `aux_heads=True`, and with `weight=1.0` for one of early exits (MSDNet weighs all alike). `fit` and
-    `evaluate` take the labels once, (n,) integers or (n, classes) one-hot, and with them `class_weight` and
-    `sample_weight`, as for a network of one output. The logs have the metrics given to `compile` of the main head
-    under their usual names, and `aux_1_loss`, `aux_1_accuracy` ... of the others. `strip_auxiliary` makes the network
-    to deploy.
+    objective: _Objective
 
-    Keras tells callbacks of the model before it traces the training step; only under a `tf.distribute` strategy it
-    builds the loss still earlier: there call `heads.set_model(model)` once before `fit`.
+    def set_model(self, model: keras.Model) -> None:
+        """Replace the model's loss. Keras calls this; see `AuxiliaryHeads` for when to call it yourself.
+
+        Raises:
+            InputError: the model is not compiled with a cross-entropy, or its outputs do not fit.
+        """
+        super().set_model(model)
+        self.objective = _Objective.of(model, getattr(self, "objective", None))
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Start without the values of an earlier `fit`."""
+        self.objective.begin()
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        """Give the model its own loss back."""
+        self.objective.end()
+
+    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Reset the metrics of the auxiliary heads, which Keras does not know."""
+        self.objective.reset_metrics()
+
+    def on_test_end(self, logs: dict[str, float] | None = None) -> None:
+        """Give the model its own loss back after an `evaluate` outside of `fit`."""
+        if not self.objective.training:
+            self.objective.end()
+
+
+class AuxiliaryHeads(_LossCallback):
+    """Train all heads of a network on one set of labels, the auxiliary heads with a smaller loss weight.
+
+    Use it for networks built with `aux_heads=True`, or with `weight=1.0` for networks with early exits (MSDNet weighs
+    all exits alike). `fit` and `evaluate` then take the labels once, (n,) integers or (n, classes) one-hot, with
+    `class_weight` and `sample_weight` as for a network of one output. The logs hold the metrics given to `compile` for
+    the main output under their usual names, and `aux_1_loss`, `aux_1_accuracy`, ... for the other heads. Without the
+    callback a network of several outputs takes what Keras always wants: a dict of labels. `strip_auxiliary` returns the
+    network to deploy.
+
+    Keras sets the model of a callback before it traces the training step. Only a `tf.distribute` strategy builds the
+    loss earlier: there, call `heads.set_model(model)` once before each `fit`.
 
     Args:
-        weight: of an auxiliary head's loss beside the main one's 1: 0.3 in GoogLeNet, 0.4 in TF-Slim's Inception v3
-            and v4 and in NASNet.
-        schedule: epoch, from 0 -> what the weight is multiplied by, such as `fade(20)`; constant by default.
+        weight: weight of each auxiliary loss; the main loss has 1. GoogLeNet uses 0.3; TF-Slim's Inception v3 and v4
+            and NASNet use 0.4.
+        schedule: function of the epoch (from 0) that returns a factor for the weight, such as `fade(20)`; constant by
+            default.
 
     Raises:
-        InputError: the weight is negative, the network has one head, or its loss is not a cross-entropy.
+        InputError: the weight is negative or not finite, the network has only one head, or its loss is not a
+            cross-entropy.
     """
 
     def __init__(self, weight: float = 0.3, schedule: Schedule | None = None):
         super().__init__()
         if not (math.isfinite(weight) and weight >= 0):
-            raise InputError(f"the weight of auxiliary heads is a number of at least 0; got {weight}")
+            raise InputError(f"the weight of auxiliary heads must be a number of at least 0; got {weight}")
         self.weight, self.schedule = weight, schedule
 
     def set_model(self, model: keras.Model) -> None:
-        """Called by Keras; see the class for when to call it yourself."""
+        """As in the base class; the model must have auxiliary heads."""
         super().set_model(model)
-        self.objective = _Objective.of(model)
         if not self.objective.metrics:
-            raise InputError(f"{model.name} has no auxiliary head: build it with aux_heads=True, or leave the callback")
+            self.objective.end()
+            raise InputError(
+                f"{model.name} has no auxiliary heads: build it with aux_heads=True, or remove this callback"
+            )
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Set the weight of the epoch."""
+        """Set the weight of this epoch."""
         self.objective.weight.assign(self.weight * (self.schedule(epoch) if self.schedule else 1))
-        self.objective.reset()
-
-    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Count from zero: Keras resets only the metrics that the model holds."""
-        self.objective.reset()
+        self.objective.reset_metrics()
 
 
-class LabelSmoothing(keras.callbacks.Callback):
-    """Train towards (1 - e) of the true class and e shared by all of them (Szegedy et al., 2016, section 7).
+class LabelSmoothing(_LossCallback):
+    """Replace each label by (1 - e) of the true class plus e spread over all classes (Szegedy et al., 2016, section 7).
 
-    For (n,) integer labels too, for which Keras 3.15's cross-entropy has no smoothing, and for every head of a network.
+    Works for (n,) integer labels, for which the cross-entropy of Keras 3.15 has no smoothing, and for all heads of a
+    network.
 
     Args:
-        smoothing: e, 0 to less than 1; the paper's is 0.1.
-        schedule: epoch, from 0 -> what e is multiplied by; constant by default.
+        smoothing: e, from 0 to less than 1; the paper uses 0.1.
+        schedule: function of the epoch (from 0) that returns a factor for e; constant by default.
 
     Raises:
-        InputError: e is out of range, or the loss is not a cross-entropy, or one that smoothes already.
+        InputError: e is out of range, or the loss is not a cross-entropy, or already smooths labels.
     """
 
     def __init__(self, smoothing: float = 0.1, schedule: Schedule | None = None):
         super().__init__()
         if not 0 <= smoothing < 1:
-            raise InputError(f"label smoothing is a number from 0 to less than 1; got {smoothing}")
+            raise InputError(f"label smoothing must be a number from 0 to less than 1; got {smoothing}")
         self.smoothing, self.schedule = smoothing, schedule
 
-    def set_model(self, model: keras.Model) -> None:
-        """Called by Keras; under a `tf.distribute` strategy call it once yourself, before `fit`."""
-        super().set_model(model)
-        self.objective = _Objective.of(model)
-
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Set the smoothing of the epoch."""
+        """Set the smoothing of this epoch."""
         self.objective.smoothing.assign(self.smoothing * (self.schedule(epoch) if self.schedule else 1))
-
-    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        """Leave no smoothing to a later `fit` without this callback."""
-        self.objective.smoothing.assign(0.0)
 
 
 def strip_auxiliary(model: keras.Model) -> keras.Model:
-    """The network to deploy: the main head alone, on the same layers and weights, with identical predictions.
+    """Return the network to deploy: the main output alone, on the same layers and weights.
 
     Raises:
-        InputError: the network has no output called "predictions".
+        InputError: the network has several outputs, and none is called "predictions".
     """
     if not isinstance(model.output, dict):
         return model
@@ -131,20 +162,33 @@ def strip_auxiliary(model: keras.Model) -> keras.Model:
 
 
 class _Objective:
-    """What a compiled model minimises and measures, in place of its own `compute_loss` and `compute_metrics`."""
+    """Replaces what a compiled model minimises and measures, until `end`.
+
+    Keras does not tell callbacks when an exception ends `fit`. The model then keeps the replaced loss until its next
+    `fit`: there Keras calls `make_train_function` without having called `set_model` before, and the loss is restored.
+    """
 
     @classmethod
-    def of(cls, model: keras.Model) -> _Objective:
-        """The model's own, made at the first call."""
+    def of(cls, model: keras.Model, previous: _Objective | None) -> _Objective:
+        """Return the objective of the model: the installed one, the previous one of a callback, or a new one."""
         installed = getattr(model.compute_loss, "__self__", None)
-        if isinstance(installed, cls) and installed.compiled is model.loss:
-            return installed
-        return cls(model)
+        if isinstance(installed, cls) and installed.recompiled:
+            installed.end()
+        for found in (installed, previous):
+            if isinstance(found, cls) and found.model is model and not found.recompiled:
+                break
+        else:
+            found = cls(model)
+        found.install()
+        return found
 
     def __init__(self, model: keras.Model):
-        self.model, self.compiled = model, model.loss
-        sides = [name for name in model.output if name != MAIN] if isinstance(model.output, dict) else []
+        self.model, self.training, self.expected, self.installed = model, False, False, False
+        if not model.compiled:
+            raise InputError(f"{model.name} is not compiled: call compile(optimizer, loss) first")
+        self.compilation = model._loss_tracker  # `compile` makes a new one each time
         self.loss, self.uniform = _crossentropies(model.loss)
+        sides = _sides(model)
         strategy = getattr(model, "distribute_strategy", None)
         with strategy.scope() if strategy else nullcontext():
             self.weight = keras.Variable(0.0, dtype="float32", trainable=False, name="auxiliary_weight")
@@ -155,13 +199,69 @@ class _Objective:
                 else keras.metrics.CategoricalAccuracy
             )
             self.metrics = {side: (keras.metrics.Mean(f"{side}_loss"), accuracy(f"{side}_accuracy")) for side in sides}
-        model.compute_loss, model.compute_metrics = self.compute_loss, self.compute_metrics
-        model.train_function = model.test_function = None  # a step traced before would go on with the old loss
+        self.methods = {
+            name: getattr(self, name)
+            for name in ("compute_loss", "compute_metrics", "make_train_function", "make_test_function")
+        }
+        self.compiled: dict[str, Any] = {"train_function": None, "test_function": None}  # kept: not traced again
+        if sides:  # Keras builds these for the outputs that they first see: ours see the main output alone
+            loss, metrics = model._compile_loss, model._compile_metrics
+            self.compiled["_compile_loss"] = type(loss)(loss._user_loss, loss._user_loss_weights)
+            if metrics is not None:
+                self.compiled["_compile_metrics"] = type(metrics)(metrics._user_metrics, metrics._user_weighted_metrics)
 
-    def reset(self) -> None:
+    @property
+    def recompiled(self) -> bool:
+        """Whether `compile` was called since, so that nothing here is valid any more."""
+        return self.model._loss_tracker is not self.compilation
+
+    def install(self) -> None:
+        """Replace the model's attributes, past Keras' tracking of them, and expect a `fit` or `evaluate`."""
+        self.expected = True
+        if not self.installed:
+            self.installed, attributes = True, vars(self.model)
+            self.found = {name: attributes[name] for name in (*self.methods, *self.compiled) if name in attributes}
+            attributes.update(self.methods | self.compiled)
+
+    def end(self) -> None:
+        """Restore the model's attributes."""
+        self.training = self.expected = False
+        if not self.installed:
+            return
+        self.installed, attributes = False, vars(self.model)
+        for name, ours in (self.methods | self.compiled).items():
+            if self.recompiled and (ours is None or attributes[name] is not ours):
+                continue  # `compile` has set it anew
+            if name in self.compiled:
+                self.compiled[name] = attributes[name]  # as traced and built, for the next `fit` with the callbacks
+            del attributes[name]
+            if name in self.found:
+                attributes[name] = self.found[name]
+
+    def begin(self) -> None:
+        """Begin a training without auxiliary losses and smoothing; the callbacks set both at each epoch."""
+        self.training = True
+        self.weight.assign(0.0)
+        self.smoothing.assign(0.0)
+
+    def reset_metrics(self) -> None:
         for pair in self.metrics.values():
             for metric in pair:
                 metric.reset_state()
+
+    def make_train_function(self, force: bool = False) -> Any:
+        if not self.expected or self.recompiled:  # a `fit` without the callbacks, after one that an exception ended
+            self.end()
+            return self.model.make_train_function(force)
+        self.expected = False
+        return type(self.model).make_train_function(self.model, force)
+
+    def make_test_function(self, force: bool = False) -> Any:
+        if not (self.expected or self.training) or self.recompiled:
+            self.end()
+            return self.model.make_test_function(force)
+        self.expected = False
+        return type(self.model).make_test_function(self.model, force)
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
@@ -170,14 +270,15 @@ class _Objective:
         total = type(self.model).compute_loss(self.model, x, y, heads[MAIN], sample_weight, training)
         if not training:
             return total
-        total += self._smoothed(self.loss(y, heads[MAIN], sample_weight), heads[MAIN], sample_weight, added=True)
+        (main,) = keras.tree.flatten(heads[MAIN])  # a single output may be in a list or a dict
+        total += self._smoothed(self.loss(y, main, sample_weight), main, sample_weight, added=True)
         for side in self.metrics:
             loss = self.loss(y, heads[side], sample_weight)
             total += self.weight * self._smoothed(loss, heads[side], sample_weight)
         return total
 
     def _smoothed(self, loss: Any, probabilities: Any, sample_weight: Any, added: bool = False) -> Any:
-        """Cross-entropy is linear in the labels: (1 - e) of the true ones' and e of the uniform ones'."""
+        """Cross-entropy is linear in the labels: (1 - e) times the true labels' plus e times the uniform labels'."""
         everything = ops.full_like(probabilities, 1 / probabilities.shape[-1])
         more = self.smoothing * (self.uniform(everything, probabilities, sample_weight) - loss)
         return more if added else loss + more
@@ -193,14 +294,25 @@ class _Objective:
         return logs
 
 
+def _sides(model: keras.Model) -> list[str]:
+    """The names of all outputs but the main one; none for a single output."""
+    if len(getattr(model, "outputs", None) or ()) <= 1:  # a Sequential may not know its output before it is called
+        return []
+    if not isinstance(model.output, dict) or MAIN not in model.output:
+        raise InputError(
+            f"several outputs must be a dict with {MAIN!r}; {model.name} has {', '.join(model.output_names)}"
+        )
+    return [name for name in model.output if name != MAIN]
+
+
 def _crossentropies(loss: Any) -> tuple[keras.losses.Loss, CategoricalCrossentropy]:
-    """The compiled loss as an object, and the same for one-hot labels."""
-    name = loss if isinstance(loss, str) else getattr(loss, "name", getattr(loss, "__name__", None))
-    if name not in CROSSENTROPIES:
-        raise InputError(f"compile with loss={' or '.join(map(repr, CROSSENTROPIES))}; got {loss!r}")
-    if not isinstance(loss, keras.losses.Loss):
+    """The compiled loss as an object, and its equivalent for one-hot labels."""
+    name = loss if isinstance(loss, str) else getattr(loss, "__name__", None)
+    if name in CROSSENTROPIES:
         loss = CROSSENTROPIES[name]()
-    config = loss.get_config()
+    if not isinstance(loss, SparseCategoricalCrossentropy | CategoricalCrossentropy):
+        raise InputError(f"compile with loss={' or '.join(map(repr, CROSSENTROPIES))}; got {loss!r}")
+    config: dict[str, Any] = loss.get_config()
     if config.get("label_smoothing"):
-        raise InputError("the loss smoothes labels already: compile it without label_smoothing")
+        raise InputError("the loss already smooths labels: compile it without label_smoothing")
     return loss, CategoricalCrossentropy(from_logits=config.get("from_logits", False))

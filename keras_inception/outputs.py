@@ -14,6 +14,7 @@ from typing import Any
 import keras
 
 from .errors import InputError
+from .layers import deep_graph
 from .model_graph import call_of, layer_of
 
 MAIN = "predictions"
@@ -76,6 +77,7 @@ def main_output(model: keras.Model) -> Any:
     return outputs[MAIN] if MAIN in outputs else next(iter(outputs.values()))
 
 
+@deep_graph()
 def main_network(model: keras.Model) -> keras.Model:
     """The model with its main output alone, over the same layers and weights; itself if it has no other.
 
@@ -87,6 +89,7 @@ def main_network(model: keras.Model) -> keras.Model:
     return model if alone else keras.Model(model.input, output, name=model.name)
 
 
+@deep_graph()
 def without_auxiliary(model: keras.Model) -> keras.Model:
     """The network for inference: without auxiliary heads, with its early exits; itself if it has no such heads."""
     outputs = outputs_of(model)
@@ -141,6 +144,7 @@ def _is_head(name: str) -> bool:
     return name == MAIN or is_auxiliary(name) or is_exit(name)
 
 
+@deep_graph()
 def backbone_of(model: keras.Model) -> keras.Model:
     """Images -> what the main classifier takes, before the dropout in front of it, over the model's own layers.
 

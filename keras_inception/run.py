@@ -17,6 +17,7 @@ from .data.tfds import PREFIX as TFDS
 from .errors import InputError
 from .evaluation import KerasPredictor, Prediction, predict
 from .files import write_file
+from .layers import deep_graph
 from .preprocessing import Preprocessing
 
 SCHEMA = 1  # of run.json; raise it when an older reader would misread a newer run
@@ -91,6 +92,7 @@ class Run:
         text = json.dumps(record, indent=2, sort_keys=True) + "\n"
         write_file(self.path / "run.json", lambda part: part.write_text(text, encoding="utf-8"))
 
+    @deep_graph()
     def model(self) -> keras.Model:
         """The trained network: preprocessed images (`self.preprocessing.input_shape`) -> class probabilities.
 

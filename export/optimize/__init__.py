@@ -9,6 +9,7 @@ import keras
 
 from keras_inception.analysis.cost import total
 from keras_inception.errors import InputError
+from keras_inception.layers import deep_graph
 from keras_inception.outputs import auxiliary_names, without_auxiliary
 
 from .fold import into_layer_after, into_layer_before
@@ -78,6 +79,7 @@ def optimize(model: keras.Model) -> keras.Model:
     return rewrite(model)[0]
 
 
+@deep_graph()
 def rewrite(model: keras.Model, rules: Mapping[str, Rule] = RULES) -> tuple[keras.Model, Report]:
     """`optimize` by these rules, and what each one did."""
     graph = Graph(without_auxiliary(model))

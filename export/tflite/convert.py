@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from keras_inception.errors import InputError, first_line
 from keras_inception.files import new_output
+from keras_inception.layers import deep_graph
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.terminal import quiet
 
@@ -58,6 +59,7 @@ class _Options:
         return self.quantization in ("int8", "int16x8")
 
 
+@deep_graph()
 def to_tflite(
     model_or_run: ModelOrRun,
     path: str | Path,

@@ -35,7 +35,7 @@ def evaluate(
 
     *first, last = paths
     given = last if first and not _is_predictor(last) else None
-    predictors = [open_predictor(path) for path in (paths if given is None else first)]
+    predictors = [opened(path) for path in (paths if given is None else first)]
     if given is None:
         if not isinstance(predictors[0], Run):
             raise InputError(f"{paths[0]} does not know its images: give a folder of them, with one folder per class")
@@ -82,7 +82,7 @@ def predict(
     from ..evaluation.predictor import ranked
     from ..outputs import MAIN
 
-    predictor = open_predictor(path)
+    predictor = opened(path)
     given, names, rejected = as_images(list(images))
     rows: list[dict[str, Any]] = []
     for name, row in zip(names, predictor.probabilities(given)[MAIN] if names else (), strict=True):
@@ -99,26 +99,28 @@ def predict(
         fail("; ".join(f"{r.path} cannot be read: {r.reason}" for r in rejected))
 
 
-def open_predictor(path: Path) -> Predictor:
+def opened(path: Path) -> Predictor:
     """A run directory or an exported file.
 
     Raises:
         InputError: it is neither, or cannot be opened.
     """
-    from ..export import runtimes
+    from keras_inception.export.runtimes.predictor import is_exported, open_predictor
+
     from ..run import Run
     from ..training.request import run_of
 
     if run := run_of(path):
         return run
-    return runtimes.open_predictor(path) if runtimes.is_exported(path) else Run.load(path)
+    return open_predictor(path) if is_exported(path) else Run.load(path)
 
 
 def _is_predictor(path: Path) -> bool:
-    from ..export import runtimes
+    from keras_inception.export.runtimes.predictor import is_exported
+
     from ..run import STATE
 
-    return any((path / name).exists() for name in ("run.json", STATE)) or runtimes.is_exported(path)
+    return any((path / name).exists() for name in ("run.json", STATE)) or is_exported(path)
 
 
 def _with_crops(predictor: Predictor, path: Path, crops: int) -> Predictor:

@@ -1,12 +1,12 @@
-"""Labelled images, from folders or arrays, as `tf.data`."""
+"""Images from folders, arrays and TensorFlow Datasets, as `tf.data` pipelines."""
 
 from .arrays import from_arrays
 from .augmentation import Augmentation, Changes, Crops, Shift
 from .decoding import decode
 from .folders import load_folder, load_images
-from .split import Dataset, Rejected, Split, input_errors
-from .temporary import as_images, fingerprint
+from .split import Dataset, Rejected, Split, fingerprint, input_errors
 from .tfds import lasting
+from .unlabelled import as_images
 
 __all__ = [
     "Augmentation",

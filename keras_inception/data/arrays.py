@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import InputError
-from .split import Dataset, Split, fraction, hold_out
+from .split import Dataset, Split, content_digest, fraction, hold_out, stack_digests
 
 
 def from_arrays(
@@ -19,26 +19,21 @@ def from_arrays(
     validation: float = 0.2,
     seed: int = 0,
 ) -> Dataset:
-    """Images from an array: uint8 (n, H, W), (n, H, W, 1) grey or (n, H, W, 3) RGB, 0..255.
+    """Make a dataset of uint8 images (n, H, W), (n, H, W, 1) grey or (n, H, W, 3) RGB, 0..255.
 
-    `labels` is (n,) or (n, 1): indices into `classes`, or without `classes` anything that sorts, and the classes are
-    the distinct labels. About the fraction `validation` of each class is held out, by a hash of the pixels and `seed`.
+    `labels` is (n,) or (n, 1): integer indices into `classes`. Without `classes` the labels may be anything that sorts,
+    and their distinct values are the classes. A hash of the pixels and `seed` holds out about the fraction `validation`
+    of each class.
 
     Raises:
-        InputError: images or labels of another shape or type, or fewer than two classes.
+        InputError: images or labels have another shape or type, or there are fewer than two classes.
     """
     images, labels = np.asarray(images), np.asarray(labels)
     if images.ndim == 3:
         images = images[..., np.newaxis]
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape:
         raise InputError(f"images must be (n, H, W), (n, H, W, 1) or (n, H, W, 3); got {images.shape}")
-    if images.dtype != np.uint8:
-        low, high = images.min(), images.max()
-        how = "255 * images" if low >= 0 and high <= 1 else "scale them so that 255 is white"
-        raise InputError(
-            f"images must be uint8, 0 to 255; got {images.dtype} from {low:g} to {high:g}: "
-            f"{how}, then .round().astype('uint8')"
-        )
+    check_uint8(images)
     if labels.shape not in ((len(images),), (len(images), 1)):
         raise InputError(
             f"labels must be ({len(images)},), one class for each image; got {labels.shape} "
@@ -56,7 +51,23 @@ def from_arrays(
         )
     if len(np.unique(labels)) < 2:
         raise InputError("all images have the same label; two classes or more are needed")
-    fractions = np.array([fraction(hashlib.sha256(b"%d " % seed + image.tobytes())) for image in images])
+    hashes = (hashlib.sha256(b"%d " % seed + image.tobytes()).digest() for image in images)
+    fractions = np.array([fraction(digest) for digest in hashes])
     held_out = hold_out(labels, fractions, validation, "the arrays")
-    whole = Split(images, labels.astype(np.int32), tuple(classes))
+    digests = stack_digests([content_digest(image) for image in images])
+    whole = Split(images, labels.astype(np.int32), tuple(classes), digests)
     return Dataset(whole.select(~held_out), whole.select(held_out))
+
+
+def check_uint8(images: np.ndarray) -> None:
+    """Raise an InputError that says how to convert images of another type to uint8, 0..255."""
+    if images.dtype == np.uint8:
+        return
+    if not np.issubdtype(images.dtype, np.number) and images.dtype != bool:
+        raise InputError(f"images must be uint8, 0 to 255; got {images.dtype}")
+    low, high = images.min(), images.max()
+    how = "255 * images" if low >= 0 and high <= 1 else "scale them so that 255 is white"
+    raise InputError(
+        f"images must be uint8, 0 to 255; got {images.dtype} from {low:g} to {high:g}: "
+        f"{how}, then .round().astype('uint8')"
+    )

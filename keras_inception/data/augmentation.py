@@ -1,48 +1,60 @@
-"""Random changes of training images, and the several views of one that an evaluation averages.
+"""Random changes of training images, and the views of an image that an evaluation averages.
 
-Each is called with an image, the network's preprocessing and a seed, and returns pixels of the network's size;
-`detail` says how many pixels of the file it needs. `Split.batches` takes any of them.
+Each is called with an image, the network's preprocessing and a seed, and returns pixels of the network's input size;
+`detail` returns how many pixels of the file it needs. `Split.batches` takes any of them.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Protocol
+from numbers import Real
+from typing import Any, Protocol
 
 import tensorflow as tf
 
+from ..errors import InputError
 from ..preprocessing import Preprocessing
 
-MARGIN = 256 / 224  # of a resized image over the crops taken of it (Krizhevsky et al., 2012, section 4.1)
+MARGIN = 256 / 224  # side of the resized image over the side of a crop (Krizhevsky et al., 2012, section 4.1)
+COUNTS = (1, 10, 12, 144)  # of views, see `Crops`
 SCALES = tuple(side / 224 for side in (256, 288, 320, 352))  # arXiv 1409.4842, section 7
 
 
 class Changes(Protocol):
-    """What `Split.batches` does to an image in place of `Preprocessing.resize`."""
+    """What `Split.batches` applies to an image instead of `Preprocessing.resize`."""
 
     def __call__(self, image: tf.Tensor, preprocessing: Preprocessing, seed: tf.Tensor) -> tf.Tensor:
-        """Change an image as `seed`, two integers, says: (H, W, 3), 0..255 -> (..., *size, 3) float32, 0..255."""
+        """Change an image: (H, W, 3), 0..255 -> (..., *size, 3) float32, 0..255. `seed` is two integers."""
 
     def detail(self, preprocessing: Preprocessing) -> int | None:
-        """Pixels that the sides of an image must keep; None for all."""
+        """Return how many pixels the sides of a decoded image must have at least; None for all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """Random changes that leave an image its class: light ones by default.
+    """Random changes that keep the class of an image; light by default.
 
-    A window of at least the fraction `area` of the image, and of 3/4 to 4/3 times the network's aspect ratio, is
-    stretched to the network's input: Inception's distorted crop (arXiv 1409.4842, section 6, where `area` is 0.08).
-    With `flip` half of the images are mirrored, which digits and text must not be. `colour` scales TF-Slim's changes
-    of brightness, saturation, hue and contrast, in this order: 1 for those of its Inceptions, 0 for none.
+    Inception's distorted crop (arXiv 1409.4842, section 6, where `area` is 0.08): a window of at least the fraction
+    `area` of the image, and of 3/4 to 4/3 times the network's aspect ratio, is stretched to the network's input. With
+    `flip` half of the images are mirrored; digits and text must not be. `colour` scales TF-Slim's changes of
+    brightness, saturation, hue and contrast, in this order: 1 for those of its Inceptions, 0 for none.
+
+    Raises:
+        InputError: `area` is not above 0 and at most 1, `flip` not a bool, or `colour` not from 0 to 2.
     """
 
     area: float = 0.5
     flip: bool = True
     colour: float = 0.0
 
+    def __post_init__(self) -> None:
+        _check("area", self.area, is_real(self.area) and 0 < self.area <= 1, "a number above 0, at most 1")
+        _check("flip", self.flip, isinstance(self.flip, bool), "True or False")
+        _check("colour", self.colour, is_real(self.colour) and 0 <= self.colour <= 2, "a number from 0 to 2")
+
     def __call__(self, image: tf.Tensor, preprocessing: Preprocessing, seed: tf.Tensor) -> tf.Tensor:
-        """Change an image as `seed`, two integers, says: (H, W, 3), 0..255 -> (*size, 3) float32, 0..255."""
+        """Change an image: (H, W, 3), 0..255 -> (*size, 3) float32, 0..255. `seed` is two integers."""
         crop_seed, flip_seed = tf.unstack(tf.random.split(seed))
         height, width = preprocessing.size
         begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
@@ -68,22 +80,30 @@ class Augmentation:
         return 255 * tf.clip_by_value(pixels, 0.0, 1.0)
 
     def detail(self, preprocessing: Preprocessing) -> int:
-        """Pixels that the sides of an image must keep, so that its smallest window has twice the network's input."""
+        """Return the sides with which the smallest window still has twice the sides of the network's input."""
         return round(2 * max(preprocessing.size) / (0.75 * self.area) ** 0.5)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shift:
-    """The CIFAR papers' change (arXiv 1512.03385, section 4.2): up to `pixels` to each side, and with `flip` a mirror.
+    """The CIFAR papers' augmentation (arXiv 1512.03385, section 4.2): a shift of up to `pixels`, and mirroring.
 
-    What comes in at the border is the network's mean colour, 0 after its normalisation.
+    The border is filled with the network's mean colour, which its normalisation turns into 0.
+
+    Raises:
+        InputError: `pixels` is not an integer of at least 0, or `flip` is not a bool.
     """
 
     pixels: int = 4
     flip: bool = True
 
+    def __post_init__(self) -> None:
+        valid = isinstance(self.pixels, int) and not isinstance(self.pixels, bool) and self.pixels >= 0
+        _check("pixels", self.pixels, valid, "an integer of at least 0")
+        _check("flip", self.flip, isinstance(self.flip, bool), "True or False")
+
     def __call__(self, image: tf.Tensor, preprocessing: Preprocessing, seed: tf.Tensor) -> tf.Tensor:
-        """As `Changes` says."""
+        """See `Changes`."""
         crop_seed, flip_seed = tf.unstack(tf.random.split(seed))
         mean = tf.constant(preprocessing.mean if len(preprocessing.mean) == 3 else preprocessing.mean * 3)
         mean = mean[::-1] if preprocessing.channels == "BGR" else mean
@@ -93,24 +113,31 @@ class Shift:
         return tf.image.stateless_random_flip_left_right(pixels, flip_seed) if self.flip else pixels
 
     def detail(self, preprocessing: Preprocessing) -> int:
-        """As `Changes` says."""
+        """See `Changes`."""
         return 2 * round(max(preprocessing.size) / preprocessing.crop)
 
 
 @dataclass(frozen=True)
 class Crops:
-    """Views of an image whose answers an evaluation averages: `count` is 1, 10, 12 or 144.
+    """Views of an image whose predictions an evaluation averages: `count` is 1, 10, 12 or 144.
 
-    10: the corners and the centre of the image's central square, 256/224 of the input's size, and their mirrors
-    (Krizhevsky et al., 2012). 144: at four scales three squares along the longer side, of each the corners, the centre
-    and the whole, and their mirrors (arXiv 1409.4842, section 7). 12 are those of the central square at the smallest of
-    the scales: papers that report 12 do not say which.
+    10: the corners and the centre of the image's central square, resized to 256/224 of the input's size, and their
+    mirror images (Krizhevsky et al., 2012). 144: at four scales, three squares along the longer side, each with its
+    corners, its centre and the whole square, and their mirror images (arXiv 1409.4842, section 7). 12: those of the
+    central square at the smallest scale; papers that report 12 do not say which.
+
+    Raises:
+        InputError: `count` is another number.
     """
 
     count: int = 1
 
+    def __post_init__(self) -> None:
+        valid = isinstance(self.count, int) and not isinstance(self.count, bool) and self.count in COUNTS
+        _check("count", self.count, valid, f"{', '.join(map(str, COUNTS[:-1]))} or {COUNTS[-1]}")
+
     def __call__(self, image: tf.Tensor, preprocessing: Preprocessing, seed: tf.Tensor) -> tf.Tensor:
-        """(H, W, 3), 0..255 -> (count, *size, 3) float32, 0..255; nothing is random."""
+        """Cut the views: (H, W, 3), 0..255 -> (count, *size, 3) float32, 0..255. The seed has no effect."""
         if self.count == 1:
             return preprocessing.resize(image)[None]
         places, scales = (3, SCALES) if self.count == 144 else (1, (MARGIN,))
@@ -124,12 +151,12 @@ class Crops:
         return tf.concat([upright, tf.reverse(upright, [2])], 0)
 
     def detail(self, preprocessing: Preprocessing) -> None:
-        """All: an evaluation sees the file's own pixels."""
+        """Return None: an evaluation uses all pixels of the file."""
         return
 
 
 def _squares(image: tf.Tensor, size: tuple[int, int], places: int) -> list[tf.Tensor]:
-    """The largest windows of the network's aspect ratio: the central one, or three along the longer side."""
+    """Cut the largest windows of the network's aspect ratio: the central one, or three along the longer side."""
     height, width = size
     shape = tf.shape(image)
     zoom = tf.minimum(tf.cast(shape[0], tf.float32) / height, tf.cast(shape[1], tf.float32) / width)
@@ -145,7 +172,7 @@ def _squares(image: tf.Tensor, size: tuple[int, int], places: int) -> list[tf.Te
 
 
 def _corners(square: tf.Tensor, preprocessing: Preprocessing, scale: float) -> list[tf.Tensor]:
-    """Four corners and the centre, each of the network's size, of a window resized to `scale` times that."""
+    """Resize a window to `scale` times the network's size, and cut four corners and the centre of that size."""
     height, width = preprocessing.size
     large = (round(height * scale), round(width * scale))
     resized = tf.image.resize(square, large, method=preprocessing.interpolation, antialias=True)
@@ -153,3 +180,13 @@ def _corners(square: tf.Tensor, preprocessing: Preprocessing, scale: float) -> l
     down, right = large[0] - height, large[1] - width
     starts = ((0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2))
     return [resized[top : top + height, left : left + width] for top, left in starts]
+
+
+def is_real(value: Any) -> bool:
+    """Whether a value is a finite number, and no bool."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check(name: str, value: Any, valid: bool, allowed: str) -> None:
+    if not valid:
+        raise InputError(f"{name} must be {allowed}; got {value!r}")

@@ -1,8 +1,8 @@
 """Image files as pixels.
 
-Pillow decodes every file, in training and evaluation alike: it reads the declared size before any pixel, knows EXIF
-orientation, CMYK, 16 bits, palettes, animations and WebP, and lets go of the GIL while it works. TensorFlow's decoders
-know few of these and will fill the memory with whatever a header declares.
+Pillow decodes every file, in training and in evaluation. It reads the declared size before any pixel; supports EXIF
+orientation, CMYK, 16 bits, palettes, animations and WebP; and releases the GIL while it works. TensorFlow's decoders
+support few of these, and allocate whatever size a header declares.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from ..errors import InputError
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
-MAX_PIXELS = 2**26  # declared by the header, refused before decoding; 200 MB as RGB, above any phone's 64 megapixels
+MAX_PIXELS = 2**26  # declared in the header, refused before decoding: 200 MB as RGB, above a phone's 64 megapixels
 
 
 def decode(source: str | Path | bytes, *, detail: int | None = None) -> np.ndarray:
-    """Decode a JPEG, PNG, BMP, GIF or WebP file, or its bytes: uint8 (H, W, 3) RGB, upright.
+    """Decode a JPEG, PNG, BMP, GIF or WebP file, or its bytes, to uint8 (H, W, 3) RGB, upright.
 
-    Transparency is laid on white; of an animation the first frame is taken. With `detail` a JPEG may come out at 1/2,
-    1/4 or 1/8 of its size, both sides still that many pixels at least: much faster, and not the same pixels.
+    Transparent pixels are composited on white. The first frame of an animation is used. With `detail` a JPEG may be
+    decoded at 1/2, 1/4 or 1/8 of its size, with both sides at least `detail` pixels: much faster, but not bit-exact.
 
     Raises:
-        InputError: there is no such file, or no whole image in it.
+        InputError: the file does not exist, or does not hold a complete image.
     """
     try:
         if isinstance(source, bytes):
@@ -40,7 +40,7 @@ def decode(source: str | Path | bytes, *, detail: int | None = None) -> np.ndarr
 
 
 def pixels(file: BinaryIO, detail: int | None) -> np.ndarray:
-    """Decode an open file as `decode` does; raises whatever Pillow raises."""
+    """Decode an open file as `decode` does; raise whatever Pillow raises."""
     if not file.read(1):
         raise ValueError("empty file")
     with Image.open(file, formats=FORMATS) as image:  # from the start of the file
@@ -53,8 +53,8 @@ def pixels(file: BinaryIO, detail: int | None) -> np.ndarray:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """Any mode of those formats as 8-bit RGB."""
-    if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip and not scale
+    """Convert any mode of these formats to 8-bit RGB."""
+    if image.mode.startswith("I"):  # 16-bit grey, which Pillow clips instead of scaling
         image = Image.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -63,7 +63,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def reason(error: Exception) -> str:
-    """What is wrong with an image, in a few words. Damaged ones make Pillow raise nearly any exception."""
+    """Say in a few words what is wrong with an image. Damaged files make Pillow raise nearly any exception."""
     match error:
         case UnidentifiedImageError():
             return "not a JPEG, PNG, BMP, GIF or WebP image"

@@ -2,123 +2,133 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
-from ..terminal import progress
+from ..terminal import note, progress
 from .decoding import pixels, reason
-from .near_duplicates import look, near_pairs
-from .split import Dataset, Rejected, Split, fraction, hold_out
-from .tfds import folder_of
+from .near_duplicates import difference_hash, find_near_duplicates
+from .split import Dataset, Rejected, Split, content_digest, fraction, hold_out, stack_digests
+from .tfds import class_name, folder_of
 
-# What a user means as an image. The content decides the format; those after .webp are reported, not silently ignored.
+# File names that a user takes for images. The content decides the format; those after .webp are reported as rejected.
 EXTENSIONS = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".heic", ".heif", ".avif")
 )
-HELD_OUT = ("val", "validation", "test")  # names of the folder beside train/, the first present is taken
-MANY_FILES = 500  # from here on checking them shows a progress bar
+HELD_OUT = ("val", "validation", "test")  # names of the held-out folder; the first that exists is used
+MANY_FILES = 500  # from this number on a progress bar is shown
 
 
 def load_folder(path: str | Path, *, validation: float = 0.2) -> Dataset:
-    """Images in one folder a class, with or without `train/` and `val/` (or `validation/`, `test/`) above those.
+    """Load one folder of images per class, optionally below `train/` and `val/` (or `validation/`, `test/`).
 
-    Without a held-out folder about the fraction `validation` of each class is held out by a hash of the files' content:
-    an image stays on its side when others are added, when it is renamed or the folder moves, and copies of it stay
-    together. (Only a class so small that one side would be empty lends the image with the nearest hash to that side.)
-    Hidden files and those not named as images are ignored; images that cannot be decoded are left out and reported,
-    and so are pairs of nearly the same image on both sides of the split, which stay.
+    Without a held-out folder a hash of the file contents holds out about the fraction `validation` of each class. An
+    image stays on its side when others are added, when it is renamed or when the folder moves, and copies of it stay
+    together. (Only in a class so small that one side would be empty, the image with the nearest hash moves there.)
+    Hidden files and files not named as images are ignored. Images that cannot be decoded are left out and reported.
+    Near-duplicates on both sides of the split are reported too, and kept.
 
-    "tfds:NAME" is a data set of TensorFlow Datasets (`pip install 'keras-inception[tfds]'`), written to such a folder
-    once.
+    "tfds:NAME" is a dataset of TensorFlow Datasets (`pip install 'keras-inception[tfds]'`), which is written to such a
+    folder once.
 
     Raises:
-        InputError: there is no such folder, or not two classes with images that can be decoded.
+        InputError: the folder does not exist, or does not hold two classes, each with an image that can be decoded.
     """
+    named = class_name(path)
     path = folder_of(path)
     if not path.is_dir():
-        raise InputError(f"{path} {_absence(path)}: give a folder that holds one folder of images for each class")
+        raise InputError(f"{path} {_absence(path)}: give a folder that holds one folder of images per class")
     train = path / "train"
-    if not (train.is_dir() and _subfolders(train)):  # a folder train/ of images is a class: of vehicles, say
-        return _divided(_read(path), validation, path)
+    if not (train.is_dir() and _subfolders(train)):  # train/ may be a class: images of trains
+        return _divided(_read_for_training(path, named), validation, path)
     held_out = next((path / name for name in HELD_OUT if (path / name).is_dir()), None)
     if held_out is None:
-        return _divided(_read(train), validation, train)
+        return _divided(_read_for_training(train, named), validation, train)
     train_names, val_names = set(_subfolders(train)), set(_subfolders(held_out))
     if train_names != val_names:
         sides = [(train, train_names - val_names), (held_out, val_names - train_names)]
         difference = "; ".join(f"only {side.name}/ has {', '.join(sorted(names))}" for side, names in sides if names)
         raise InputError(f"train/ and {held_out.name}/ in {path} must hold the same classes: {difference}")
-    return _dataset(_read(train), _read(held_out))
+    return _dataset(_read_for_training(train, named), _read_for_training(held_out, named))
 
 
 def load_images(path: str | Path, classes: Sequence[str]) -> Split:
-    """All images in one folder a class, labelled by their place in `classes`, to measure a trained network on.
+    """Load one folder of images per class, labelled by the index in `classes`, to evaluate a trained network.
+
+    Some of the classes may be missing or empty. One line on standard error counts the images that are left out.
 
     Raises:
-        InputError: there is no such folder, no image in it, or a folder that is none of the classes.
+        InputError: the folder does not exist, holds no image, or holds a folder that is none of the classes.
     """
+    named = class_name(path)
     path = folder_of(path)
     if not path.is_dir():
-        raise InputError(f"{path} {_absence(path)}: give a folder that holds one folder of images for each class")
-    if unknown := [name for name in _subfolders(path) if name not in classes]:
+        raise InputError(f"{path} {_absence(path)}: give a folder that holds one folder of images per class")
+    if unknown := [name for name in _subfolders(path) if named(name) not in classes]:
         raise InputError(f"{path / unknown[0]} is none of the classes: {', '.join(classes)}")
-    found = _read(path).images
-    places = np.array([classes.index(name) for name in found.classes], dtype=np.int32)
-    return replace(found, labels=places[found.labels], classes=tuple(classes))
+    found = _read(path, named)
+    if found.rejected:
+        first = found.rejected[0]
+        note(f"{len(found.rejected)} images in {path} are left out; {first.path}: {first.reason}")
+    places = np.array([classes.index(name) for name in found.images.classes], dtype=np.int32)
+    return replace(found.images, labels=places[found.images.labels], classes=tuple(classes))
 
 
 @dataclass(frozen=True)
 class _Found:
-    """What is in a folder: images that can be decoded, the hashes of their content (0..1) and looks, other files."""
+    """The images of a folder that can be decoded, with their difference hashes, and the files that are left out."""
 
     images: Split
-    fractions: np.ndarray
-    looks: np.ndarray
+    hashes: np.ndarray  # (n, 2) uint64
     rejected: tuple[Rejected, ...]
 
     def select(self, indices: np.ndarray) -> _Found:
-        return _Found(self.images.select(indices), self.fractions[indices], self.looks[indices], ())
+        return _Found(self.images.select(indices), self.hashes[indices], ())
 
 
 def _dataset(train: _Found, val: _Found) -> Dataset:
-    pairs = near_pairs(train.looks, val.looks)
-    twins = tuple((train.images.sources[i], val.images.sources[j]) for i, j in pairs)
-    return Dataset(train.images, val.images, train.rejected + val.rejected, twins)
+    pairs = find_near_duplicates(train.hashes, val.hashes)
+    near_duplicates = tuple((train.images.sources[i], val.images.sources[j]) for i, j in pairs)
+    return Dataset(train.images, val.images, train.rejected + val.rejected, near_duplicates)
 
 
 def _divided(found: _Found, validation: float, path: Path) -> Dataset:
-    held_out = hold_out(found.images.labels, found.fractions, validation, path)
+    fractions = np.array([fraction(digest.tobytes()) for digest in found.images.content_digests()])
+    held_out = hold_out(found.images.labels, fractions, validation, path)
     return replace(_dataset(found.select(~held_out), found.select(held_out)), rejected=found.rejected)
 
 
-def _examine(path: Path) -> tuple[float, np.ndarray] | Rejected:
-    """The hash of an image's content, 0..1, and its look, if all of it can be decoded."""
+def examine(source: Path | bytes) -> tuple[bytes, np.ndarray] | str:
+    """Return the content and difference hashes of an encoded image, or the reason why it cannot be decoded."""
     try:
-        with open(path, "rb") as file:
-            content = fraction(hashlib.file_digest(file, "sha256"))
-            file.seek(0)
-            # Small, where a JPEG saves most inverse transforms but still reads every bit.
-            return content, look(pixels(file, detail=64))
-    except Exception as error:  # see reason
-        return Rejected(path, reason(error))
+        content = source if isinstance(source, bytes) else source.read_bytes()
+        # At a small size a JPEG skips most inverse transforms, but still reads every bit.
+        return content_digest(content), difference_hash(pixels(BytesIO(content), detail=64))
+    except Exception as error:  # see `reason`
+        return reason(error)
 
 
-def _examine_all(files: Sequence[Path]) -> list[tuple[float, np.ndarray] | Rejected]:
-    """`_examine` in threads, with a progress bar on a terminal when there are many."""
+def examine_all(sources: Sequence[Path | bytes]) -> list[tuple[bytes, np.ndarray] | str]:
+    """Call `examine` in threads, with a progress bar on a terminal if there are many sources."""
     pool = ThreadPoolExecutor()
     try:
-        with warnings.catch_warnings(action="ignore"):  # Pillow's, on oddities of images that it decodes all the same
-            results = pool.map(_examine, files)
-            return list(progress(results, "Checking images", len(files)) if len(files) >= MANY_FILES else results)
+        with warnings.catch_warnings(action="ignore"):  # Pillow warns of oddities in images that it can decode
+            results = pool.map(examine, sources)
+            return list(progress(results, "Checking images", len(sources)) if len(sources) >= MANY_FILES else results)
     finally:
         pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the rest
+
+
+def images_below(path: Path) -> list[Path]:
+    """Return all files below a folder that are named as images and not hidden, sorted."""
+    return [file for file in sorted(path.rglob("*")) if _named_as_image(file)]
 
 
 def _absence(path: Path) -> str:
@@ -133,33 +143,40 @@ def _named_as_image(path: Path) -> bool:
     return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
 
 
-def _read(path: Path) -> _Found:
-    """One folder of images per class."""
-    classes = _subfolders(path)
-    files = [[file for file in sorted((path / name).rglob("*")) if _named_as_image(file)] for name in classes]
+def _read(path: Path, named: Callable[[str], str]) -> _Found:
+    """Read one folder of images per class; `named` maps the name of a folder to that of its class."""
+    folders = _subfolders(path)
+    groups = [images_below(path / name) for name in folders]
+    files = [file for group in groups for file in group]
     loose = [file for file in sorted(path.iterdir()) if _named_as_image(file)]
-    n = sum(map(len, files))
-    if not n:
+    if not files:
         found = f"{len(loose)} images, but none in a folder" if loose else "no images"
+        raise InputError(f"{path} holds {found}: give it one folder of JPEG, PNG, BMP, GIF or WebP files per class")
+    results = examine_all(files)
+    broken = tuple(Rejected(file, why) for file, why in zip(files, results, strict=True) if isinstance(why, str))
+    if len(broken) == len(files):
         raise InputError(
-            f"{path} holds {found}: give it one folder of JPEG, PNG, BMP, GIF or WebP files for each class"
+            f"none of the {len(files)} images in {path} can be decoded; {broken[0].path}: {broken[0].reason}"
         )
-    if len(classes) < 2:
-        raise InputError(f"{path} holds one class, {classes[0]}: two folders of images or more are needed")
-    results = _examine_all([file for group in files for file in group])
-    rejected = [result for result in results if isinstance(result, Rejected)]
-    if len(rejected) == n:
-        raise InputError(f"none of the {n} images in {path} can be decoded; {rejected[0].path}: {rejected[0].reason}")
-    labels = np.repeat(np.arange(len(classes), dtype=np.int32), [len(group) for group in files])
-    whole = Split(np.array([file for group in files for file in group], dtype=object), labels, tuple(classes))
-    good = np.array([not isinstance(result, Rejected) for result in results])
-    usable = whole.select(good)
-    for label, (group, count) in enumerate(zip(files, np.bincount(usable.labels, minlength=len(files)), strict=True)):
-        if not count:
-            broken = f": all {len(group)} are broken" if group else ""
-            raise InputError(
-                f"{path / classes[label]} holds no usable image{broken}; add images, or take the folder away"
-            )
+    labels = np.repeat(np.arange(len(folders), dtype=np.int32), [len(group) for group in groups])
+    good = np.array([not isinstance(result, str) for result in results])
+    contents, hashes = zip(*(result for result in results if not isinstance(result, str)), strict=True)
+    images = Split(
+        np.array(files, dtype=object)[good], labels[good], tuple(map(named, folders)), stack_digests(contents)
+    )
     outside = tuple(Rejected(file, "not in the folder of a class") for file in loose)
-    fractions, looks = zip(*(result for result in results if not isinstance(result, Rejected)), strict=True)
-    return _Found(usable, np.array(fractions), np.stack(looks), outside + tuple(rejected))
+    return _Found(images, np.stack(hashes), outside + broken)
+
+
+def _read_for_training(path: Path, named: Callable[[str], str]) -> _Found:
+    """`_read`, which must find two classes, and an image of each."""
+    folders = _subfolders(path)
+    if len(folders) == 1 and images_below(path / folders[0]):
+        raise InputError(f"{path} holds one class, {folders[0]}: two folders of images or more are needed")
+    found = _read(path, named)
+    for folder, count in zip(folders, np.bincount(found.images.labels, minlength=len(folders)), strict=True):
+        if not count:
+            broken = len(images_below(path / folder))
+            reason = f": all {broken} are broken" if broken else ""
+            raise InputError(f"{path / folder} holds no usable image{reason}; add images, or remove the folder")
+    return found

@@ -1,8 +1,8 @@
-"""Images that are nearly the same: on both sides of a split they make its accuracy a memory test.
+"""Near-duplicates: images on both sides of a split that are nearly the same, so that accuracy measures memory.
 
-A difference hash says for each of 8 x 8 places whether the image gets brighter to the right, and for as many whether
-it does downwards: 128 bits that scaling, recompression and a change of brightness leave nearly alone. (`imagehash` has
-the same, but comes with SciPy and PyWavelets for what takes NumPy a line.)
+A difference hash has 128 bits: for each of 8 x 8 places, whether the image gets brighter to the right, and whether it
+gets brighter downwards. Scaling, recompression and changes of brightness leave nearly all bits unchanged. (`imagehash`
+computes the same, but it depends on SciPy and PyWavelets for what takes NumPy a line.)
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-NEAR = 12  # of 128 bits, in which two images may differ and still be reported: true of every pair met in CIFAR-10
-FLAT = 4.0  # shades; a thumbnail that varies less looks like every other blank one
+NEAR = 12  # bits of 128 in which two images may differ and still be reported; all pairs found in CIFAR-10 were true
+FLAT = 4.0  # grey levels; a thumbnail with a smaller deviation looks like any other blank image
 BLOCK = 2**22  # pairs compared at a time
 
 
-def look(pixels: np.ndarray) -> np.ndarray:
-    """The difference hash of an image, (H, W, 3) uint8: two uint64; both 0 where it is all of one shade."""
+def difference_hash(pixels: np.ndarray) -> np.ndarray:
+    """Return the difference hash of a uint8 (H, W, 3) image: two uint64, both 0 for an image of one shade."""
     grey = np.asarray(Image.fromarray(pixels).convert("L").resize((9, 9), Image.Resampling.BOX), np.int16)
     if grey.std() < FLAT:
         return np.zeros(2, np.uint64)
@@ -25,8 +25,8 @@ def look(pixels: np.ndarray) -> np.ndarray:
     return bits.view(np.uint64).reshape(2)
 
 
-def near_pairs(a: np.ndarray, b: np.ndarray) -> list[tuple[int, int]]:
-    """The indices of nearly equal ones of two lists of hashes, (n, 2) and (m, 2), in the order of the first."""
+def find_near_duplicates(a: np.ndarray, b: np.ndarray) -> list[tuple[int, int]]:
+    """Return the index pairs of nearly equal hashes in `a`, (n, 2), and `b`, (m, 2), in the order of `a`."""
     pairs = []
     step = max(1, BLOCK // max(1, len(b)))
     for start in range(0, len(a), step):

@@ -1,10 +1,10 @@
-"""Labelled images, and batches of them."""
+"""Labelled images and batches of them."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,45 +20,63 @@ from .decoding import decode
 
 @dataclass(frozen=True)
 class Rejected:
-    """A file that was left out, and why."""
+    """A file (or the name of an array) that was left out, and why."""
 
-    path: Path
+    path: Path | str
     reason: str
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Labelled images: files, decoded when they are read, or an array.
+    """Labelled images: an array, or files and other sources that are decoded when they are read.
 
-    `sources` is (n,) of `Path`, or (n, H, W, 1 or 3) of uint8; `labels` is (n,) int32, indices into `classes`.
+    `sources` is uint8 (n, H, W, 1 or 3), 0..255, or an (n,) object array. Its elements are `Path`, encoded `bytes`, or
+    uint8 images (H, W), (H, W, 1) or (H, W, 3), of different sizes too. `labels` is (n,) int32: indices into
+    `classes`, or -1 for unlabelled images. `digests` is (n, 32) uint8, the SHA-256 hashes of the contents, if known.
     """
 
     sources: np.ndarray
     labels: np.ndarray
     classes: tuple[str, ...]
+    digests: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def image(self, index: int | np.ndarray, *, detail: int | None = None) -> np.ndarray:
-        """One image as uint8 (H, W, 3) RGB, or of an array several; `detail` as for `decode`.
+        """Return one image as uint8 (H, W, 3) RGB; several for an array of indices into a uint8 array of images.
+
+        `detail` is passed on to `decode`.
 
         Raises:
-            InputError: the file went away or broke since it was checked.
+            InputError: the file is gone or was damaged since it was checked.
         """
         source = self.sources[index]
-        if isinstance(source, np.ndarray):
-            return np.broadcast_to(source, (*source.shape[:-1], 3))
-        return decode(source, detail=detail)
+        if not isinstance(source, np.ndarray):
+            return decode(source, detail=detail)
+        if source.ndim == 2:
+            source = source[..., np.newaxis]
+        return np.broadcast_to(source, (*source.shape[:-1], 3))
+
+    def content_digests(self) -> np.ndarray:
+        """Return `digests`, computed from the contents where they are not known: (n, 32) uint8.
+
+        Raises:
+            InputError: a file cannot be read.
+        """
+        if self.digests is not None:
+            return self.digests
+        return stack_digests([content_digest(source) for source in self.sources])
 
     def select(self, indices: np.ndarray) -> Split:
-        """The images at these indices, or where this mask is true."""
-        return replace(self, sources=self.sources[indices], labels=self.labels[indices])
+        """Return the images at these indices, or where this mask is true."""
+        digests = None if self.digests is None else self.digests[indices]
+        return replace(self, sources=self.sources[indices], labels=self.labels[indices], digests=digests)
 
     def sample(self, n: int, seed: int = 0) -> Split:
-        """At most `n` images, each class in proportion, in their order here; the same ones for the same seed."""
+        """Return a stratified sample of at most `n` images, in their order here; the seed decides which."""
         order = np.random.default_rng(seed).permutation(len(self))
-        place = np.empty(len(self))  # within the image's class, 0..1; the n first are a stratified sample
+        place = np.empty(len(self))  # position within the image's class, 0..1; the n smallest are a stratified sample
         for label in np.unique(self.labels):
             members = self.labels[order] == label
             place[members] = (np.arange(members.sum()) + 0.5) / members.sum()
@@ -73,11 +91,11 @@ class Split:
         augmentation: Changes | None = None,
         seed: int = 0,
     ) -> tf.data.Dataset:
-        """Batches of (float32 (b, *input_shape), int32 (b,)), the last one as large as is left.
+        """Return batches of (float32 (b, *input_shape), int32 (b,)); the last batch may be smaller.
 
-        Without `augmentation` every image is exactly `preprocessing(self.image(i))`. `training` reshuffles all of
-        them each epoch. The same seed gives the same sequence of epochs. An image that cannot be read any more ends
-        the iteration with a `tf.errors.OpError`, which `input_errors` turns into the `InputError` behind it.
+        Without `augmentation` every image is exactly `preprocessing(self.image(i))`. `training` reshuffles all images
+        in each epoch; the same seed gives the same sequence of epochs. An image that can no longer be read ends the
+        iteration with a `tf.errors.OpError`, which `input_errors` turns into the `InputError` that caused it.
         """
         detail = augmentation.detail(preprocessing) if augmentation else None
         labels = tf.constant(self.labels)
@@ -91,11 +109,11 @@ class Split:
         indices = tf.data.Dataset.range(len(self))
         if training:
             indices = indices.shuffle(len(self), seed=seed)
-        # A seed travels with each image, so that parallel reading does not change what it looks like.
+        # Each image carries its seed, so that parallel reading does not change its augmentation.
         seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2)
         drawn = tf.data.Dataset.zip((indices, seeds))
         if self.sources.dtype == np.uint8 and not augmentation:
-            # Images of one size are prepared a batch at a time: five times as fast, and the same bits.
+            # Images of one size are prepared a batch at a time: five times faster, bit for bit the same.
             batches = drawn.batch(batch_size).map(example, num_parallel_calls=tf.data.AUTOTUNE)
         else:
             batches = drawn.map(example, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size)
@@ -104,12 +122,12 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images to train on, images held out, and the files that are neither."""
+    """Training images, held-out images, and the files that were left out."""
 
     train: Split
     val: Split
     rejected: tuple[Rejected, ...] = ()
-    near_duplicates: tuple[tuple[Path, Path], ...] = ()  # of train and val, nearly the same image
+    near_duplicates: tuple[tuple[Path, Path], ...] = ()  # pairs of files in train and val
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -117,12 +135,29 @@ class Dataset:
         return self.train.classes
 
 
-@contextmanager
-def input_errors() -> Iterator[None]:
-    """Within it an `InputError` of a pipeline leaves as itself, not as what TensorFlow wraps around it.
+def fingerprint(dataset: Dataset) -> str:
+    """Return a SHA-256 hex digest of a dataset: of its image contents, their class names and sides of the split.
+
+    Folder, file names and the order of the images do not change it. Another image, class name or split does.
 
     Raises:
-        InputError: an image could not be read in the middle of a loop over `Split.batches`.
+        InputError: a file cannot be read.
+    """
+    whole = hashlib.sha256()
+    for split in (dataset.train, dataset.val):
+        names = [hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest() for name in split.classes]
+        pairs = zip(split.content_digests(), split.labels, strict=True)
+        rows = sorted(digest.tobytes() + names[label] for digest, label in pairs)
+        whole.update(hashlib.sha256(b"".join(rows)).digest())
+    return whole.hexdigest()
+
+
+@contextmanager
+def input_errors() -> Iterator[None]:
+    """Re-raise the `InputError` of a `tf.data` pipeline, which TensorFlow wraps in an error of its own.
+
+    Raises:
+        InputError: an image could not be read during a loop over `Split.batches`.
     """
     try:
         yield
@@ -132,19 +167,45 @@ def input_errors() -> Iterator[None]:
         raise
 
 
-def fraction(digest: hashlib._Hash) -> float:
-    """A hash as a number from 0 to 1."""
-    return int.from_bytes(digest.digest()[:8]) / 2**64
+def content_digest(source: Path | bytes | np.ndarray) -> bytes:
+    """Return the SHA-256 hash of a file's bytes, of encoded bytes, or of the pixels and shape of an array.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    if isinstance(source, np.ndarray):
+        return hashlib.sha256(f"{source.shape} ".encode() + source.tobytes()).digest()
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).digest()
+    try:
+        with open(source, "rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError as error:
+        raise InputError(f"{source} cannot be read: {(error.strerror or str(error)).lower()}") from error
+
+
+def stack_digests(digests: Sequence[bytes]) -> np.ndarray:
+    """Return `Split.digests` of a list of hashes."""
+    return np.frombuffer(b"".join(digests), np.uint8).reshape(len(digests), -1)
+
+
+def fraction(digest: bytes) -> float:
+    """Return a hash as a number from 0 to 1."""
+    return int.from_bytes(digest[:8]) / 2**64
 
 
 def hold_out(labels: np.ndarray, fractions: np.ndarray, validation: float, name: str | Path) -> np.ndarray:
-    """A mask of the images whose hash is at most `validation`, and at least one of each class on each side."""
+    """Return a mask of the images whose hash is at most `validation`, at least one of each class on each side.
+
+    Raises:
+        InputError: `validation` is not between 0 and 1, or no class has two different images.
+    """
     if not 0 < validation < 1:
         raise InputError(f"validation must be a fraction between 0 and 1; got {validation}")
     held_out = np.zeros(len(labels), bool)
     for label in np.unique(labels):
         members = labels == label
-        distinct = np.unique(fractions[members])  # copies of an image have one hash and stay on one side
+        distinct = np.unique(fractions[members])  # copies of an image have the same hash and stay on one side
         if len(distinct) > 1:
             held_out[members] = fractions[members] <= np.clip(validation, distinct[0], distinct[-2])
     if not held_out.any():

@@ -1,36 +1,49 @@
-"""Data sets of TensorFlow Datasets, as folders of images."""
+"""Datasets of TensorFlow Datasets, as folders of images."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from ..errors import InputError
 from ..terminal import progress
 
 PREFIX = "tfds:"
-SIDES = {"train": "train", "validation": "val", "test": "val"}  # of the last two the first that there is
+SIDES = {"train": "train", "validation": "val", "test": "val"}  # the first of the last two that exists
 PNG = b"\x89PNG"
 
 
 def folder_of(path: str | Path) -> Path:
-    """The path itself; of "tfds:NAME" the folder that the data set's images are written to when first asked for.
+    """Return the path itself, or for "tfds:NAME" the folder of the dataset's images, written on first use.
 
-    The images keep their bytes, and are kept beside the data set in TensorFlow Datasets' own folder.
+    The image files keep their bytes. They are stored next to the dataset in TensorFlow Datasets' own folder.
 
     Raises:
-        InputError: there is no such data set, it is not one of labelled images, or it cannot be downloaded.
+        InputError: there is no such dataset, it does not hold labelled images, or it cannot be downloaded.
     """
     name = str(path)
     return _images(name.removeprefix(PREFIX)) if name.startswith(PREFIX) else Path(path)
 
 
 def lasting(path: str | Path) -> str:
-    """What `folder_of` takes from any working directory: an absolute path, or "tfds:NAME" as it is."""
+    """Return the path in a form that holds in any working directory: absolute, or "tfds:NAME" unchanged."""
     return str(path) if str(path).startswith(PREFIX) else str(Path(path).resolve())
+
+
+def class_name(path: str | Path) -> Callable[[str], str]:
+    """Return the function from the name of a class's folder to the name of the class, for a folder of `folder_of`."""
+    return unquote if str(path).startswith(PREFIX) else str
+
+
+def _folder_name(name: str) -> str:
+    """Percent-encode what a folder's name cannot hold, and a leading dot, which would hide the folder."""
+    return re.sub(r"[/%\0]|^\.", lambda found: f"%{ord(found[0]):02X}", name)
 
 
 def _images(name: str) -> Path:
@@ -43,7 +56,7 @@ def _images(name: str) -> Path:
         ) from error
     try:
         builder = tfds.builder(name)
-    except Exception as error:  # each kind of wrong name raises its own
+    except Exception as error:  # each kind of wrong name raises an error of its own
         raise InputError(f"{PREFIX}{name} is none of TensorFlow Datasets: {_first_line(error)}") from error
     image, label = _keys(name, builder.info.features, tfds)
     folder = Path(builder.data_dir) / "images"
@@ -51,7 +64,7 @@ def _images(name: str) -> Path:
         return folder
     try:
         builder.download_and_prepare()
-    except Exception as error:  # of the network, of servers, of checksums
+    except Exception as error:  # network, server or checksum
         raise InputError(f"{PREFIX}{name} cannot be downloaded: {_first_line(error)}") from error
     part = folder.with_name(f"images.{os.getpid()}.part")
     try:
@@ -65,18 +78,18 @@ def _images(name: str) -> Path:
 
 
 def _keys(name: str, features: Any, tfds: Any) -> tuple[str, str]:
-    """What the image and its class are called."""
+    """Return the keys of the image and its class in an example."""
     kinds = (tfds.features.Image, tfds.features.ClassLabel)
     found = [[key for key, feature in dict(features).items() if isinstance(feature, kind)] for kind in kinds]
     if [len(keys) for keys in found] != [1, 1]:
         raise InputError(
-            f"{PREFIX}{name} has {', '.join(features)}: give a data set with one image and one class in each example"
+            f"{PREFIX}{name} has {', '.join(features)}: give a dataset with one image and one class in each example"
         )
     return found[0][0], found[1][0]
 
 
 def _sides(splits: list[str]) -> dict[str, str]:
-    """Split -> side of the folder, each side once."""
+    """Return which split is written to which side of the folder, each side once."""
     sides: dict[str, str] = {}
     for split, side in SIDES.items():
         if split in splits and side not in sides.values():
@@ -85,7 +98,7 @@ def _sides(splits: list[str]) -> dict[str, str]:
 
 
 def _write(examples: Any, folder: Path, names: list[str], image: str, label: str) -> None:
-    folders = [folder / name.replace("/", "_") for name in names]
+    folders = [folder / _folder_name(name) for name in names]
     for place in folders:
         place.mkdir(parents=True)
     for i, example in enumerate(progress(examples, f"Writing {folder.name}/")):

@@ -50,7 +50,7 @@ class KerasPredictor:
     def probabilities(self, images: Split, *, batch_size: int = 32) -> dict[str, np.ndarray]:
         """As `Predictor.probabilities`."""
         views = Crops(self.crops) if self.crops > 1 else None
-        found: dict[str, list[np.ndarray]] = {}
+        found: dict[str, list[Any]] = {}
         with input_errors():
             given = images.batches(self.preprocessing, max(1, batch_size // self.crops), augmentation=views)
             batches = (x if views is None else np.concatenate(x) for x, _ in given)
@@ -78,7 +78,7 @@ class Ensemble:
     def probabilities(self, images: Split, *, batch_size: int = 32) -> dict[str, np.ndarray]:
         """The mean of the main outputs."""
         each = [member.probabilities(images, batch_size=batch_size)[MAIN] for member in self.members]
-        return {MAIN: np.mean(each, axis=0, dtype=np.float64).astype(np.float32)}
+        return {MAIN: np.asarray(np.mean(each, axis=0, dtype=np.float64), np.float32)}
 
 
 @dataclass(frozen=True)

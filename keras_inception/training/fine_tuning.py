@@ -9,11 +9,13 @@ from keras.layers import BatchNormalization
 
 from ..callbacks import strip_auxiliary
 from ..errors import InputError
+from ..layers import deep_graph
 from ..outputs import MAIN, auxiliary_names, backbone_of
 
 __all__ = ["backbone_of", "backbone_rates", "copy_layers", "deployed", "freeze", "head_of", "unfreeze"]
 
 
+@deep_graph()
 def head_of(network: keras.Model) -> keras.Model:
     """A copy of what comes after the backbone: the backbone's output -> the main head's probabilities."""
     head = keras.Model(backbone_of(network).output, network.get_layer(MAIN).output, name=f"{network.name}_head")
@@ -55,6 +57,7 @@ def backbone_rates(network: keras.Model, rate: float) -> dict[str, float]:
     return {v.path: rate for v in backbone_of(network).trainable_variables}
 
 
+@deep_graph()
 def deployed(network: keras.Model) -> keras.Model:
     """The network to keep: without auxiliary heads, in float32, with nothing frozen."""
     if auxiliary_names(network):

@@ -22,7 +22,7 @@ from ..terminal import console
 from . import fine_tuning
 from .feature_cache import batches, features
 from .recipes import Recipe
-from .recipes.apply import attach, averaged, callbacks_for, compile_for, reseed
+from .recipes.apply import attach, averaged, callbacks_for, compile_for, fitting, reseed
 from .request import TrainingRequest
 from .state import TrainingState
 
@@ -118,7 +118,7 @@ class NetworkTrainer:
         else:
             self.model = network
             compile_for(network, job.recipe, job.steps * (last - first))
-        attach(self.model, job.recipe, self.rates())
+        attach(self.model, job.recipe)
         self.callbacks = callbacks_for(self.model, job.recipe)
 
     def rates(self) -> dict[str, float]:
@@ -141,7 +141,8 @@ class NetworkTrainer:
         """As `Trainer.train`."""
         recipe, labels = self.job.recipe, self.job.dataset.train.labels
         reseed(self.model, self.job.request.seed, epoch)
-        with input_errors(), _Bar(f"epoch {epoch + 1}/{recipe.epochs}", self.job.steps) as bar:
+        title = f"epoch {epoch + 1}/{recipe.epochs}"
+        with input_errors(), fitting(self.model, self.rates()), _Bar(title, self.job.steps) as bar:
             self.model.fit(
                 self.batches(epoch),
                 initial_epoch=epoch,

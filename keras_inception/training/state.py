@@ -38,6 +38,12 @@ class TrainingState:
         """Whether the folder holds an unfinished training of ours."""
         return self._read() is not None
 
+    @property
+    def has_epochs(self) -> bool:
+        """Whether at least one epoch is saved there."""
+        state = self._read()
+        return state is not None and bool(state["history"])
+
     def _read(self) -> dict[str, Any] | None:
         try:
             state = json.loads(self._file.read_text(encoding="utf-8"))
@@ -70,7 +76,8 @@ class TrainingState:
             )
         self.history, self._last, self._kept = state["history"], state["last"], set(state["kept"])
         if self.history:
-            console.print(f"resuming {self.name} after epoch {len(self.history)}", highlight=False)
+            done = int(self.history[-1].get("epoch", len(self.history)))
+            console.print(f"resuming {self.name} after epoch {done}", highlight=False)
 
     @property
     def last(self) -> Path:
@@ -109,6 +116,7 @@ class TrainingState:
         except BaseException:
             self.history.pop()
             self._last = before
+            (self.folder / name).unlink(missing_ok=True)
             raise
         if before and before != name:
             (self.folder / before).unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from .. import report
 from ..data import Dataset, load_folder
 from ..evaluation import KerasPredictor, summary
 from ..files import locked, write_file
+from ..layers import deep_graph
 from ..outputs import MAIN
 from ..run import STATE, Run
 from ..terminal import console
@@ -25,6 +26,7 @@ from .state import TrainingState, check_directory
 from .tensorboard import write_events
 
 
+@deep_graph()
 def train(
     images: str | Path | Dataset,
     *,

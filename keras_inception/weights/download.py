@@ -1,7 +1,7 @@
-"""A published file, in the cache: downloaded once, whole, and the one that was published.
+"""Published files in the cache: downloaded once, complete, and verified.
 
-Every source is a plain address, Hugging Face's files included, whose `resolve` address serves the file itself: so one
-road has the hash, the lock, the mirror and the offline switch, and there is one cache.
+Every file has a plain URL, also those of Hugging Face, whose `resolve` URLs serve the file itself. So the hash, the
+lock, the mirror and the offline switch work the same for all, and there is one cache.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from .readers import LARGEST
 if TYPE_CHECKING:
     from .record import Checkpoint
 
-MIRROR = "KERAS_INCEPTION_MIRROR"  # an address that stands before host and path of every other
-OFFLINE = "KERAS_INCEPTION_OFFLINE"  # use what is in the cache only
+MIRROR = "KERAS_INCEPTION_MIRROR"  # a URL that is put before the host and path of every download
+OFFLINE = "KERAS_INCEPTION_OFFLINE"  # use only files that are in the cache
 
 
 def fetch(checkpoint: Checkpoint) -> Path:
-    """The checkpoint's file in the cache, downloaded if it is not there.
+    """The checkpoint's file in the cache, downloaded if it is missing.
 
     Raises:
-        InputError: there is no such file, no connection, no place for it, or it is not the published one.
+        InputError: the file or the connection is missing, the cache cannot be written, or it is not the published file.
     """
     return cached(addresses(checkpoint), file_name(checkpoint), checkpoint.hash)
 
 
 def addresses(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """Where its file is, the first that answers."""
+    """The URLs of its file, tried in order."""
     if checkpoint.hf_repo:
         revision = checkpoint.hf_revision or "main"
         return (f"https://huggingface.co/{checkpoint.hf_repo}/resolve/{revision}/{checkpoint.hf_file}",)
@@ -51,31 +51,31 @@ def addresses(checkpoint: Checkpoint) -> tuple[str, ...]:
 
 
 def file_name(checkpoint: Checkpoint) -> str:
-    """What its file is called in the cache: "inception_v3.tf_in1k.safetensors"."""
+    """The name of its file in the cache: "inception_v3.tf_in1k.safetensors"."""
     published = PurePosixPath(urlsplit(addresses(checkpoint)[0]).path.removesuffix(".zip"))
     return checkpoint.id + published.suffix
 
 
 def cached(urls: Sequence[str], name: str, digest: str = "") -> Path:
-    """The file of that name in the cache, downloaded from the first of `urls` that has it if it is not there.
+    """The file of that name in the cache, downloaded from the first of `urls` that has it if it is missing.
 
-    `digest` is "sha256:...", "sha1:..." or "md5:..." of the file, or "sha256-prefix:..." of its first digits; where a
-    URL is of a zip, the file is its one member. What does not have it is never at the returned path. Without a digest
-    the file is held against what the server announces, and from then on against what came. A download that was cut goes
-    on where it stopped, and of two processes one waits for the other's.
+    `digest` is "sha256:...", "sha1:..." or "md5:..." of the file, or "sha256-prefix:..." of its first digits. If a URL
+    is a zip, the file is its only member. Only a file with that digest is put at the returned path. Without a published
+    digest the first download is compared with the digest that the server announces, and its SHA-256 is pinned: later
+    downloads must have the same. An interrupted download is resumed. Of two processes one waits for the other.
     """
     path = cache_directory() / name
-    if _good(path, digest):
+    if _good(path, digest or _pinned(path)):
         return path
     if os.environ.get(OFFLINE, "0").lower() not in ("", "0", "false"):
         state = "is damaged" if path.exists() else "is not in the cache"
         raise InputError(f"{name} {state}, and {OFFLINE} is set: {_by_hand(urls[0], path)}")
     with _writing(path), FileLock(path.with_name(f".{name}.lock")):
         for i, url in enumerate(urls):
-            if _good(path, digest):  # another process may have brought it meanwhile
+            if _good(path, digest or _pinned(path)):  # downloaded by another process meanwhile
                 break
             try:
-                _bring(_mirrored(url), path, digest)
+                _download(_mirrored(url), path, digest)
             except InputError:
                 if i == len(urls) - 1:
                     raise
@@ -83,26 +83,26 @@ def cached(urls: Sequence[str], name: str, digest: str = "") -> Path:
 
 
 def _good(path: Path, digest: str) -> bool:
-    """Whether the file is there, and the one that was published."""
-    if not path.is_file():
-        return False
-    if not digest and _first_seen(path).exists():
-        digest = _first_seen(path).read_text()
-    return _misses(path, digest) is None
+    """Whether the file is there and has the digest."""
+    return path.is_file() and has_digest(path, digest)
 
 
-def _first_seen(path: Path) -> Path:
-    """Where the hash is kept of a file whose publisher states none."""
+def _pin(path: Path) -> Path:
+    """The file with the hash of the first download, for a file whose publisher states none."""
     return path.with_name(f"{path.name}.sha256")
 
 
+def _pinned(path: Path) -> str:
+    return _pin(path).read_text().strip() if _pin(path).exists() else ""
+
+
 def has_digest(path: Path, digest: str) -> bool:
-    """Whether a file has a published hash."""
-    return _misses(path, digest) is None
+    """Whether a file has this digest; every file has ""."""
+    return _other_digest(path, digest) is None
 
 
-def _misses(path: Path, digest: str) -> str | None:
-    """The file's own hash, as far as the published one goes, if it is another."""
+def _other_digest(path: Path, digest: str) -> str | None:
+    """The file's own digest if it differs, cut to the length of the published one."""
     if not digest:
         return None
     algorithm, _, published = digest.partition(":")
@@ -130,7 +130,7 @@ def _zipped(url: str) -> bool:
 
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Make the cache; a place that cannot be written is the user's to change."""
+    """Make the cache directory; an error in writing there is an InputError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield
@@ -143,11 +143,11 @@ def _writing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _bring(url: str, path: Path, digest: str) -> None:
-    """Download, verify, unpack, and only then put it at `path`; what is not what was published goes."""
+def _download(url: str, path: Path, digest: str) -> None:
+    """Download, verify, unpack, and then put the file at `path`; a file that is not the published one is deleted."""
     part = path.with_name(f"part.{path.name}")
     try:
-        announced = transport.bring(url, part)
+        announced = transport.download(url, part)
     except requests.RequestException as error:
         raise InputError(_unreachable(url, part, error)) from error
     try:
@@ -156,34 +156,40 @@ def _bring(url: str, path: Path, digest: str) -> None:
             _unpack(part, url)
         _verify(part, digest, url)
         if not digest:
-            _trust(part, path, announced)
+            _verify_pin(part, path, announced, url)
         part.replace(path)
     finally:
-        transport.forget(part)
+        transport.remove(part)
 
 
-def _trust(part: Path, path: Path, announced: str) -> None:
-    """Take a file whose publisher states no hash for the one, and say so."""
+def _verify_pin(part: Path, path: Path, announced: str, url: str) -> None:
+    """Compare a file without a published hash with the first download; pin the hash of the first and say so."""
     with open(part, "rb") as file:
-        seen = hashlib.file_digest(file, "sha256").hexdigest()
-    _first_seen(path).write_text(f"sha256:{seen}")
-    word = "what came is what its server announced" if announced else "and its server announces none"
-    note(f"{path.name} has no published hash; {word}; held to sha256 {seen} from now on")
+        seen = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    if not (pinned := _pinned(path)):
+        _pin(path).write_text(seen)
+        server = "it is as its server announced" if announced else "its server announces none"
+        note(f"{path.name} has no published hash; {server}; pinned to {seen}")
+    elif seen != pinned:
+        raise InputError(
+            f"{url} has changed since its first download: it is {seen}, not {pinned}; "
+            f"to accept the new file delete {_pin(path)}"
+        )
 
 
 def _verify(part: Path, digest: str, url: str) -> None:
-    if found := _misses(part, digest):
+    if found := _other_digest(part, digest):
         algorithm, _, published = digest.partition(":")
         raise InputError(
             f"{url} is not the file that was published: its {algorithm} is {found}, not {published}; "
-            "try again, and if it stays so choose another tag: the source has changed"
+            "try again; if it stays so, the source has changed: choose another tag"
         )
 
 
 def _unreachable(url: str, part: Path, error: requests.RequestException) -> str:
     answer, came = getattr(error.response, "status_code", None), transport.size(part)
     reason = f"answers {answer}" if answer else "keeps breaking off" if came else "cannot be reached"
-    rest = f"; the {came:,} bytes that came are kept, the same call goes on" if came else ""
+    rest = f"; {came:,} bytes are kept, and the same call resumes the download" if came else ""
     return (
         f"{urlsplit(url).netloc} {reason}{rest}; try later, name a mirror in {MIRROR}, or "
         f"{_by_hand(url, part.with_name(part.name.removeprefix('part.')))}"
@@ -191,7 +197,7 @@ def _unreachable(url: str, part: Path, error: requests.RequestException) -> str:
 
 
 def _unpack(part: Path, url: str) -> None:
-    """Put the one member of a zip in its place."""
+    """Replace a zip by its only member."""
     member = part.with_name(f"{part.name}.member")
     try:
         with zipfile.ZipFile(part) as archive:
@@ -206,6 +212,6 @@ def _unpack(part: Path, url: str) -> None:
                 shutil.copyfileobj(packed, file)
         member.replace(part)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        raise InputError(f"{url} is not a zip that can be read: {error}; try again") from error
+        raise InputError(f"{url} is not a readable zip: {error}; try again") from error
     finally:
         member.unlink(missing_ok=True)

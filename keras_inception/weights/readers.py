@@ -44,7 +44,7 @@ def read(path: str | Path) -> Tensors:
     if reader is None:
         raise InputError(f"{path} has none of the endings of published weights: {', '.join(READERS)}")
     if (size := _unpacked_size(path)) > LARGEST:
-        raise InputError(f"{path} unpacks to {size:,} bytes; the limit is {LARGEST:,}, so it is not read")
+        raise InputError(f"{path} has {size:,} bytes, unpacked; more than {LARGEST:,} are not read")
     tensors = reader(path)
     if not tensors:
         raise InputError(f"{path} holds no weights")

@@ -1,4 +1,4 @@
-"""Real trained weights out of a `.tflite` file, into the float network that it was converted from."""
+"""Copy trained weights from a `.tflite` file into the float network that it was converted from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..errors import InputError
 
 WEIGHTED: dict[
     int, Callable[[np.ndarray], np.ndarray]
-] = {  # operator -> how its kernel is turned into Keras' (height, width, in, out)
+] = {  # operator -> how to convert its kernel to Keras' (height, width, in, out)
     BuiltinOperator.CONV_2D: lambda kernel: kernel.transpose(1, 2, 3, 0),
     BuiltinOperator.DEPTHWISE_CONV_2D: lambda kernel: kernel.transpose(1, 2, 3, 0),
     BuiltinOperator.FULLY_CONNECTED: lambda kernel: kernel.T[None, None],
@@ -32,8 +32,8 @@ TYPES = {
 
 
 @dataclass(frozen=True)
-class Layer:
-    """One convolution or dense layer of a file: a kernel of (height, width, in, out), and a bias."""
+class StoredLayer:
+    """A convolution or dense layer in a file: a kernel of (height, width, in, out), and a bias."""
 
     name: str
     kernel: np.ndarray
@@ -43,26 +43,26 @@ class Layer:
 def from_tflite(model: keras.Model, path: str | Path) -> None:
     """Fill `model` with the weights of a `.tflite` file of the same network, float or quantised.
 
-    Every CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED of the file, in its order, goes into the model's convolutions
-    and dense layers in theirs, dequantised by its tensor's or its channels' scales. A converter has folded batch norm
-    into what is before it, so a batch norm gets gamma 1, beta = the bias, mean 0, variance 1 - epsilon, and is not
-    trainable: these are no statistics of images, and the first step to renew them would be the end. A file with one
-    class more than the model's has a background class 0, as TensorFlow's own networks do: it is left out.
+    The CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED operators of the file are copied in order to the convolutions and
+    dense layers of the model, dequantised with the scales of the tensor or its channels. The converter has folded each
+    batch norm into the layer before it, so a batch norm gets gamma 1, beta = the bias, mean 0 and variance 1 - epsilon.
+    It is not trainable: these are not statistics of images, and updating them would destroy the network. If the file
+    has one class more than the model, its class 0 is the background, as in TensorFlow's networks, and is dropped.
 
-    The model must be one path of weighted layers, each behind the one before, as MobileNet is: only there is the order
-    certain. It must have no batch norm but behind them.
+    The model must be a single path of layers with weights, as MobileNet is, because only then the order is certain.
+    Batch norm may only follow such a layer.
 
     Raises:
-        InputError: there is no such file, it is damaged, or it holds another network; the model is as it was.
+        InputError: there is no such file, it is damaged, or it holds another network. The model is unchanged.
     """
     theirs, ours = read(path), _path_of(model)
     norms = {id(layer.input): layer for layer in model.layers if isinstance(layer, BatchNormalization)}
     filled = {layer: norms.get(id(layer.output)) for layer in ours}
     if left := [x.name for x in model.layers if x.weights and x not in filled and x not in filled.values()]:
-        raise InputError(f"from_tflite fills convolutions, dense layers and the batch norm behind them, not {left[0]}")
+        raise InputError(f"from_tflite fills convolutions, dense layers and the batch norm after them, not {left[0]}")
     if theirs and ours and theirs[-1].kernel.shape[-1] == ours[-1].kernel.shape[-1] + 1:
         last = theirs.pop()
-        theirs.append(Layer(last.name, last.kernel[..., 1:], last.bias[1:]))
+        theirs.append(StoredLayer(last.name, last.kernel[..., 1:], last.bias[1:]))
     fitting = [_fits(our, their) for our, their in zip(ours, theirs, strict=False)]
     if not all(fitting) or len(ours) != len(theirs):
         raise InputError(_two_sides(model, ours, path, theirs, [*fitting, False].index(False)))
@@ -76,8 +76,8 @@ def from_tflite(model: keras.Model, path: str | Path) -> None:
             _make_bias(norm, bias)
 
 
-def read(path: str | Path) -> list[Layer]:
-    """A `.tflite` file's convolutions and dense layers, in float and in its order.
+def read(path: str | Path) -> list[StoredLayer]:
+    """The convolutions and dense layers of a `.tflite` file in order, as float32.
 
     Raises:
         InputError: there is no such file, or it is damaged.
@@ -90,17 +90,17 @@ def read(path: str | Path) -> list[Layer]:
         raise InputError(f"{path} is not a .tflite file: it does not have the identifier TFL3")
     try:
         return list(_layers(Model.GetRootAs(content, 0)))
-    except Exception as error:  # offsets that lead anywhere fail in any way
+    except Exception as error:  # a wrong offset can raise anything
         raise InputError(f"{path} is damaged, or has weights that are not plain constants: {error}") from error
 
 
-def _layers(model: Model) -> Iterator[Layer]:
+def _layers(model: Model) -> Iterator[StoredLayer]:
     graph = model.Subgraphs(0)
-    source: dict[int, int] = {}  # in a float16 file a DEQUANTIZE stands between a constant and its use
+    source: dict[int, int] = {}  # in a float16 file each constant passes a DEQUANTIZE
     for i in range(graph.OperatorsLength()):
         operator = graph.Operators(i)
         code = model.OperatorCodes(operator.OpcodeIndex())
-        kind = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())  # old files have only the second
+        kind = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())  # old files have only the latter
         inputs = [source.get(int(index), int(index)) for index in operator.InputsAsNumpy()]
         if kind == BuiltinOperator.DEQUANTIZE:
             source[operator.Outputs(0)] = inputs[0]
@@ -110,7 +110,7 @@ def _layers(model: Model) -> Iterator[Layer]:
             output = graph.Tensors(operator.Outputs(0))
             has_bias = bias and bias[0] >= 0
             channels = output.ShapeAsNumpy()[-1]
-            yield Layer(
+            yield StoredLayer(
                 output.Name().decode(),
                 kernel,
                 _constant(model, graph, bias[0]) if has_bias else np.zeros(channels, np.float32),
@@ -133,33 +133,33 @@ def _constant(model: Model, graph: SubGraph, index: int) -> np.ndarray:
 
 
 def _path_of(model: keras.Model) -> list[keras.layers.Layer]:
-    """The layers with kernels, from the input on."""
+    """The layers with kernels, from the input to the output."""
     path: list[keras.layers.Layer] = []
-    behind: dict[int, int] = {}  # a tensor -> of how many layers of the path it is the result
-    for layer in model.layers:  # every layer stands behind its inputs
+    depth: dict[int, int] = {}  # tensor -> the number of layers of the path before it
+    for layer in model.layers:  # each comes after its inputs
         inputs = layer.input if isinstance(layer.input, list) else [layer.input]
-        before = max((behind.get(id(x), 0) for x in inputs), default=0)
+        before = max((depth.get(id(x), 0) for x in inputs), default=0)
         if isinstance(layer, Conv2D | DepthwiseConv2D | Dense):
             if before != len(path):
-                raise InputError(f"{model.name} is not one path: {layer.name} does not stand behind {path[-1].name}")
+                raise InputError(f"{model.name} is not one path: {layer.name} does not follow {path[-1].name}")
             path.append(layer)
             before += 1
-        behind[id(layer.output)] = before
+        depth[id(layer.output)] = before
     return path
 
 
-def _fits(layer: keras.layers.Layer, their: Layer) -> bool:
+def _fits(layer: keras.layers.Layer, their: StoredLayer) -> bool:
     return _shape(layer) == their.kernel.shape and (layer.output.shape[-1],) == their.bias.shape
 
 
 def _shape(layer: keras.layers.Layer) -> tuple[int, ...]:
-    """A kernel's (height, width, in, out); a dense layer's is 1 x 1."""
+    """A kernel's (height, width, in, out); that of a dense layer counts as 1 x 1."""
     shape = tuple(layer.kernel.shape)
     return shape if len(shape) == 4 else (1, 1, *shape)
 
 
 def _make_bias(norm: BatchNormalization, bias: np.ndarray) -> None:
-    """Let batch norm add `bias`, and do nothing else."""
+    """Make a batch norm add `bias` and nothing else."""
     if norm.scale:
         norm.gamma.assign(np.ones_like(bias))
     norm.beta.assign(bias)
@@ -169,9 +169,9 @@ def _make_bias(norm: BatchNormalization, bias: np.ndarray) -> None:
 
 
 def _two_sides(
-    model: keras.Model, ours: list[keras.layers.Layer], path: str | Path, theirs: list[Layer], at: int
+    model: keras.Model, ours: list[keras.layers.Layer], path: str | Path, theirs: list[StoredLayer], at: int
 ) -> str:
-    """One line that says what stands against what where the two first differ."""
+    """An error message with the first layers that differ."""
     our = f"{ours[at].name} {_shape(ours[at])}" if at < len(ours) else "nothing"
     their = f"{theirs[at].name} {theirs[at].kernel.shape}" if at < len(theirs) else "nothing"
     return (

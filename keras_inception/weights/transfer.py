@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.layers import BatchNormalization, Conv2D, Dense
+from keras.layers import Dense, InputLayer, ZeroPadding2D
 
 from ..errors import InputError
 from ..model_graph import grid, in_order
@@ -19,7 +19,8 @@ from .record import loaded
 
 AUXILIARY = ("aux_", "exit_")  # how the layers of auxiliary heads and early exits begin
 CLASSIFIER = ("logits", "conv10_conv", "class_maps_conv", "last_exit_logits")  # the layers of main classifiers
-SETTINGS = ("epsilon", "strides", "padding", "groups", "dilation_rate")  # what a layer computes, apart from its weights
+# What a layer computes, apart from its weights; the numbers of a ZeroPadding2D depend on the input size too.
+SETTINGS = ("epsilon", "strides", "padding", "groups", "dilation_rate", "activation", "max_value", "negative_slope")
 
 
 def copy_weights(source: keras.Model, target: keras.Model, *, name: str) -> None:
@@ -50,7 +51,8 @@ def copy_tensors(
 ) -> None:
     """As `copy_weights`, from a file's tensors {"layer|weight": array}; `configs` are the layers' configurations.
 
-    Without `configs` networks that differ only in a stride, the padding or batch norm's epsilon are not told apart.
+    Without `configs` networks that differ only in a stride, the padding, an activation or batch norm's epsilon are not
+    told apart.
     """
     theirs: dict[str, list[np.ndarray]] = {}
     for key, array in tensors.items():
@@ -91,16 +93,18 @@ def _is_optional(layer: str, arrays: Sequence[np.ndarray], target: keras.Model) 
 
 
 def _check_settings(configs: Mapping[str, Mapping[str, Any]], target: keras.Model, problem: str) -> None:
-    """Refuse a source whose layers have the target's weights and compute something else with them."""
+    """Refuse a source whose layers fit the target's and compute something else with the same weights."""
     for layer in target.layers:
-        if isinstance(layer, Conv2D | BatchNormalization) and (theirs := configs.get(layer.name)):
-            ours = layer.get_config()
-            for key in SETTINGS:
-                if key in ours and key in theirs and _plain(ours[key]) != _plain(theirs[key]):
-                    raise InputError(
-                        f"{problem}: {layer.name} has {key} {theirs[key]} there and {ours[key]} here; "
-                        "build the network with the arguments, numerics for example, that it was trained with"
-                    )
+        theirs = configs.get(layer.name)
+        if not theirs or isinstance(layer, ZeroPadding2D) or layer.name in target.output_names:
+            continue
+        ours = layer.get_config()
+        for key in SETTINGS:
+            if key in ours and key in theirs and _plain(ours[key]) != _plain(theirs[key]):
+                raise InputError(
+                    f"{problem}: {layer.name} has {key} {theirs[key]} there and {ours[key]} here; "
+                    "build the network with the arguments, numerics for example, that it was trained with"
+                )
 
 
 def _plain(value: Any) -> Any:
@@ -164,12 +168,11 @@ def first_convolutions(model: keras.Model) -> list[keras.layers.Layer]:
     """The convolutions that take the image, directly or through layers without weights."""
     seen = {id(tensor) for tensor in model.inputs}
     found: list[keras.layers.Layer] = []
-    for layer in model.layers:  # each comes after its inputs
-        if not isinstance(layer, keras.layers.InputLayer) and any(
-            id(tensor) in seen for tensor in keras.tree.flatten(layer.input)
-        ):
-            if layer.weights:
-                found.append(layer)
-            else:
-                seen.add(id(layer.output))
+    for layer in in_order(model):
+        if isinstance(layer, InputLayer) or not all(id(tensor) in seen for tensor in keras.tree.flatten(layer.input)):
+            continue
+        if layer.weights:
+            found.append(layer)
+        else:
+            seen.add(id(layer.output))
     return found

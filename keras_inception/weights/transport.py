@@ -1,83 +1,88 @@
-"""The rest of a file over HTTP, however often the connection breaks: what came is in a part, which says what it is of.
+"""Resumable HTTP download. Bytes are appended to `part.<name>`; its validator is kept in `part.<name>.etag`.
 
-A part is gone on with only where the server says, by what it gave as its file's strong validator, that it still has the
-same one.
+A partial download is resumed only if the server confirms that the file has not changed: If-Range with the stored strong
+ETag or Last-Modified.
 """
 
 from __future__ import annotations
 
 import base64
 import re
-import time
 from pathlib import Path
 
 import requests
+from requests.adapters import HTTPAdapter, Retry
 
 from ..errors import InputError
 from ..terminal import progress_bar
 from .readers import LARGEST
 
-TRIES = 4  # connections in a row that bring nothing
-PAUSE = 1.0  # seconds before the second of them; doubled before each further one
-TIMEOUT = (10, 30)  # seconds to connect, and between two pieces
+TRIES = 4  # requests in a row without an answer, or with one that asks to come back later
+BACKOFF = 0.5  # seconds; the pause doubles with each further request
+LATER = (408, 429, 500, 502, 503, 504)  # status codes of a server in trouble
+TIMEOUT = (10, 30)  # seconds to connect, and between two pieces of the body
 PIECE = 2**16  # bytes
 
 
-def bring(url: str, part: Path) -> str:
-    """All of `url` into `part`, over as many connections as it takes; the digest that the server announces, or "".
+def download(url: str, part: Path) -> str:
+    """Download `url` into `part`, reconnecting as long as each connection brings something.
+
+    Returns:
+        The digest that the server announces, "sha256:..." or "md5:...", or "".
 
     Raises:
-        InputError: there is no such file, or it is none of ours: the part is gone.
-        requests.RequestException: there is no connection; the part is there, for another call to go on with.
+        InputError: there is no such file, or it is too large; `part` is removed.
+        requests.RequestException: there is no connection; `part` stays, and another call resumes the download.
     """
-    idle = 0
-    while True:
-        before = size(part)
-        try:
-            return _pull(url, part)
-        except InputError:
-            forget(part)
-            raise
-        except requests.RequestException:
-            idle = 0 if size(part) > before else idle + 1
-            if idle == TRIES:
+    with requests.Session() as session:
+        retry = Retry(TRIES - 1, backoff_factor=BACKOFF, status_forcelist=LATER, raise_on_status=False)
+        retry.respect_retry_after_header = False  # it may ask for hours
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, HTTPAdapter(max_retries=retry))
+        while True:
+            before = size(part)
+            try:
+                return _connect(session, url, part)
+            except InputError:
+                remove(part)
                 raise
-        time.sleep(PAUSE * 2**idle / 2)
+            except requests.RequestException as error:
+                if error.response is not None or size(part) <= before:
+                    raise
 
 
-def _pull(url: str, part: Path) -> str:
-    """One connection: the rest of the file behind what `part` has, if the server still has the same one."""
+def _connect(session: requests.Session, url: str, part: Path) -> str:
+    """One connection: the rest of the file, if the server still has the same file, otherwise the whole file."""
     headers = {"Accept-Encoding": "identity"}
     if (had := size(part)) and (validator := _read(_validator(part))):
         headers |= {"Range": f"bytes={had}-", "If-Range": validator}
-    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-        if response.status_code == requests.codes.requested_range_not_satisfiable:
-            forget(part)
-            raise requests.ConnectionError("there is more here than there")
-        if 400 <= response.status_code < 500 and response.status_code not in (408, 429):
-            raise InputError(f"{url} answers {response.status_code} {response.reason}: it is not there any more")
+    with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+        if _is_other_range(response, had):
+            if not had:
+                raise InputError(f"{url} answers with a part of the file, or none, to a request for all of it")
+            remove(part)
+            return _connect(session, url, part)
+        if 400 <= response.status_code < 500 and response.status_code not in LATER:
+            raise InputError(f"{url} answers {response.status_code} {response.reason}: the file is no longer there")
         response.raise_for_status()
         if response.status_code != requests.codes.partial_content:
             had = 0
-        elif _first_byte(response) != had:
-            forget(part)
-            raise requests.ConnectionError("another part than was asked for")
         _validator(part).write_text(_strong_validator(response))
-        whole = had + int(response.headers["Content-Length"]) if "Content-Length" in response.headers else None
-        if (whole or 0) > LARGEST:
-            raise InputError(f"{url} has {whole:,} bytes; no published file has more than {LARGEST:,}")
-        bar = progress_bar(part.name.removeprefix("part."), whole, done=had, in_bytes=True)
+        total = had + int(response.headers["Content-Length"]) if "Content-Length" in response.headers else None
+        if (total or 0) > LARGEST:
+            raise InputError(f"{url} has {total:,} bytes; no published file has more than {LARGEST:,}")
+        bar = progress_bar(part.name.removeprefix("part."), total, done=had, in_bytes=True)
         with open(part, "ab" if had else "wb") as file, bar as advance:
             for piece in response.iter_content(PIECE):
                 file.write(piece)
                 advance(len(piece))
                 if file.tell() > LARGEST:
-                    raise InputError(f"{url} does not end: stopped behind {LARGEST:,} bytes")
+                    raise InputError(f"{url} does not end: stopped after {LARGEST:,} bytes")
         return next(filter(None, map(_announced, [*response.history, response])), "")
 
 
 def _announced(response: requests.Response) -> str:
-    """The file's digest as Hugging Face says it, on the way to the file, and Google's storage; "" from all others."""
+    """The file's digest in the headers of Hugging Face (of its redirect) and of Google's storage; "" from others."""
     if found := re.fullmatch(r'"?([0-9a-f]{64})"?', response.headers.get("X-Linked-ETag", "")):
         return f"sha256:{found[1]}"
     if found := re.search(r"md5=([\w+/]{22}==)", response.headers.get("x-goog-hash", "")):
@@ -86,18 +91,20 @@ def _announced(response: requests.Response) -> str:
 
 
 def _strong_validator(response: requests.Response) -> str:
-    """What the file is known by when the download goes on; nothing where the server gives nothing that is exact."""
+    """The value for If-Range, "" if the server gives none that is exact."""
     tag = response.headers.get("ETag", "")
     return response.headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
 
 
-def _first_byte(response: requests.Response) -> int | None:
-    found = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
-    return int(found[1]) if found else None
+def _is_other_range(response: requests.Response, start: int) -> bool:
+    """Whether the server does not have the bytes from `start` on, or sends others."""
+    if response.status_code == requests.codes.partial_content:
+        return not response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+    return response.status_code == requests.codes.requested_range_not_satisfiable
 
 
 def size(part: Path) -> int:
-    """How many bytes came."""
+    """How many bytes of the file are there."""
     return part.stat().st_size if part.exists() else 0
 
 
@@ -109,7 +116,7 @@ def _read(path: Path) -> str:
     return path.read_text() if path.exists() else ""
 
 
-def forget(part: Path) -> None:
-    """Take the part away."""
+def remove(part: Path) -> None:
+    """Delete a partial download."""
     for path in (part, _validator(part)):
         path.unlink(missing_ok=True)

@@ -111,6 +111,35 @@ def test_predict(call, run, images):
     assert "%" in out
 
 
+def test_predict_tells_of_a_bad_file_after_the_good_ones(call, run, images):
+    code, out, err = call("predict", run, images / "across" / "broken.jpg", images / "down" / "1.png", "nowhere.jpg")
+    assert code == 1
+    assert out.count("\n") == 1
+    assert "1.png   " in out
+    assert "broken.jpg cannot be read" in err
+    assert "nowhere.jpg cannot be read: no such file" in err
+
+
+def test_an_exported_file_stands_in_for_a_run(call, run, images, tmp_path):
+    code, _, err = call("export", run, "--to", "tflite", "--to", "saved_model", "--out", tmp_path)
+    assert code == 0, err
+    want = json.loads(call("evaluate", run, images, "--json")[1])
+    one = images / "across" / "0.jpg"
+    probabilities = json.loads(call("predict", run, one, "--json")[1])[0]["labels"]
+    for name in ("float32.tflite", "saved_model"):
+        assert json.loads(call("evaluate", tmp_path / name, images, "--json")[1]) == pytest.approx(want, abs=1e-3)
+        found = json.loads(call("predict", tmp_path / name, one, "--json")[1])[0]["labels"]
+        assert found == pytest.approx(probabilities, abs=1e-3)
+    both = json.loads(call("evaluate", run, tmp_path / "float32.tflite", images, "--json")[1])
+    assert both["loss"] == pytest.approx(want["loss"], abs=1e-3)
+    code, _, err = call("evaluate", tmp_path / "float32.tflite")
+    assert code == 1
+    assert "does not know its images: give a folder" in err
+    code, _, err = call("evaluate", tmp_path / "float32.tflite", images, "--crops", "10")
+    assert code == 1
+    assert "crops are for runs" in err
+
+
 def test_export_and_verify(call, run):
     code, out, _ = call("export", run, "--to", "tflite", "--to", "tflite-int8", "--json")
     assert code == 0
@@ -162,7 +191,7 @@ def test_models_and_info(call):
         (("report", "{run}", "--endpoint", "c4"), "has no endpoint 'c4' that is a map; near ones are"),
         (("predict", "{run}", "nothing.jpg"), "nothing.jpg cannot be read: no such file"),
         (("predict", "{run}", "{run}/run.json"), "run.json cannot be read: not a JPEG"),
-        (("export", "{run}", "--to", "coreml"), "unknown format 'coreml'; there are saved_model, tflite"),
+        (("export", "{run}", "--to", "coreml"), "unknown format 'coreml'; give one of saved_model, tflite"),
         (("verify", "{run}", "{run}/labels.txt"), "labels.txt"),
         (("info", "resnet"), "unknown model 'resnet'"),
     ],

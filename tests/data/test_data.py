@@ -298,6 +298,21 @@ def test_images_to_measure_on_take_the_labels_of_the_network(tmp_path):
         load_images(tmp_path / "nowhere", ("ant", "cat"))
 
 
+def test_some_of_the_classes_are_enough_to_measure_on(tmp_path, capsys):
+    folder(tmp_path, ant=[3])
+    assert load_images(tmp_path, ("ant", "cat", "dog")).labels.tolist() == [0]
+    folder(tmp_path, cat=[])
+    broken_classes(tmp_path, dog=2)
+    assert capsys.readouterr().err == ""
+    assert load_images(tmp_path, ("ant", "cat", "dog")).labels.tolist() == [0]
+    assert "2 images in" in " ".join(capsys.readouterr().err.split())
+    (tmp_path / "loose.jpg").write_bytes(jpeg(9))
+    for path, message in ((tmp_path / "cat", "holds no images"), (tmp_path / "ant", "holds 1 images, but none in a f")):
+        with pytest.raises(InputError, match=message) as caught:
+            load_images(path, ("ant", "cat", "dog"))
+        assert "\n" not in str(caught.value)
+
+
 def test_train_may_be_the_name_of_a_class(tmp_path):
     assert load_folder(folder(tmp_path / "vehicles", bus=[1, 2], train=[3, 4])).classes == ("bus", "train")
 
@@ -646,3 +661,148 @@ def test_nearly_the_same_image_on_both_sides_is_reported(tmp_path):
 
 def test_different_images_are_no_near_duplicates(images):
     assert load_folder(images).near_duplicates == ()
+
+
+# Unlabelled images
+
+
+def test_images_from_anything(tmp_path, monkeypatch):
+    folder(tmp_path / "a", x=[2, 1], **{"y/z": [3]})
+    file, grey, colour = tmp_path / "a" / "x" / "1.jpg", np.full((5, 6), 7, np.uint8), noise(1, 4, 9)
+    monkeypatch.chdir(tmp_path)
+    split, names, rejected = data.as_images(["a", file, jpeg(4), grey, [colour], np.stack([colour] * 2)])
+    assert names[:4] == ("a/x/1.jpg", "a/x/2.jpg", "a/y/z/3.jpg", str(file))
+    assert names[4:] == ("bytes 4", "array 5", "array 6", "array 7", "array 8")
+    assert not rejected
+    assert set(split.labels) == {-1}
+    np.testing.assert_array_equal(split.image(3), decode(file))
+    np.testing.assert_array_equal(split.image(4), decode(jpeg(4)))
+    np.testing.assert_array_equal(split.image(5), np.full((5, 6, 3), 7))
+    np.testing.assert_array_equal(split.image(6), colour)
+    preprocessing = scaled((8, 8))
+    x = np.concatenate([x for x, _ in split.batches(preprocessing, 4)])
+    for i in range(len(split)):
+        np.testing.assert_array_equal(x[i], preprocessing(split.image(i)))
+    assert len(split.sample(4)) == 4
+
+
+@pytest.mark.parametrize(
+    ("shape", "n"), [((8, 9), 1), ((8, 9, 1), 1), ((8, 9, 3), 1), ((2, 8, 9), 2), ((2, 8, 9, 1), 2), ((2, 8, 9, 3), 2)]
+)
+def test_arrays_are_one_image_or_a_batch(shape, n):
+    images = np.arange(np.prod(shape)).reshape(shape).astype(np.uint8)
+    split, names, _ = data.as_images(images)
+    assert names == tuple(f"array {i}" for i in range(n))
+    assert split.sources.dtype == np.uint8
+    assert [split.image(i).shape for i in range(n)] == [(8, 9, 3)] * n
+    np.testing.assert_array_equal(split.image(n - 1).ravel()[-1], images.ravel()[-1])
+
+
+def test_bad_files_among_good_ones_are_named(tmp_path):
+    (tmp_path / "good.jpg").write_bytes(jpeg(1))
+    (tmp_path / "bad.jpg").write_bytes(b"no image")
+    split, names, rejected = data.as_images([tmp_path, tmp_path / "none.jpg", b""])
+    assert names == (str(tmp_path / "good.jpg"),)
+    assert len(split) == 1
+    assert [(str(r.path), r.reason) for r in rejected] == [
+        (str(tmp_path / "bad.jpg"), "not a JPEG, PNG, BMP, GIF or WebP image"),
+        (str(tmp_path / "none.jpg"), "no such file or directory"),
+        ("bytes 3", "empty file"),
+    ]
+    assert len(data.as_images(tmp_path / "none.jpg")[0]) == 0
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ("*.jpg", r"there is no file \*.jpg: give a pattern without quotes"),
+        (["https://example.com/a.jpg"], "https://example.com/a.jpg is a URL, which is not read: download"),
+        (None, "images must be a file, a folder, .*; got NoneType"),
+        ([1], "got int"),
+        ([], "no images were given"),
+        (np.zeros((4, 4)), "got float64 from 0 to 0: 255"),
+        (np.zeros((4, 4, 4, 4), np.uint8), r"must be \(H, W\).*got \(4, 4, 4, 4\)"),
+        (np.zeros((0, 4, 3), np.uint8), "got \\(0, 4, 3\\)"),
+        (np.array(["x"]), "an array must be"),
+        (np.array([["x"]]), "got <U1"),
+    ],
+)
+def test_what_is_no_image_gets_one_clear_line(images, message):
+    with pytest.raises(InputError, match=message) as caught:
+        data.as_images(images)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_without_images_is_no_image(tmp_path):
+    with pytest.raises(InputError, match="holds no images"):
+        data.as_images(tmp_path)
+
+
+# Fingerprint
+
+
+def test_the_fingerprint_is_of_contents_classes_and_sides(images, tmp_path):
+    first = load_folder(images)
+    print_ = data.fingerprint(first)
+    assert len(print_) == 64
+    moved = tmp_path / "moved"
+    for path in images.rglob("*.jpg"):
+        target = moved / path.parent.name / f"{1000 - int(path.stem)}.jpg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    again = load_folder(moved)
+    assert [p.name for p in again.train.sources] != [p.name for p in first.train.sources]
+    assert data.fingerprint(again) == print_
+    assert data.fingerprint(load_folder(images, validation=0.5)) != print_
+    some = next(moved.rglob("*.jpg"))
+    some.rename(next(p for p in moved.iterdir() if p != some.parent) / "other.jpg")
+    relabelled = data.fingerprint(load_folder(moved))
+    assert relabelled != print_
+    (some.parent / "extra.jpg").write_bytes(jpeg(999))
+    assert data.fingerprint(load_folder(moved)) not in (print_, relabelled)
+
+
+def test_the_fingerprint_of_arrays_needs_no_stored_hashes():
+    pixels, labels = digits()
+    first = from_arrays(pixels, labels, list("abcd"))
+    print_ = data.fingerprint(first)
+    order = np.random.default_rng(1).permutation(100)
+    assert data.fingerprint(from_arrays(pixels[order], labels[order], list("abcd"))) == print_
+    bare = [data.Split(s.sources, s.labels, s.classes) for s in (first.train, first.val)]
+    assert data.fingerprint(data.Dataset(*bare)) == print_
+    for other in (
+        from_arrays(pixels, labels, list("abcd"), seed=1),
+        from_arrays(pixels, labels, list("abce")),
+        from_arrays(np.where(np.arange(100)[:, None, None] == 3, 0, pixels).astype(np.uint8), labels, list("abcd")),
+        data.Dataset(first.val, first.train),
+    ):
+        assert data.fingerprint(other) != print_
+    assert first.train.sample(5).digests.shape == (5, 32)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Augmentation(area=0), "area must be a number above 0, at most 1; got 0"),
+        (lambda: Augmentation(area=-0.5), "area must be"),
+        (lambda: Augmentation(area=1.5), "area must be"),
+        (lambda: Augmentation(area=float("nan")), "area must be .* got nan"),
+        (lambda: Augmentation(area=True), "area must be .* got True"),
+        (lambda: Augmentation(area="x"), "area must be .* got 'x'"),
+        (lambda: Augmentation(area=None), "area must be .* got None"),
+        (lambda: Augmentation(flip=1), "flip must be True or False; got 1"),
+        (lambda: Augmentation(colour=-1), "colour must be a number from 0 to 2; got -1"),
+        (lambda: Augmentation(colour=float("inf")), "colour must be"),
+        (lambda: data.Shift(pixels=-1), "pixels must be an integer of at least 0; got -1"),
+        (lambda: data.Shift(pixels=1.5), "pixels must be"),
+        (lambda: data.Shift(pixels=True), "pixels must be"),
+        (lambda: data.Shift(flip=None), "flip must be"),
+        (lambda: data.Crops(2), "count must be 1, 10, 12 or 144; got 2"),
+        (lambda: data.Crops(True), "count must be"),
+        (lambda: data.Crops(10.0), "count must be"),
+        (lambda: data.Crops("x"), "count must be"),
+    ],
+)
+def test_bad_augmentations_are_refused_when_made(make, message):
+    with pytest.raises(InputError, match=message):
+        make()

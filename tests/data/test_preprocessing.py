@@ -110,7 +110,7 @@ def test_a_compiled_graph_and_a_batch_give_the_same_bits(channels):
     ("wrong", "message"),
     [
         ({"channels": "RGBA"}, "channels must be"),
-        ({"channels": "L"}, "L takes 1 means"),
+        ({"channels": "L"}, "L needs 1 means"),
         ({"crop": 0.0}, "crop must be"),
         ({"std": (1.0, 0.0, 1.0)}, "std must be positive"),
         ({"interpolation": "nearest"}, "interpolation must be"),

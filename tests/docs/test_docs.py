@@ -1,4 +1,4 @@
-"""The documentation: what it shows is run, what is generated is current, what is public is described, and it builds."""
+"""The documentation: its code runs, generated pages are current, public names are documented, and the site builds."""
 
 import doctest
 import importlib
@@ -21,11 +21,12 @@ from sklearn.datasets import load_digits
 import keras_inception
 from docs.families import FAMILIES
 from docs.generate import DOCS, pages
-from keras_inception import cli, export
+from keras_inception import export
+from keras_inception.cli import app, main
 from keras_inception.registry import architectures
 
 ROOT = DOCS.parent
-# A block of code, with what a comment before it says of running it; or a comment that prepares what blocks need.
+# A code block with the comment before it that says how to run it, or a comment with set-up code.
 BLOCK = re.compile(
     r"(?:<!-- (?P<how>not run|run with|slow): (?P<why>[^\n]+?) -->\n+)?^(?P<indent> *)```(?P<language>\S*)\n"
     r"(?P<code>.*?)^(?P=indent)```$|<!-- setup\n(?P<setup>.*?)-->",
@@ -43,7 +44,7 @@ RUNNABLE = [page for page in WRITTEN if re.search(r"^ *```(python|console)$", pa
 
 @dataclass(frozen=True)
 class Code:
-    """A piece of a page: "python" or "console" that is run in order, `line` being where it stands."""
+    """A code block of a page. `line` is its first line."""
 
     language: str
     text: str
@@ -69,12 +70,12 @@ def name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-# ----------------------------------------------------------------------------------------------------- what is shown
+# ----------------------------------------------------------------------------------------------------- code that is run
 
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory):
-    """Three classes of real handwritten digits, as the pages' `images/`."""
+    """Three classes of real handwritten digits, which the pages use as `images/`."""
     folder, digits = tmp_path_factory.mktemp("shown") / "images", load_digits()
     for i, (pixels, digit) in enumerate(zip(digits.images, digits.target, strict=True)):
         if digit < 3 and i < 250:
@@ -86,7 +87,7 @@ def images(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def trained(images):
-    """A run on them, as the pages' `runs/flowers`."""
+    """A run trained on them, which the pages use as `runs/flowers`."""
     from keras_inception.training.train import train
 
     run = images.parent / "flowers"
@@ -96,7 +97,7 @@ def trained(images):
 
 @pytest.fixture
 def desk(tmp_path, images, request, monkeypatch):
-    """The folder that a page's reader works in: offline, with `images/`, and where the page says so a finished run."""
+    """The working folder of a page: offline, with `images/`, and a finished run if the page asks for one."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KERAS_INCEPTION_OFFLINE", "1")
     monkeypatch.setenv("KERAS_INCEPTION_HOME", str(tmp_path / "home"))
@@ -109,18 +110,18 @@ def desk(tmp_path, images, request, monkeypatch):
 
 
 def commands(text: str) -> list[list[str]]:
-    """The lines behind a prompt, words as a shell makes them, without comments."""
+    """The lines after a prompt, split into words as a shell does, without comments."""
     lines = re.findall(r"^\$ (.*)", text.replace("\\\n", " "), re.MULTILINE)
     return [shlex.split(line, comments=True) for line in lines]
 
 
 def run_command(words: list[str], monkeypatch, capfd) -> tuple[int, str]:
-    """A command of ours, in this process: exit code and what it printed."""
+    """Run one of our commands in this process: its exit code and output."""
     assert words[0] == "keras-inception", f"only our own commands are run; mark the block as not run, and why: {words}"
     found = [match for word in words for match in (sorted(Path().glob(word)) if "*" in word else [word])]
     monkeypatch.setattr(sys, "argv", list(map(str, found)))
     with pytest.raises(SystemExit) as stop:
-        cli.main()
+        main()
     said = capfd.readouterr()
     return stop.value.code or 0, said.out + said.err
 
@@ -128,7 +129,7 @@ def run_command(words: list[str], monkeypatch, capfd) -> tuple[int, str]:
 @pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["fast", "whole"])
 @pytest.mark.parametrize("page", RUNNABLE, ids=name)
 def test_what_a_page_shows_runs(page: Path, desk, monkeypatch, capfd, whole: bool):
-    """In order, in one namespace and one folder. "run with" replaces a network by a smaller one, or a download."""
+    """Blocks run in order, in one namespace and one folder. "run with" replaces a large network or a download."""
     namespace: dict = {}
     codes = blocks(page)
     if whole and not any(code.how == "slow" for code in codes):
@@ -167,10 +168,10 @@ def test_every_block_runs_or_says_why_not(page: Path):
 
 
 def known_options(words: list[str], where: str) -> None:
-    """A command that is not run as it is written has at least the options that it is given."""
+    """Check that a command which is not run as written exists and has the options that it is given."""
     import typer
 
-    command = typer.main.get_command(cli.app).commands.get(words[1])
+    command = typer.main.get_command(app).commands.get(words[1])
     assert command, f"{where}: there is no command {words[1]}"
     options = {name for parameter in command.params for name in parameter.opts + parameter.secondary_opts}
     assert {word.split("=")[0] for word in words[2:] if word.startswith("--")} <= options, where
@@ -178,7 +179,7 @@ def known_options(words: list[str], where: str) -> None:
 
 @pytest.mark.parametrize("page", WRITTEN, ids=name)
 def test_links_lead_somewhere(page: Path):
-    """Files and headings; the web's addresses are not opened."""
+    """Links to files and headings. Web addresses are not opened."""
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if not target.startswith("http"):
@@ -199,7 +200,7 @@ def test_addresses_of_the_repository_are_the_one_in_pyproject():
 
 
 def test_names_on_the_page_for_movers_are_ours():
-    """Where a table's column is "here", names that look like builders are builders, and tags are published."""
+    """In the columns titled "here", names that look like builders are builders, and tags are published."""
     here: set[str] = set()
     for rows in re.findall(r"(?:^\|.*\n)+", (DOCS / "migration.md").read_text(encoding="utf-8"), re.MULTILINE):
         titles, _, *body = ([cell.strip() for cell in row.strip("|").split("|")] for row in rows.splitlines())
@@ -216,18 +217,18 @@ def slug(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
 
 
-# -------------------------------------------------------------------------------------------------- what is generated
+# -------------------------------------------------------------------------------------------------- generated pages
 
 
 def test_generated_pages_are_up_to_date(accept):
-    """Of the registry, the goldens of parity, and the rows of quantisation-aware training."""
+    """They are made from the registry, the parity goldens and the conformance tables."""
     made = pages()
     if accept:
         for path, text in made.items():
             path.write_text(text, encoding="utf-8")
     stale = [name(path) for path, text in made.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
-    assert not stale, "`pytest --accept tests/test_docs.py` renews them"
-    assert set((DOCS / "families").glob("*.md")) <= set(made), "a page of a family that is no more"
+    assert not stale, "`pytest --accept tests/docs/test_docs.py` renews them"
+    assert set((DOCS / "families").glob("*.md")) <= set(made), "a page of a family that was removed"
 
 
 def test_every_paper_has_a_page_and_a_diagram():
@@ -244,10 +245,10 @@ def test_diagrams_are_up_to_date(tmp_path):
 
     draw_all(tmp_path)
     stale = [p.name for p in tmp_path.iterdir() if p.read_bytes() != (DOCS / "diagrams" / p.name).read_bytes()]
-    assert not stale, "`make diagrams` draws them anew"
+    assert not stale, "`make diagrams` renews them"
 
 
-# --------------------------------------------------------------------------------------------------- what is described
+# --------------------------------------------------------------------------------------------------- docstrings
 
 PUBLIC = [(module, public) for module in (keras_inception, export) for public in module.__all__]
 
@@ -267,7 +268,7 @@ def test_public_names_are_described(module, public: str):
 
 
 def read_with(module, public: str, seen: set[str]) -> set[str]:
-    """A docstring, and those of the public functions that it refers to: "as of `prune`"."""
+    """A docstring, and those of the public functions that it refers to."""
     seen.add(public)
     text = inspect.getdoc(getattr(module, public)) or ""
     others = {other for other in re.findall(r"`(\w+)`", text) if other in module.__all__} - seen
@@ -296,11 +297,11 @@ def module_names() -> list[str]:
     return [module.name for module in found if not module.name.startswith("__")]
 
 
-# ------------------------------------------------------------------------------------------------------- that it builds
+# ------------------------------------------------------------------------------------------------------- the site
 
 
 def test_the_site_builds_without_a_warning(tmp_path):
-    """As `make docs` builds it, in a process of its own."""
+    """As `make docs` builds it, in a separate process."""
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", str(DOCS), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-4000:]

@@ -1,4 +1,4 @@
-"""The notebooks of `colab/`: stored clean, and run from top to bottom, on small real data in place of downloads."""
+"""The notebooks of `colab/` are stored without output and run from top to bottom, on small local data."""
 
 import re
 import tomllib
@@ -11,7 +11,7 @@ from nbclient.exceptions import CellExecutionError
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "colab").glob("*.ipynb"))
-SLOW = "03_quantize_for_phones"  # training quantised, twice, takes minutes
+SLOW = "03_quantize_for_phones"  # two quantisation-aware trainings take minutes
 METADATA = {
     "accelerator": "GPU",
     "colab": {"provenance": [], "toc_visible": True},
@@ -28,11 +28,11 @@ def test_there_are_notebooks() -> None:
 
 
 def clean(text: str) -> str:
-    """A notebook without outputs, and without what changes whenever someone saves it."""
+    """A notebook without outputs and without metadata that changes when someone saves it."""
     notebook = nbformat.reads(text, 4)
     notebook.metadata = nbformat.from_dict(METADATA)
     for cell in notebook.cells:
-        cell.metadata = {key: value for key, value in cell.metadata.items() if key == "cellView"}  # folds a cell
+        cell.metadata = {key: value for key, value in cell.metadata.items() if key == "cellView"}  # it collapses a cell
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     return nbformat.writes(notebook) + "\n"
@@ -46,13 +46,13 @@ def test_is_stored_clean(path: Path, accept: bool) -> None:
         path.write_text(clean(stored), encoding="utf-8")
         return
     assert stored == clean(stored), (
-        "outputs or metadata are stored: `pytest tests/test_notebooks.py --accept` clears them"
+        "outputs or metadata are stored: `pytest tests/docs/test_notebooks.py --accept` removes them"
     )
 
 
 @each
 def test_names_the_repository(path: Path) -> None:
-    """The badge opens this very notebook, and the first cell installs this very project."""
+    """The badge opens this notebook, and the first cell installs this project."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     address = project["urls"]["Repository"]
     colab = f"https://colab.research.google.com/github/{address.removeprefix('https://github.com/')}/blob/main/colab"
@@ -82,7 +82,7 @@ def test_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reque
 
 
 def run(notebook: nbformat.NotebookNode, folder: Path) -> None:
-    """Execute all cells, in that folder; a cell that fails is shown with its error."""
+    """Execute all cells in that folder. A failing cell is shown with its error."""
     client = nbclient.NotebookClient(
         notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
     )

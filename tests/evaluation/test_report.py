@@ -1,7 +1,9 @@
 """The page of a run, Grad-CAM, calibration, and the history as TensorBoard reads it."""
 
+import dataclasses
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import keras
 import numpy as np
@@ -11,19 +13,21 @@ import tensorflow as tf
 from keras_inception.analysis.saliency import grad_cam, last_map
 from keras_inception.data import Split
 from keras_inception.errors import InputError
+from keras_inception.evaluation import scores
 from keras_inception.preprocessing import scaled
-from keras_inception.report.page import calibration_error, page, reliability
+from keras_inception.report import page
+from keras_inception.report.charts import calibration_error, confusion_chart, reliability, shortened
 from keras_inception.run import Run
 from keras_inception.training.tensorboard import NAME, write_events
 
 
-def network(*exits: str) -> keras.Model:
+def network(*exits: str, classes: int = 2) -> keras.Model:
     keras.utils.set_random_seed(0)
     inputs = keras.Input((8, 8, 3))
     x = keras.layers.Conv2D(4, 3, activation="relu", name="early")(inputs)
     x = keras.layers.Conv2D(5, 3, activation="relu", name="late")(x)
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
-    logits = keras.layers.Dense(2, name="logits")(x)
+    logits = keras.layers.Dense(classes, name="logits")(x)
     outputs = {name: keras.layers.Activation("softmax", name=name)(logits) for name in ("predictions", *exits)}
     return keras.Model(inputs, outputs if exits else outputs["predictions"])
 
@@ -86,19 +90,69 @@ def test_the_page_shows_everything_and_loads_nothing(run) -> None:
     assert "cat & dog" not in text
     assert text.count("<svg") == 3
     captions = re.findall("<figcaption>(.*?)</figcaption>", text)
-    assert captions == ["emu, taken for cat &amp; dog (99%)", "cat &amp; dog, taken for emu (80%)"]
+    assert captions == ["emu, predicted as cat &amp; dog (99%)", "cat &amp; dog, predicted as emu (80%)"]
     assert text.count("<img") == 4  # each beside what the network looked at
     assert "Grad-CAM at late" in text
-    assert "1 pairs of images" in text
+    assert "1 pairs of training and held-out images" in text
     assert "exit_1<td>25.0%" in text
 
 
-def test_without_mistakes_the_least_certain_are_shown(run) -> None:
+def test_without_mistakes_the_least_confident_are_shown(run) -> None:
     answers = np.array([[0.9, 0.1], [0.8, 0.2], [0.6, 0.4], [0.3, 0.7], [0.1, 0.9], [0.4, 0.6]])
     text = page(run, network(), HISTORY, IMAGES, answers, endpoint="early")
-    assert "No mistakes; least certain" in text
+    assert "No mistakes; least confident" in text
     assert re.findall("<figcaption>(.*?)</figcaption>", text)[:2] == ["cat &amp; dog (60%)", "emu (60%)"]
     assert "Grad-CAM at early" in text
+
+
+LABELS = (
+    *("$5_$", "<b>bold</b>", "%s {0} \\frac", "two\nlines\x00", "../x", "long " * 40, "long " * 40 + "er"),
+    *("猫の写真" * 20, "قطة", "🐈\u200d⬛", "a\u202eb", "", "\udcff", "a & \"b\" 'c'"),
+)
+
+
+def test_class_names_of_any_text(run) -> None:
+    n = len(LABELS)
+    pixels = np.random.default_rng(0).integers(0, 256, (n, 10, 12, 3), dtype=np.uint8)
+    images = Split(pixels, np.arange(n, dtype=np.int32), LABELS)
+    probabilities = np.roll(np.eye(n), 1, axis=1) * 0.9  # all are mistaken for the next class
+    text = page(dataclasses.replace(run, labels=LABELS), network(classes=n), HISTORY, images, probabilities)
+    text.encode("utf-8")
+    bold = "&lt;b&gt;bold&lt;/b&gt;"
+    for label in ("$5_$", bold, "%s {0} \\frac", "two lines\ufffd", "../x", "猫の写真" * 20, "قطة", "(empty)"):
+        assert f"<tr><td>{label}<td>" in text
+    assert "<b>bold" not in text
+    chart = re.search("Confusion matrix</h2>(<svg.*?</svg>)", text, re.S)[1]
+    ElementTree.fromstring(chart)
+    for label in (
+        "$5_$",
+        bold,
+        "../x",
+        "قطة",
+        "猫の写真猫の写… (7)",
+        "🐈",
+        "long long long … (5)",
+        "long long long … (6)",
+    ):
+        assert chart.count(f">{label}") == 2  # on both axes
+
+
+def test_labels_are_shortened_by_their_width() -> None:
+    assert shortened("x" * 20, 3) == "x" * 20
+    assert shortened("x" * 21, 3) == "x" * 15 + "… (3)"
+    assert shortened("猫" * 10, 3) == "猫" * 10
+    assert shortened("猫" * 11, 3) == "猫" * 7 + "… (3)"
+    assert "… (" not in confusion_chart(np.ones((40, 40), int), ["x" * 30] * 40)
+
+
+def test_top_1_is_that_of_evaluate(run) -> None:
+    """Ties count as a chance, where argmax would take the first class."""
+    text = page(run, network(), HISTORY, IMAGES, np.full((6, 2), 0.5))
+    assert "<b>top-1 50.0%</b>" in text
+    probabilities = np.array([[0.5, 0.5]] * 3 + [[0.1, 0.9]] * 3)
+    assert scores(probabilities, IMAGES.labels)["top1"] == 0.75
+    text = page(run, network(), HISTORY, IMAGES, probabilities)
+    assert "<b>top-1 75.0%</b>" in text
 
 
 def test_a_history_as_tensorboard_reads_it(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Losses at auxiliary heads and label smoothing, beside the same sums by hand."""
 
+from contextlib import nullcontext
+
 import keras
 import numpy as np
 import pytest
@@ -89,8 +91,7 @@ def test_a_schedule_fades_without_tracing_again() -> None:
     losses = logs(model, AuxiliaryHeads(0.3, fade(2)), count, epochs=4)["loss"]
     main, aux = crossentropy(p["predictions"]), crossentropy(p["aux_1"])
     assert losses == pytest.approx([main + 0.3 * aux, main + 0.15 * aux, main, main], rel=1e-5)
-    logs(model, AuxiliaryHeads(0.1), count)
-    assert counts == counts[:1] * 5
+    assert counts == counts[:1] * 4
     assert counts[0] > 0
 
 
@@ -139,6 +140,152 @@ def test_the_stripped_network_answers_the_same_and_has_one_output(tmp_path) -> N
     assert strip_auxiliary(single) is single
 
 
+def listed() -> keras.Model:
+    """A functional model whose outputs are a list."""
+    inputs = keras.Input((8,))
+    model = keras.Model(inputs, [keras.layers.Dense(CLASSES)(inputs) for _ in range(2)], name="two")
+    model.compile("sgd", SPARSE)
+    return model
+
+
+def elsewhere(kind: str) -> keras.Model:
+    """A model of one output that is not ours."""
+    layers = [keras.layers.Dense(6, activation="relu"), keras.layers.Dense(CLASSES, activation="softmax")]
+    if kind == "sequential":
+        return keras.Sequential([keras.Input((8,)), *layers])
+    if kind == "sequential without input":
+        return keras.Sequential(layers)
+    inputs = keras.Input((8,))
+    output = layers[1](layers[0](inputs))
+    return keras.Model(inputs, {"list": [output], "dict": {"scores": output}, "tensor": output}[kind])
+
+
+@pytest.mark.parametrize("kind", ["sequential", "sequential without input", "list", "dict", "tensor"])
+def test_models_from_elsewhere(kind: str) -> None:
+    model = elsewhere(kind)
+    model.compile(keras.optimizers.SGD(0.0), SPARSE)
+    loss = logs(model, LabelSmoothing(0.1))["loss"][0]
+    (p,) = keras.tree.flatten(model(X))
+    assert loss == pytest.approx(crossentropy(np.asarray(p), 0.1), rel=1e-5)
+    with pytest.raises(InputError, match="has no auxiliary heads"):
+        logs(model, AuxiliaryHeads())
+    assert not replaced(model)
+
+
+class Stop(keras.callbacks.Callback):
+    """Ends a `fit` with an exception, as Ctrl-C or a bug does."""
+
+    def __init__(self, error: type[BaseException] | None):
+        super().__init__()
+        self.error = error
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if self.error:
+            raise self.error
+
+
+def interrupted(model: keras.Model, error: type[BaseException] | None, *callbacks: keras.callbacks.Callback) -> None:
+    """Fit for an epoch, ended by the error, if one is given."""
+    with pytest.raises(error) if error else nullcontext():
+        logs(model, *callbacks, Stop(error))
+
+
+def replaced(model: keras.Model) -> set[str]:
+    return {"compute_loss", "compute_metrics", "make_train_function", "make_test_function"} & set(vars(model))
+
+
+ENDS = pytest.mark.parametrize("error", [None, KeyboardInterrupt, ValueError])
+
+
+@ENDS
+def test_after_another_compile_the_new_loss_counts(error) -> None:
+    model = network()
+    model.compile(keras.optimizers.SGD(0.1), SPARSE)
+    interrupted(model, error, LabelSmoothing(0.3))
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    expected = np.mean((np.asarray(model(X)) - np.eye(CLASSES)[Y]) ** 2)
+    kwargs = {"batch_size": 12, "verbose": 0}
+    assert model.evaluate(X, np.eye(CLASSES)[Y], **kwargs) == pytest.approx(expected, rel=1e-5)
+    assert model.fit(X, np.eye(CLASSES)[Y], **kwargs).history["loss"][0] == pytest.approx(expected, rel=1e-5)
+    assert not replaced(model)
+
+
+@ENDS
+def test_a_later_fit_does_not_smooth(error) -> None:
+    model = compiled()
+    interrupted(model, error, LabelSmoothing(0.3))
+    assert logs(model)["loss"][0] == pytest.approx(crossentropy(np.asarray(model(X))), rel=1e-5)
+    assert not replaced(model)
+
+
+@ENDS
+def test_after_auxiliary_heads_a_network_is_as_it_was(error) -> None:
+    """Keras wants a dict of labels for a dict of outputs, before and after; the heads' loss is then its own."""
+    model = network("aux_1")
+    model.compile(keras.optimizers.SGD(0.0), SPARSE)
+    interrupted(model, error, AuxiliaryHeads(0.3), LabelSmoothing(0.1))
+    p, labels = heads(model), {"aux_1": Y, "predictions": Y}
+    history = model.fit(X, labels, batch_size=12, verbose=0).history
+    assert not replaced(model)
+    assert history["loss"][0] == pytest.approx(sum(map(crossentropy, p.values())), rel=1e-5)
+    assert logs(model, AuxiliaryHeads(0.3))["loss"][0] == pytest.approx(
+        crossentropy(p["predictions"]) + 0.3 * crossentropy(p["aux_1"]), rel=1e-5
+    )
+    with pytest.raises(KeyError):
+        compiled("aux_1").fit(X, Y, verbose=0)
+
+
+def test_a_compile_without_metrics_keeps_the_models_own() -> None:
+    model = compiled("aux_1")
+    metrics = model._compile_metrics
+    interrupted(model, KeyboardInterrupt, AuxiliaryHeads(0.3))
+    model.compile(keras.optimizers.SGD(0.0), SPARSE)
+    logs(model, AuxiliaryHeads(0.3))
+    assert model._compile_metrics is metrics
+
+
+def test_after_an_interruption_one_callback_does_not_keep_the_other_alive() -> None:
+    model = compiled("aux_1")
+    p, aux = heads(model), AuxiliaryHeads(0.3)
+    interrupted(model, KeyboardInterrupt, aux, LabelSmoothing(0.2))
+    plain = crossentropy(p["predictions"]) + 0.3 * crossentropy(p["aux_1"])
+    assert logs(model, aux)["loss"][0] == pytest.approx(plain, rel=1e-5)
+
+
+def test_an_epoch_a_fit_traces_once() -> None:
+    model, traced, counts = compiled("aux_1", rate=0.1), [], []
+    forward, both = model.call, [AuxiliaryHeads(0.3), LabelSmoothing(0.1)]
+    model.call = lambda *args, **kwargs: (traced.append(1), forward(*args, **kwargs))[1]
+    for epoch in range(3):
+        history = logs(model, *both, initial_epoch=epoch, epochs=epoch + 1, validation_data=(X, Y))
+        assert not replaced(model)
+        right = (np.asarray(forward(X)["predictions"]).argmax(-1) == Y).mean()
+        assert history["val_accuracy"][0] == pytest.approx(right)
+        counts.append(len(traced))
+    assert counts == counts[:1] * 3
+
+
+def test_evaluate_takes_the_callback() -> None:
+    model = compiled("aux_1")
+    p, aux = heads(model), AuxiliaryHeads()
+    for _ in range(2):
+        found = model.evaluate(X, Y, batch_size=12, verbose=0, return_dict=True, callbacks=[aux])
+        assert found["loss"] == pytest.approx(crossentropy(p["predictions"]), rel=1e-5)
+        assert found["aux_1_loss"] == pytest.approx(crossentropy(p["aux_1"]), rel=1e-5)
+        assert not replaced(model)
+
+
+@pytest.mark.parametrize("options", [{"jit_compile": True}, {"steps_per_execution": 2}, {"run_eagerly": True}])
+def test_options_of_compile(options) -> None:
+    model = network("aux_1")
+    model.compile(keras.optimizers.SGD(0.0), SPARSE, **options)
+    p = heads(model)
+    loss = logs(model, AuxiliaryHeads(0.3), LabelSmoothing(0.1), batch_size=6)["loss"][0]
+    expected = crossentropy(p["predictions"], 0.1) + 0.3 * crossentropy(p["aux_1"], 0.1)
+    assert loss == pytest.approx(expected, rel=1e-5)
+    assert not replaced(model)
+
+
 def test_under_a_strategy() -> None:
     strategy = tf.distribute.MirroredStrategy(["/cpu:0"])
     with strategy.scope():
@@ -161,17 +308,19 @@ def test_mixed_precision() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: AuxiliaryHeads(-1), "the weight of auxiliary heads is a number of at least 0; got -1"),
-        (lambda: LabelSmoothing(1.0), "label smoothing is a number from 0 to less than 1; got 1.0"),
+        (lambda: AuxiliaryHeads(-1), "the weight of auxiliary heads must be a number of at least 0; got -1"),
+        (lambda: LabelSmoothing(1.0), "label smoothing must be a number from 0 to less than 1; got 1.0"),
         (lambda: fade(0), "a value fades over at least 1 epoch; got 0"),
-        (lambda: AuxiliaryHeads().set_model(compiled()), "has no auxiliary head: build it with aux_heads=True"),
+        (lambda: AuxiliaryHeads().set_model(compiled()), "has no auxiliary heads: build it with aux_heads=True"),
         (lambda: LabelSmoothing().set_model(compiled(loss="mse")), "compile with loss='sparse_categorical_crossen"),
         (
             lambda: LabelSmoothing().set_model(
                 compiled(loss=keras.losses.CategoricalCrossentropy(label_smoothing=0.1))
             ),
-            "the loss smoothes labels already",
+            "the loss already smooths labels",
         ),
+        (lambda: LabelSmoothing().set_model(network()), "is not compiled"),
+        (lambda: AuxiliaryHeads().set_model(listed()), "several outputs must be a dict with 'predictions'; two has"),
     ],
 )
 def test_what_cannot_be(make, message: str) -> None:

@@ -14,7 +14,15 @@ from keras_inception.run import Run
 from keras_inception.training import recipes
 from keras_inception.training.fine_tuning import deployed
 from keras_inception.training.recipes import Cosine, Exponential, Polynomial, Recipe, Steps
-from keras_inception.training.recipes.apply import attach, averaged, callbacks_for, compile_for, decayed, reseed
+from keras_inception.training.recipes.apply import (
+    attach,
+    averaged,
+    callbacks_for,
+    compile_for,
+    decayed,
+    fitting,
+    reseed,
+)
 from keras_inception.training.state import TrainingState
 from keras_inception.training.tensorboard import NAME
 from keras_inception.training.train import train
@@ -34,9 +42,10 @@ def fitted(recipe: Recipe, epochs: int = 1, rates: dict[str, float] | None = Non
     """Some epochs of one step each."""
     model = network()
     compile_for(model, recipe, epochs)
-    attach(model, recipe, rates)
+    attach(model, recipe)
     for _ in range(epochs):
-        model.fit(X, Y, batch_size=12, shuffle=False, verbose=0)
+        with fitting(model, rates):
+            model.fit(X, Y, batch_size=12, shuffle=False, verbose=0)
     return model
 
 
@@ -118,6 +127,56 @@ def test_a_rate_of_its_own_is_exact_for_every_optimizer(optimizer: str) -> None:
             mixed.get_layer(layer).get_weights(), fitted(like).get_layer(layer).get_weights(), strict=True
         ):
             np.testing.assert_allclose(ours, theirs, atol=1e-7)
+
+
+@pytest.mark.parametrize("optimizer", ["Adam", "LossScaleOptimizer"])
+def test_nothing_of_an_optimizer_stays_changed(optimizer: str) -> None:
+    model = network()
+    compile_for(model, Recipe(ema=0.9), 1)
+    if optimizer != "Adam":
+        model.optimizer = keras.optimizers.LossScaleOptimizer(model.optimizer)
+    changed = {"finalize_variable_values", "update_step"}
+    objects = [model.optimizer, getattr(model.optimizer, "inner_optimizer", model.optimizer)]
+    classes = [dict(vars(kind)) for kind in (keras.optimizers.Adam, keras.optimizers.Optimizer)]
+
+    def interrupted() -> None:
+        with fitting(model, {"backbone/kernel": 0.5}):
+            assert changed == changed & {name for x in objects for name in vars(x)}
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not changed & {name for x in objects for name in vars(x)}
+    assert classes == [dict(vars(kind)) for kind in (keras.optimizers.Adam, keras.optimizers.Optimizer)]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "allowed"),
+    [
+        ("epochs", 2.5, "a positive integer; got 2.5"),
+        ("epochs", 0, "a positive integer; got 0"),
+        ("batch_size", True, "a positive integer; got True"),
+        ("learning_rate", "x", "a positive number; got 'x'"),
+        ("learning_rate", float("nan"), "a positive number; got nan"),
+        ("learning_rate", -1, "a positive number"),
+        ("weight_decay", -1e-4, "a number of at least 0"),
+        ("label_smoothing", 1, "a number from 0 to less than 1"),
+        ("ema", 1.0, "a number from 0 to less than 1, or None"),
+        ("clip_norm", 0, "a positive number, or None"),
+        ("aux_fade", [], "a fraction of the training, or None"),
+        ("crop", 2, "a fraction above 0, at most 1, or None"),
+        ("model", None, "a name; got None"),
+        ("options", ["alpha"], "a mapping"),
+        ("schedule", "cosine", "a schedule such as"),
+        ("augmentation", 0.5, "an augmentation such as"),
+        ("balance", 1, "True or False"),
+        ("decayed", ["all"], "'kernels' or 'all'"),
+        ("freeze_epochs", -1, "an integer of at least 0, or None"),
+    ],
+)
+def test_a_field_of_a_recipe_has_a_type_and_a_range(field: str, value: object, allowed: str) -> None:
+    with pytest.raises(InputError, match=f"^{field} must be {allowed}"):
+        Recipe(**{field: value})
 
 
 def test_averages_are_measured_and_training_goes_on_from_its_own_weights() -> None:

@@ -125,8 +125,8 @@ def test_a_full_disk_costs_nothing_kept(run, stripes, tmp_path, monkeypatch):
     [
         ({"model": "inception_v33"}, "did you mean inception_v3"),
         ({"model": "mobilenet_v2", "size": 16}, "at least 32 x 32"),
-        ({"epochs": 0}, "epochs must be positive; got 0"),
-        ({"batch_size": -1}, "batch size must be positive"),
+        ({"epochs": 0}, "epochs must be a positive integer; got 0"),
+        ({"batch_size": -1}, "batch_size must be a positive integer; got -1"),
         ({"weights": "nowhere.weights.h5"}, "no weights file at nowhere.weights.h5"),
     ],
 )

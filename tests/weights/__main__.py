@@ -1,12 +1,12 @@
-"""Published weights, proven: `python -m tests.weights [-k PART] [--accept]`; `make weights` has all that it needs.
+"""Prove the published layouts: `python -m tests.weights [-k PART] [--accept]`; `make weights` installs the references.
 
-For each network and publisher its reference implementation, with random weights, writes a file in the published layout;
-the file is loaded by its path as anyone would, and the logits must agree to 1e-4. One proof stands for all records of
-that network by that publisher: the table's last column lists them. Keras files are written here by `tf_keras`, and
-ResNeXt's by `keras_applications` 1.0.8; the others by Pythons that have their references, by default this one.
-`--accept` records what was measured, and names, shapes and places of the tensors, in tests/goldens/weights/, from which
-`test_matching.py` repeats the loading without any reference, and tests/weights/proofs.md is made. A run that was
-interrupted goes on with `--before` today.
+For each network and publisher the reference implementation writes a file with random weights in the published layout.
+The file is loaded by its path through the public API, and the logits must agree to 1e-4. One proof covers all records
+of a network by a publisher; the last column of the table lists them. Keras files are written here by `tf_keras`, those
+of ResNeXt by `keras_applications` 1.0.8, the others by Python environments that have the references, by default this
+one. `--accept` records the result and the names, shapes and places of the tensors in tests/goldens/weights/.
+`test_matching.py` repeats the loading from there without a reference, and tests/weights/proofs.md is written from it.
+To resume an interrupted run give `--before` with today's date.
 """
 
 from __future__ import annotations
@@ -27,13 +27,11 @@ LINE = "{:40} {:30} {:>10} {:>11} {:>5}  {}"
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.weights", description=__doc__)
-    parser.add_argument("--reference-python", metavar="PATH", default=sys.executable, help="one with torch, timm, ...")
-    parser.add_argument("--tf2cv-python", metavar="PATH", default=sys.executable, help="one with tf2cv and tf_keras")
-    parser.add_argument("-k", metavar="PART", default="", help="only proofs in whose name this pattern is found")
-    parser.add_argument(
-        "--before", metavar="DATE", help="only proofs not recorded on that day, as 2026-12-24, or later"
-    )
-    parser.add_argument("--accept", action="store_true", help="record what was found as goldens")
+    parser.add_argument("--reference-python", metavar="PATH", default=sys.executable, help="has torch, timm, ...")
+    parser.add_argument("--tf2cv-python", metavar="PATH", default=sys.executable, help="has tf2cv and tf_keras")
+    parser.add_argument("-k", metavar="PART", default="", help="only proofs whose name contains this pattern")
+    parser.add_argument("--before", metavar="DATE", help="only proofs recorded before that day, for example 2026-12-24")
+    parser.add_argument("--accept", action="store_true", help="record the results as goldens")
     options = parser.parse_args()
     chosen = [proof for proof in proofs() if re.search(options.k, proof.id)]
     if not chosen:
@@ -54,8 +52,8 @@ def main() -> int:
             for result in prove(proof, references):
                 spread = " ".join(f"{s:.2f}" for s in result.spread)
                 tags = ", ".join(record.tag for record in proof.records)
-                word = "ok" if result.ok else "FAIL"
-                print(LINE.format(proof.id, reference, f"{result.difference:.1e}", spread, word, tags), flush=True)
+                verdict = "ok" if result.ok else "FAIL"
+                print(LINE.format(proof.id, reference, f"{result.difference:.1e}", spread, verdict, tags), flush=True)
                 if not result.ok:
                     failures.append(f"{proof.id}: {result.difference:.1e}, std {spread}, moves {result.moves:.1e}")
                 elif options.accept:
@@ -67,7 +65,7 @@ def main() -> int:
     for process in references.values():
         process.close()
     records = sum(len(proof.records) for proof in chosen)
-    print(f"\n{len(chosen) - len(failures)} of {len(chosen)} proofs agree to {BAR}; they stand for {records} records")
+    print(f"\n{len(chosen) - len(failures)} of {len(chosen)} proofs agree to {BAR}; they cover {records} records")
     print(*failures, sep="\n\n")
     return 1 if failures else 0
 

@@ -1,4 +1,4 @@
-"""A server, an empty cache, and a catalogue of checkpoints that a test publishes on that server."""
+"""A server, an empty cache, and checkpoints that a test publishes on the server."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -25,12 +25,12 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache, and no waiting."""
+    """An empty cache, and no pauses between requests."""
     for name in (download.MIRROR, download.OFFLINE):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(download.HOME, str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(transport, "PAUSE", 0.0)
+    monkeypatch.setattr(transport, "BACKOFF", 0.0)
     return tmp_path / "cache"
 
 
@@ -39,7 +39,7 @@ Publish = Callable[..., Checkpoint]
 
 @pytest.fixture
 def publish(server: Server, home: Path, monkeypatch: pytest.MonkeyPatch) -> Publish:
-    """Put a network's weights on the server as torchvision names them, and into the catalogue."""
+    """Put the weights of a network on the server in torchvision's layout, and list them as a checkpoint."""
     entries: list[Checkpoint] = []
 
     def publish(model: keras.Model | None, network: str, tag: str = "test", **changes: Any) -> Checkpoint:

@@ -1,4 +1,4 @@
-"""The talk with a reference implementation in a Python of its own: one JSON line each way, arrays in an .npz file."""
+"""The protocol with a reference implementation in another Python: a JSON line each way, arrays in an .npz file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 
 
 class Reference:
-    """The asking side: one process for all questions."""
+    """The client: one process for all requests."""
 
     def __init__(self, python: str, module: str):
         root = Path(__file__).parents[2]
@@ -22,7 +22,7 @@ class Reference:
         self.process = subprocess.Popen(command, cwd=root, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def __call__(self, images: np.ndarray, path: Path, **about: Any) -> tuple[dict[str, np.ndarray], str]:
-        """The logits of `images` by a network with random weights, which it writes to `path`, and its version."""
+        """Logits of `images` by a network with random weights, which is written to `path`, and its version."""
         exchange = path.parent / "exchange.npz"
         np.savez(exchange, images=images)
         about |= {"path": str(path), "exchange": str(exchange)}
@@ -43,8 +43,8 @@ Answer = Callable[[Mapping[str, Any], np.ndarray], tuple[dict[str, np.ndarray], 
 
 
 def serve(answer: Answer) -> None:
-    """The answering side: (request, images) -> logits by output, version."""
-    channel, sys.stdout = sys.stdout, sys.stderr  # libraries print
+    """The server: (request, images) -> logits by output, version."""
+    channel, sys.stdout = sys.stdout, sys.stderr  # libraries print to stdout
     for line in sys.stdin:
         try:
             request = json.loads(line)

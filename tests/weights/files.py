@@ -10,7 +10,7 @@ from keras_inception.weights.publishers import LAYOUTS
 
 
 def randomize(model: keras.Model) -> keras.Model:
-    """Give every variable its own numbers, the moving statistics too, so that two that are swapped show."""
+    """Give every variable its own values, moving statistics included, so that a swap of two changes the output."""
     rng = np.random.default_rng(0)
     for variable in model.weights:
         if variable.dtype == "float32":
@@ -22,7 +22,7 @@ def randomize(model: keras.Model) -> keras.Model:
 
 
 def torch_names(model: keras.Model, network: str, layout: str = "torchvision") -> dict[str, np.ndarray]:
-    """The model's weights as a file of that layout has them."""
+    """The weights of the model with the names and the axes of a PyTorch layout."""
     layers = {base_and_kind(layer): layer for layer in in_order(model) if layer.weights}
     modules = rules.translate(layers, LAYOUTS[layout].tables[network])
     return {

@@ -1,7 +1,7 @@
-"""What a published file holds, and where it goes, small enough to commit.
+"""The tensors of a published file and where they go, small enough to commit.
 
-The tensors are a tree by the parts of their names. Siblings that hold the same are one: {"layer1.": {"0. 1.": {...}}}.
-A layer of Keras whose name stands in its weights' names again is "=" there.
+The names are a tree of their parts. Siblings with equal content are merged: {"layer1.": {"0. 1.": {...}}}. The name of
+a Keras layer is written "=" if the names of its weights repeat it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _folded(leaves: Mapping[str, str]) -> dict[str, Any]:
 
 
 def unfold(tree: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, tuple[int, ...]]]:
-    """The way back, in any order."""
+    """The reverse, in any order."""
     for parts, inner in tree.items():
         for part in parts.split(" "):
             if isinstance(inner, str):
@@ -67,14 +67,14 @@ def _long(name: str) -> str:
 
 
 def places(model: keras.Model, network: str, layout: str, tensors: Mapping[str, np.ndarray]) -> str:
-    """A digest of which tensor goes into which of our variables."""
+    """A digest of the pairs of tensors and variables."""
     matches, _, _ = match(model, network, LAYOUTS[layout], tensors)
     pairs = sorted(f"{name} {layer.name} {variable.name}" for name, layer, variable, _ in matches)
     return hashlib.sha256("\n".join(pairs).encode()).hexdigest()[:16]
 
 
 def write(proof: Proof, result: Result) -> None:
-    """Record a proof that holds."""
+    """Record a successful proof."""
     tensors, record = read(result.path), proof.record
     golden = {
         "reference": proof.reference[0],

@@ -1,6 +1,6 @@
-"""Keras 2's side of a proof: keras.applications, its file of weights as Keras 2 writes them, its logits.
+"""The Keras 2 side of a proof: build a network of keras.applications, write its file, return logits.
 
-ResNeXt is in `keras_applications` 1.0.8 only, the package that keras.applications once was.
+ResNeXt is only in `keras_applications` 1.0.8, the package that became keras.applications.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 
 def answer(reference: str, kwargs: Mapping[str, object], images: np.ndarray, path: Path) -> tuple[np.ndarray, str]:
-    """Write the network's random weights to `path`; its logits of the images, and the reference's version."""
+    """Write the network's random weights to `path`; return its logits and the version of the reference."""
     import tf_keras
 
     tf_keras.backend.clear_session()
@@ -38,7 +38,7 @@ def answer(reference: str, kwargs: Mapping[str, object], images: np.ndarray, pat
 
 
 def randomize(network: Any, images: np.ndarray) -> None:
-    """Weights of order one, and moving statistics a little off what these images give; see `torch_reference`."""
+    """Give weights of order one, and moving statistics close to those of these images; see `torch_reference`."""
     rng = np.random.default_rng(0)
     for variable in network.trainable_weights:
         shape = tuple(variable.shape)
@@ -55,7 +55,7 @@ def randomize(network: Any, images: np.ndarray) -> None:
 
 
 def _settled(norm: Any, call: Callable[..., Any], rng: np.random.Generator, x: Any, **kwargs: Any) -> Any:
-    """Set the moving statistics before the layer runs first, so that those behind it see what it then makes."""
+    """Set the moving statistics before the layer first runs, so that later layers get its new output."""
     values = x.numpy().reshape(-1, x.shape[-1])
     variance = values.var(axis=0)
     variance = np.maximum(variance, 0.05 * variance.mean() + 1e-3)

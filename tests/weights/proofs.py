@@ -1,4 +1,4 @@
-"""Every record of the catalogue, proven on a file that its reference implementation wrote."""
+"""Proofs for the published checkpoints, each on a file that the reference implementation wrote."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _facenet(record: Checkpoint) -> Network:
     return "facenet_pytorch:InceptionResnetV1", {"classify": True, "num_classes": record.classes}
 
 
-# publisher -> a record's network in the reference implementation
+# publisher -> the network of a record in the reference implementation
 REFERENCES: dict[str, Callable[[Checkpoint], Network]] = {
     "torchvision": _torchvision,
     "timm": _timm,
@@ -104,10 +104,10 @@ REFERENCES: dict[str, Callable[[Checkpoint], Network]] = {
     "tf2cv": _osmr,
     "facenet": _facenet,
 }
-# Publishers whose networks take one size: their last pool has that of its map.
+# Publishers whose networks take one input size, because their last pool has the size of the map.
 WHOLE = ("pytorchcv", "tf2cv", "cadene")
 SIZES = {"vgg": 224, "alexnet": 224, "zfnet": 224, "inception": 107, "xception": 96, "nasnet": 96, "squeezenet": 96}
-AUXILIARY = {  # what a network answers with auxiliary heads, in the reference's order, and the size that they need
+AUXILIARY = {  # the outputs of a network with auxiliary heads, in the reference's order, and the size they need
     "inception_v1_bn": (("predictions", "aux_2", "aux_1"), 160),
     "inception_v3": (("predictions", "aux_1"), 299),
 }
@@ -117,13 +117,13 @@ AUXILIARY = {  # what a network answers with auxiliary heads, in the reference's
 
 
 def publisher(record: Checkpoint) -> str:
-    """Its layout; but timm has files in Cadene's."""
+    """The layout, except for timm's files in Cadene's layout."""
     return "legacy" if record.tag.startswith("legacy_") else record.layout
 
 
 @dataclass(frozen=True)
 class Proof:
-    """What is the same for the records of one network, of one publisher: names, shapes, numerics."""
+    """What the records of one network by one publisher share: names, shapes, numerics."""
 
     records: tuple[Checkpoint, ...]
 
@@ -137,7 +137,7 @@ class Proof:
 
     @property
     def trained(self) -> dict[str, Any]:
-        """The builder's arguments that another network of that name would have otherwise."""
+        """The builder's arguments that distinguish networks of the same name."""
         return {k: v for k, v in self.record.kwargs.items() if k != "aux_heads"}
 
     @property
@@ -168,14 +168,14 @@ def proofs() -> list[Proof]:
 
 @dataclass(frozen=True)
 class Result:
-    """What a proof found."""
+    """The result of a proof."""
 
     model: keras.Model
     path: Path
     version: str
-    difference: float  # the largest, of a logit
-    spread: tuple[float, ...]  # the reference's logits' standard deviations
-    moves: float  # what another image changes a logit by, at least for one
+    difference: float  # the largest of a logit
+    spread: tuple[float, ...]  # standard deviations of the reference's logits
+    moves: float  # the smallest change of the logits from one image to another
 
     @property
     def ok(self) -> bool:
@@ -184,7 +184,7 @@ class Result:
 
 
 def prove(proof: Proof, references: Mapping[str, Reference]) -> Iterator[Result]:
-    """Write the reference's file, load it by its path as anyone would, compare the logits; one result, file and all."""
+    """Write the reference's file, load it by its path, compare the logits; the file exists until the next result."""
     keras.backend.clear_session()
     images = np.random.default_rng(0).standard_normal((4, *proof.shape)).astype("float32")
     with tempfile.TemporaryDirectory() as folder:
@@ -203,7 +203,7 @@ def prove(proof: Proof, references: Mapping[str, Reference]) -> Iterator[Result]
         )
         if checkpoint_of(model) != proof.record:
             raise AssertionError(f"{path.name} was taken for {checkpoint_of(model).id}")
-        if proof.record.classes == 1001:  # the background is not for us to tell
+        if proof.record.classes == 1001:  # our network has no background class
             theirs = {k: v[:, 1:] for k, v in theirs.items()}
         outputs = model(images, training=False)
         own = {

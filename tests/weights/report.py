@@ -1,4 +1,4 @@
-"""The table of all proofs, from what the goldens recorded: tests/weights/proofs.md."""
+"""Write the table of all proofs from the goldens: tests/weights/proofs.md."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from .proofs import BAR, Proof, proofs
 PATH = Path(__file__).with_name("proofs.md")
 HEAD = """# Published weights, proven
 
-For each record of the catalogue its reference implementation wrote a file with random weights in the published layout.
-It was loaded by its path through the public API, and the logits of four random images were compared: the largest
-difference is below, and none may be above {bar}. Records of one network, publisher and set of arguments share a proof.
-`make weights` repeats it live; `python -m tests.weights --accept` does and writes this file.
+For each checkpoint the reference implementation wrote a file with random weights in the published layout. The file was
+loaded by its path through the public API, and the logits of four random images were compared. The largest difference is
+listed; it may not exceed {bar}. Checkpoints of one network, publisher and set of arguments share a proof. `make
+weights` repeats the proofs; `python -m tests.weights --accept` also writes this file.
 
 """
 
 
 def table() -> str:
-    """The whole file."""
+    """The text of the file."""
     goldens = {proof.id: recorded(proof) for proof in proofs()}
     proof_of = {record.id: proof for proof in proofs() for record in proof.records}
     layouts = dict.fromkeys(record.layout for record in checkpoints())
@@ -45,7 +45,7 @@ def table() -> str:
 
 
 def recorded(proof: Proof) -> dict[str, Any]:
-    """The proof's golden, {} where there is none."""
+    """The golden of a proof, {} if there is none."""
     path = FOLDER / f"{proof.id}.json"
     return json.loads(path.read_text()) if path.exists() else {}
 

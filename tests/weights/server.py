@@ -1,4 +1,4 @@
-"""A file server on this machine that behaves as well, or as badly, as a test asks."""
+"""A file server on this machine that fails in the ways that a test asks for."""
 
 import hashlib
 import threading
@@ -11,21 +11,21 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Server:
-    """What is served under which path, how, and what was asked for."""
+    """The files by path, how they are served, and the requests that came."""
 
     address: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
-    cuts: list[int] = field(default_factory=list)  # bytes after which the next answers break off
-    status: list[int] = field(default_factory=list)  # what the next answers are in place of the file
-    ranges: bool = True  # knows Range and If-Range
+    cuts: list[int] = field(default_factory=list)  # bytes after which the next responses break off
+    status: list[int] = field(default_factory=list)  # status codes of the next responses
+    ranges: bool = True  # supports Range and If-Range
     etag: bool = True
-    headers: dict[str, str] = field(default_factory=dict)  # further ones
-    length: bool = True  # says how long the file is
-    pause: float = 0.0  # seconds before each answer's body
+    headers: dict[str, str] = field(default_factory=dict)  # further response headers
+    length: bool = True  # sends Content-Length
+    pause: float = 0.0  # seconds before each body
     asked: list[tuple[str, str | None]] = field(default_factory=list)  # path, Range
 
     def put(self, path: str, content: bytes) -> str:
-        """Serve `content` there; its address."""
+        """Serve `content` at the path; returns its URL."""
         self.files[path] = content
         return f"{self.address}{path}"
 
@@ -64,11 +64,11 @@ def serving() -> Iterator[Server]:
             self.end_headers()
             time.sleep(state.pause)
             cut = state.cuts.pop(0) if state.cuts else None
-            with suppress(BrokenPipeError):  # who asked has gone
+            with suppress(BrokenPipeError):  # the client has gone
                 self.wfile.write(content[start:] if cut is None else content[start : start + cut])
 
         def log_message(self, *_: object) -> None:
-            """Not into the tests' output."""
+            """Keep the tests' output clean."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     state.address = f"http://127.0.0.1:{server.server_port}"

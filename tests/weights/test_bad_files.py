@@ -1,4 +1,4 @@
-"""Weights that cannot be used: one line each, and no model that is half of one."""
+"""Weights that cannot be used: an error of one line each, and no half-filled model."""
 
 import os
 import pickle
@@ -54,7 +54,7 @@ def checkpoint(trained: keras.Model, publish: Publish) -> Checkpoint:
 
 @pytest.fixture
 def bad(good: Path, tmp_path: Path) -> Path:
-    """The good files, which a test may spoil."""
+    """Copies of the good files that a test may damage."""
     return Path(shutil.copytree(good, tmp_path / "bad"))
 
 
@@ -65,7 +65,7 @@ def refused(weights: Any, says: str, **arguments: Any) -> None:
 
 
 class Harm:
-    """What unpickling runs."""
+    """Its code runs when it is unpickled."""
 
     def __reduce__(self) -> tuple:
         return os.mkdir, ("harmed",)
@@ -117,7 +117,7 @@ def test_a_safetensors_header_of_exabytes(bad: Path) -> None:
 
 @pytest.mark.usefixtures("checkpoint")
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_what_is_not_a_number(bad: Path, trained: keras.Model, value: float) -> None:
+def test_a_value_that_is_not_finite(bad: Path, trained: keras.Model, value: float) -> None:
     tensors = torch_names(trained, "squeezenet1_1")
     tensors["features.3.squeeze.bias"][2] = value
     save_file(tensors, bad / "x.safetensors")
@@ -152,7 +152,7 @@ def test_another_network(checkpoint: Checkpoint, bad: Path, trained: keras.Model
             ki.LeNet5(weights=bad / name)
 
 
-def test_a_model_that_is_there_stays_as_it_is(bad: Path) -> None:
+def test_a_refused_file_leaves_the_model_unchanged(bad: Path) -> None:
     model = randomize(ki.SqueezeNet1_0(input_shape=SIZE))
     before = model.get_weights()
     for path, says in {
@@ -165,7 +165,7 @@ def test_a_model_that_is_there_stays_as_it_is(bad: Path) -> None:
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_what_is_no_weights(checkpoint: Checkpoint, tmp_path: Path) -> None:
+def test_a_file_that_is_not_weights(checkpoint: Checkpoint, tmp_path: Path) -> None:
     for name in ("x.onnx", "x.tflite", "x.pb"):
         (tmp_path / name).write_bytes(b"whatever")
     refused(tmp_path / "x.onnx", r"weights is None, 'imagenet', a tag, .* \.safetensors, .* file; got '.*x\.onnx'$")
@@ -200,7 +200,7 @@ def test_pytorchs_own_files_need_pytorch(
     publish(None, "squeezenet1_1", "pth_in1k", urls=(f"{server.address}/x.pth",))
     told = r"needs PyTorch: pip install 'keras-inception\[torch\]'"
     refused("pth_in1k", rf"squeezenet1_1\.pth_in1k {told}, or choose 'tv_in1k'$")
-    assert not server.asked  # before hundreds of megabytes
+    assert not server.asked  # before a download of hundreds of megabytes
     (tmp_path / "x.pth").write_bytes(b"whatever")
     refused(tmp_path / "x.pth", rf"x\.pth {told}")
 
@@ -224,7 +224,7 @@ def test_a_zip_in_place_of_a_model(bad: Path) -> None:
     refused(bad / "x.keras", r"x\.keras holds 0 files of weights; one is expected")
 
 
-def test_the_command_line_says_it_in_one_line(
+def test_the_command_line_prints_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     for i in range(8):

@@ -1,4 +1,4 @@
-"""Downloads from a real server on this machine: whole, verified, once; and every way in which they fail."""
+"""Downloads from a real server on this machine: complete, verified, once; and every way in which they fail."""
 
 import base64
 import hashlib
@@ -45,7 +45,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def kept(home: Path) -> dict[str, bytes]:
-    """What is in the cache, but for the locks, which stay."""
+    """The files in the cache, without the locks, which stay."""
     return {p.name: p.read_bytes() for p in home.iterdir() if not p.name.endswith(".lock")} if home.is_dir() else {}
 
 
@@ -65,17 +65,17 @@ def test_the_first_digits_of_a_hash_are_enough(server: Server) -> None:
 
 
 @pytest.mark.parametrize("cuts", [[400_000], [100_000, 300_000, 1_000, 500_000]])
-def test_a_cut_download_goes_on_where_it_stopped(server: Server, cuts: list[int]) -> None:
+def test_an_interrupted_download_is_resumed(server: Server, cuts: list[int]) -> None:
     server.cuts = list(cuts)
     assert cached([server.put("/w.h5", CONTENT)], "w.h5", digest(CONTENT)).read_bytes() == CONTENT
-    behind = [f"bytes={sum(cuts[:i])}-" for i in range(1, len(cuts) + 1)]
-    assert [wanted for _, wanted in server.asked] == [None, *behind]
+    resumed = [f"bytes={sum(cuts[:i])}-" for i in range(1, len(cuts) + 1)]
+    assert [wanted for _, wanted in server.asked] == [None, *resumed]
 
 
-def test_a_later_call_goes_on_too(server: Server, home: Path) -> None:
+def test_a_later_call_resumes_it_too(server: Server, home: Path) -> None:
     url = server.put("/w.h5", CONTENT)
-    server.cuts = [400_000, 0, 0, 0, 0]
-    with pytest.raises(InputError, match=r"keeps breaking off; the 400,000 bytes that came are kept") as caught:
+    server.cuts = [400_000, 0]
+    with pytest.raises(InputError, match=r"keeps breaking off; 400,000 bytes are kept") as caught:
         cached([url], "w.h5", digest(CONTENT))
     assert "\n" not in str(caught.value)
     assert not (home / "w.h5").exists()
@@ -85,9 +85,9 @@ def test_a_later_call_goes_on_too(server: Server, home: Path) -> None:
     assert kept(home) == {"w.h5": CONTENT}
 
 
-def test_a_file_that_changed_meanwhile_starts_anew(server: Server, home: Path) -> None:
+def test_a_file_that_changed_is_downloaded_from_its_start(server: Server, home: Path) -> None:
     url = server.put("/w.h5", b"the old one" * 1000)
-    server.cuts = [5000, 0, 0, 0, 0]
+    server.cuts = [5000, 0]
     with pytest.raises(InputError, match="keeps breaking off"):
         cached([url], "w.h5", digest(CONTENT))
     server.put("/w.h5", CONTENT)
@@ -142,6 +142,7 @@ def test_a_damaged_file_in_the_cache_is_replaced(server: Server, home: Path, mon
     [
         ("/nothing.h5", [], r"/nothing\.h5 answers 404 Not Found"),
         ("/w.h5", [403], r"/w\.h5 answers 403 Forbidden"),
+        ("/w.h5", [416], r"/w\.h5 answers with a part of the file, or none"),
         (
             "/w.h5",
             [500] * 9,
@@ -191,7 +192,7 @@ def test_the_second_address_is_for_where_the_first_fails(server: Server) -> None
 
 
 @pytest.mark.parametrize("header", ["X-Linked-ETag", "x-goog-hash"])
-def test_without_a_published_hash_the_servers_word_counts(
+def test_without_a_published_hash_the_announced_one_counts(
     server: Server, home: Path, header: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     url = server.put("/w.h5", CONTENT)
@@ -205,17 +206,36 @@ def test_without_a_published_hash_the_servers_word_counts(
     server.put("/w.h5", CONTENT)
     assert cached([url], "w.h5").read_bytes() == CONTENT
     assert kept(home)["w.h5.sha256"] == digest(CONTENT).encode()
-    assert "w.h5 has no published hash; what came is what its server announced" in capsys.readouterr().err
-    (home / "w.h5").write_bytes(CONTENT[1:])  # from now on it is known
+    assert "w.h5 has no published hash; it is as its server announced; pinned to sha256:" in capsys.readouterr().err
+    (home / "w.h5").write_bytes(CONTENT[1:])  # its hash is pinned now
     assert cached([url], "w.h5").read_bytes() == CONTENT
     assert len(server.asked) == 3
 
 
-def test_a_file_for_whose_hash_there_is_no_word_is_said_to_be_one(
-    server: Server, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize("lost", ["missing", "damaged"])
+def test_the_hash_of_the_first_download_stays_pinned(server: Server, home: Path, lost: str) -> None:
     url = server.put("/w.h5", CONTENT)
-    for said in (f"server announces none; held to {digest(CONTENT).replace(':', ' ')} from now on\n", ""):
+    path = cached([url], "w.h5")
+    path.unlink() if lost == "missing" else path.write_bytes(CONTENT[1:])
+    before = kept(home)
+    server.put("/w.h5", b"another file")
+    accept = rf"has changed since its first download: .*, not {digest(CONTENT)}; .* delete {home}/w\.h5\.sha256$"
+    for _ in range(2):
+        with pytest.raises(InputError, match=accept) as caught:
+            cached([url], "w.h5")
+        assert "\n" not in str(caught.value)
+        assert kept(home) == before
+    server.put("/w.h5", CONTENT)
+    assert cached([url], "w.h5").read_bytes() == CONTENT
+    server.put("/w.h5", b"another file")
+    path.unlink()
+    (home / "w.h5.sha256").unlink()  # as the message says
+    assert cached([url], "w.h5").read_bytes() == b"another file"
+
+
+def test_the_user_is_told_that_no_hash_is_known(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    url = server.put("/w.h5", CONTENT)
+    for said in (f"server announces none; pinned to {digest(CONTENT)}\n", ""):
         cached([url], "w.h5")
         assert capsys.readouterr().err.endswith(said)
     assert len(server.asked) == 1
@@ -239,12 +259,12 @@ def test_offline_says_which_file_goes_where(server: Server, home: Path, monkeypa
     with pytest.raises(InputError, match=rf"put what is in {url}\.zip at {home}/w\.h5$"):
         cached([f"{url}.zip"], "w.h5", digest(CONTENT))
     home.mkdir()
-    (home / "w.h5").write_bytes(CONTENT)  # as it said
+    (home / "w.h5").write_bytes(CONTENT)  # as the message says
     assert cached([url], "w.h5", digest(CONTENT)) == home / "w.h5"
     assert not server.asked
 
 
-def test_a_mirror_stands_before_every_address(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mirror_is_put_before_every_url(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     server.put("/files/example.org/a/w.h5", CONTENT)
     monkeypatch.setenv(download.MIRROR, f"{server.address}/files/")
     assert cached(["https://example.org/a/w.h5"], "w.h5", digest(CONTENT)).exists()
@@ -266,7 +286,7 @@ def test_a_cache_that_cannot_be_written(server: Server, tmp_path: Path, monkeypa
 
 @pytest.fixture
 def read_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A cache with one file, and a process that may not write there: root may anywhere."""
+    """A cache with one file, and a process that may not write there; root gives up its rights."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "w.h5").write_bytes(CONTENT)
         Path(folder).chmod(0o555)
@@ -290,7 +310,7 @@ def test_a_read_only_cache_still_gives_what_it_has(server: Server, read_only: Pa
 # ---------------------------------------------------------------------------------------------------------------- zips
 
 
-def test_a_zip_is_unpacked_and_what_is_in_it_verified(server: Server, home: Path) -> None:
+def test_a_zip_is_unpacked_and_its_member_verified(server: Server, home: Path) -> None:
     url = server.put("/w.h5.zip", zipped(**{"folder/w.h5": CONTENT}))
     assert cached([url], "w.h5", digest(CONTENT, "sha1")).read_bytes() == CONTENT
     assert kept(home) == {"w.h5": CONTENT}
@@ -304,8 +324,8 @@ def test_a_zip_is_unpacked_and_what_is_in_it_verified(server: Server, home: Path
         (zipped(**{"a": b"1", "b": b"2"}), "holds 'a', 'b': it is not used"),
         (zipped(), "holds nothing: it is not used"),
         (zipped(**{"w.h5": bytes(3_000_000)}), "unpacks to 3,000,000 bytes: it is not used"),
-        (zipped(**{"w.h5": CONTENT})[:-100], "is not a zip that can be read"),
-        (b"not a zip", "is not a zip that can be read"),
+        (zipped(**{"w.h5": CONTENT})[:-100], "is not a readable zip"),
+        (b"not a zip", "is not a readable zip"),
         (zipped(**{"w.h5": CONTENT[1:]}), "is not the file that was published"),
     ],
     ids=["up", "absolute", "two", "empty", "bomb", "truncated", "none", "other"],
@@ -336,7 +356,7 @@ def test_of_two_threads_one_waits(server: Server) -> None:
     assert len(server.asked) == 1
 
 
-# Without the __init__ of the package, which waits seconds for TensorFlow.
+# Without the package's __init__, whose imports take seconds.
 PROCESS = """
 import os, sys, types
 import keras_inception
@@ -348,7 +368,7 @@ from keras_inception.weights import download, transport
 
 
 def command(program: str, url: str) -> list[str]:
-    """A process that has `url` and the digest of the content as its arguments."""
+    """A process with `url` and the digest of the content as its arguments."""
     return [sys.executable, "-c", PROCESS + program, url, digest(CONTENT)]
 
 
@@ -361,12 +381,13 @@ def test_of_two_processes_one_waits(server: Server, home: Path) -> None:
     assert kept(home) == {"w.h5": CONTENT}
 
 
-def test_a_killed_process_leaves_a_part_that_the_next_goes_on_with(server: Server, home: Path) -> None:
+def test_the_download_of_a_killed_process_is_resumed(server: Server, home: Path) -> None:
     server.cuts = [11 * 2**16, 0]
     url = server.put("/w.h5", CONTENT)
-    killed = (
-        "download.transport.time.sleep = lambda _: os._exit(9); download.cached(sys.argv[1:2], 'w.h5', sys.argv[2])"
-    )
+    killed = """
+transport.size = lambda part, size=transport.size: os._exit(9) if size(part) else 0
+download.cached(sys.argv[1:2], 'w.h5', sys.argv[2])
+"""
     assert subprocess.run(command(killed, url)).returncode == 9
     assert (home / "part.w.h5").stat().st_size == 11 * 2**16
     server.cuts = []

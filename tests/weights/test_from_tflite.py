@@ -87,7 +87,7 @@ def test_background_class_is_left_out(source: keras.Model, file: Path) -> None:
         (lambda: network(width=16), r"layer 1 of 4 is .* \(3, 3, 3, 8\), network's of 4 is conv2d.* \(3, 3, 3, 16\)"),
         (lambda: network(classes=5), r"layer 4 of 4 is .* \(1, 1, 8, 4\), network's of 4 is dense.* \(1, 1, 8, 5\)"),
         (lambda: headless(), r"layer 4 of 4 is .* \(1, 1, 8, 4\), network's of 3 is nothing"),
-        (lambda: forked(), r"is not one path: right does not stand behind left"),
+        (lambda: forked(), r"is not one path: right does not follow left"),
         (lambda: normed_first(), r"not first"),
     ],
 )

@@ -1,4 +1,4 @@
-"""ImageNet's classes by name, and images as a checkpoint takes them."""
+"""The names of ImageNet's classes, and images as a checkpoint takes them."""
 
 import re
 from dataclasses import replace
@@ -39,7 +39,7 @@ def test_the_thousand_classes() -> None:
 
 
 def test_they_are_the_classes_of_the_published_networks(data_folder: Path) -> None:
-    """By the names that come with two of them, whose class 0 is the background; the sample has the ids."""
+    """Compare with the names that two of them come with, whose class 0 is the background; the sample has the ids."""
     background, *names = (data_folder / "imagenet_labels.txt").read_text().splitlines()
     assert background == "background"
     assert all(
@@ -78,7 +78,7 @@ def test_decode_predictions_with_a_background() -> None:
         ((2, 1000), keras.Sequential([keras.Input((2,))], name="mine"), "mine was not built with published weights"),
     ],
 )
-def test_answers_that_cannot_be_decoded(shape: tuple, model: keras.Model | Checkpoint, says: str) -> None:
+def test_predictions_that_cannot_be_decoded(shape: tuple, model: keras.Model | Checkpoint, says: str) -> None:
     with pytest.raises(InputError, match=says) as caught:
         ki.decode_predictions(np.zeros(shape), model)
     assert "\n" not in str(caught.value)
@@ -91,7 +91,7 @@ def image(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def test_images_are_prepared_as_the_checkpoint_says() -> None:
+def test_images_are_prepared_by_the_checkpoints_preprocessing() -> None:
     big, small = image(50, 70), image(20, 20)
     for given in (big, big.astype(np.float32), tf.constant(big), big[None]):
         prepared = ki.preprocess_input(given, CHECKPOINT)
@@ -112,13 +112,13 @@ def test_images_are_prepared_as_the_checkpoint_says() -> None:
         (np.full((8, 8, 3), np.nan), "not yet scaled or normalised; got nan"),
     ],
 )
-def test_what_is_no_image(images: np.ndarray, says: str) -> None:
+def test_images_of_another_shape_or_range(images: np.ndarray, says: str) -> None:
     with pytest.raises(InputError, match=says) as caught:
         ki.preprocess_input(images, CHECKPOINT)
     assert "\n" not in str(caught.value)
 
 
-def test_channels_beyond_the_colours_are_normalised_as_those_whose_kernels_they_got() -> None:
+def test_further_channels_are_normalised_as_the_colours_in_turn() -> None:
     model = keras.Model(x := keras.Input((32, 32, 5)), x)
     loaded[model] = CHECKPOINT
     red_green_blue = image(50, 70)

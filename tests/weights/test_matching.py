@@ -1,4 +1,4 @@
-"""Published names find their places: tables of rules, strict both ways, and every layout's files from goldens."""
+"""Published tensors are matched by tables of names, strictly on both sides; files of every layout come from goldens."""
 
 import json
 from functools import cache
@@ -20,7 +20,7 @@ from .proofs import BAR, proofs
 from .report import PATH, recorded, table
 
 RENEW = "record it with `python -m tests.weights --accept -k {id}` (see tests/weights/__main__.py)"
-# One of most tables; the others are of larger networks, or differ from one of these in depth or width only.
+# One proof for most tables; the others are of larger networks, or differ only in depth or width.
 QUICK = {
     "keras-inception_v3",
     "keras-xception",
@@ -83,13 +83,13 @@ def test_no_golden_is_left_over() -> None:
     assert {path.stem for path in FOLDER.glob("*.json")} <= {proof.id for proof in proofs()}
 
 
-def test_no_record_lacks_a_proof_and_the_table_says_what_was_recorded() -> None:
+def test_every_record_has_a_proof_and_the_table_shows_it() -> None:
     proven = [record.id for proof in proofs() if recorded(proof).get("largest", 1) <= BAR for record in proof.records]
     assert sorted(proven) == sorted(record.id for record in checkpoints())
     assert PATH.read_text() == table(), "`python -m tests.weights --accept -k PART` writes it with a golden"
 
 
-def test_the_layouts_quick_tests_are_of_proofs_that_exist() -> None:
+def test_the_quick_proofs_exist() -> None:
     assert {proof.id for proof in proofs()} >= QUICK
 
 
@@ -103,14 +103,14 @@ def test_a_folded_list_of_names_unfolds_to_itself() -> None:
 # ------------------------------------------------------------------------------------------------------------ the rules
 
 
-def test_a_row_says_numbers_more_or_less_kinds_and_counts() -> None:
+def test_a_row_has_offsets_kinds_and_counts() -> None:
     table = {
         "conv{s}_block{b}_shortcut": "layer{s-1}.{b-1}.downsample.[0|1]",
         "block_{i}{r:_residual|}": "blocks.{i+1}",
         "{w:mixed_.*}": "[conv2d|norm]_{#}",
     }
-    words = ["conv3_block1_shortcut", "block_4_residual", "mixed_b", "mixed_a_0", "other"]
-    found = rules.translate([(word, kind) for word in words for kind in ("conv", "bn")], table)
+    bases = ["conv3_block1_shortcut", "block_4_residual", "mixed_b", "mixed_a_0", "other"]
+    found = rules.translate([(base, kind) for base in bases for kind in ("conv", "bn")], table)
     assert list(found.values()) == [
         *("layer2.0.downsample.0", "layer2.0.downsample.1"),
         *("blocks.5", "blocks.5"),
@@ -120,7 +120,7 @@ def test_a_row_says_numbers_more_or_less_kinds_and_counts() -> None:
     ]
 
 
-def test_anything_a_row_can_name_is_recognised_and_nothing_else() -> None:
+def test_every_module_that_a_row_can_name_is_recognised_and_no_other() -> None:
     row = rules.modules_of("layer{s-1}.{b-1}.[conv|bn]{i+1}")
     assert row.fullmatch("layer2.0.conv1")
     assert row.fullmatch("layer2.0.bn3")
@@ -159,7 +159,7 @@ def small(top: bool = True, gamma: bool = True) -> keras.Model:
 
 @cache
 def theirs() -> dict[str, np.ndarray]:
-    """A file of `small`, PyTorch's way."""
+    """A file of `small` with PyTorch's names and axes."""
     rng = np.random.default_rng(0)
     shapes: dict[str, tuple[int, ...]] = {"conv1.weight": (8, 4, 3, 3), "conv2.weight": (8, 1, 1, 1)}
     shapes |= {"conv3.weight": (6, 4, 1, 1), "hidden.weight": (7, 4 * 2 * 6), "hidden.bias": (7,)}
@@ -177,7 +177,7 @@ def filled(tensors: dict[str, np.ndarray], **kwargs: bool) -> keras.Model:
     return model
 
 
-def test_kernels_are_turned_and_a_flatten_of_channels_first_is_undone() -> None:
+def test_axes_are_reordered_and_flattening_channels_first_is_undone() -> None:
     tensors = theirs()
     model = filled(tensors)
     np.testing.assert_array_equal(model.get_layer("conv1_conv").kernel[2, 1, 3, 5], tensors["conv1.weight"][5, 3, 2, 1])
@@ -189,14 +189,14 @@ def test_kernels_are_turned_and_a_flatten_of_channels_first_is_undone() -> None:
     np.testing.assert_allclose(pixels.ravel() @ np.array(model.get_layer("fc6_dense").kernel), expected, rtol=1e-5)
 
 
-def test_a_bias_before_batch_norm_goes_into_the_mean() -> None:
+def test_a_bias_before_batch_norm_is_subtracted_from_the_mean() -> None:
     bias = np.arange(8, dtype="float32")
     model = filled(theirs() | {"conv1.bias": bias})
     norm = model.get_layer("conv1_bn")
     np.testing.assert_allclose(norm.moving_mean, theirs()["bn1.running_mean"] - bias)
 
 
-def test_a_model_without_its_top_leaves_the_classifier_and_side_heads_in_the_file() -> None:
+def test_a_model_without_its_top_leaves_the_classifier_and_auxiliary_heads_in_the_file() -> None:
     filled(theirs() | {"side.fc.weight": np.zeros((3, 9), "float32")}, top=False)
 
 
@@ -229,7 +229,7 @@ def test_the_background_before_a_thousand_classes_is_dropped() -> None:
     ],
     ids=["extra", "extra bias", "missing", "shape", "other names"],
 )
-def test_what_does_not_fit_is_named_on_both_sides_and_changes_nothing(change, message: str) -> None:
+def test_a_file_that_does_not_fit_is_an_error_with_both_sides_and_changes_nothing(change, message: str) -> None:
     model = small()
     before = model.get_weights()
     with pytest.raises(InputError, match=r"^file\.pth does not hold small in the small layout: .*" + message):
@@ -243,7 +243,7 @@ def test_a_scale_that_only_the_file_has_is_an_error() -> None:
         filled(theirs(), gamma=False)
 
 
-def test_adapt_is_asked_where_a_shape_differs_and_may_leave_a_variable_as_it_is() -> None:
+def test_adapt_is_called_for_another_shape_and_may_keep_the_variable() -> None:
     model, asked = small(), []
     before = np.array(model.get_layer("logits").kernel)
 
@@ -256,7 +256,7 @@ def test_adapt_is_asked_where_a_shape_differs_and_may_leave_a_variable_as_it_is(
     np.testing.assert_array_equal(model.get_layer("logits").kernel, before)
 
 
-def test_a_file_is_recognised_by_its_names_whichever_publishers_have_them() -> None:
+def test_a_layout_recognises_a_file_by_its_names() -> None:
     assert recognises(LAYOUT, NETWORK, theirs())
     assert not recognises(LAYOUT, NETWORK, {f"x.{k}": v for k, v in theirs().items()})
     assert not recognises(LAYOUT, NETWORK, {})
@@ -267,7 +267,7 @@ def test_a_file_is_recognised_by_its_names_whichever_publishers_have_them() -> N
 
 
 def keras_file(old: bool, first: int = 0) -> dict[str, np.ndarray]:
-    """MobileNet v2's file by keras.applications, or by the package from which Keras took it."""
+    """MobileNet v2's file by keras.applications, or by the package that Keras took it from."""
     golden = json.loads((FOLDER / "keras-mobilenet_v2-0.35.json").read_text())
     tensors = {name: np.zeros(shape, "float32") for name, shape in unfold(golden["tensors"])}
     names = {
@@ -288,14 +288,14 @@ def keras_file(old: bool, first: int = 0) -> dict[str, np.ndarray]:
     return tensors
 
 
-def test_older_names_of_keras_files_are_todays() -> None:
+def test_older_names_of_keras_files_are_translated() -> None:
     model = create_model("mobilenet_v2", alpha=0.35)
     new, old = (match(model, "mobilenet_v2", LAYOUTS["keras"], keras_file(old))[0] for old in (False, True))
     assert [m[:2] for m in new] == [m[:2] for m in old]
     assert recognises(LAYOUTS["keras"], "mobilenet_v2", keras_file(old=True))
 
 
-def test_layers_that_keras_numbered_are_counted_from_whatever_number_a_session_began_with() -> None:
+def test_layers_that_keras_numbered_are_renumbered_from_zero() -> None:
     prepare = LAYOUTS["keras"].prepare
     arrays = [np.zeros((1, 1, 2, 2)) + i for i in range(3)]
     started_anew = {f"{name}|{name}_W:0": a for name, a in zip(("conv2d", "conv2d_1", "conv2d_2"), arrays, strict=True)}
@@ -305,7 +305,7 @@ def test_layers_that_keras_numbered_are_counted_from_whatever_number_a_session_b
     assert list(prepare(started_anew)) == list(prepare(later)) == [f"conv2d_{i}/kernel" for i in range(3)]
 
 
-def test_the_weights_of_a_keras_layer_are_known_by_their_ranks() -> None:
+def test_the_weights_of_a_keras_layer_are_named_by_their_ranks() -> None:
     square, line = np.zeros((1, 1, 2, 2)), np.zeros(2)
     layers = {
         "separable": [square, square, line],

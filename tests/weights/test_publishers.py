@@ -1,4 +1,4 @@
-"""The catalogue: what every record has, and how one is found."""
+"""The records of published checkpoints: what each has, and how one is found."""
 
 from collections import Counter
 from urllib.parse import urlsplit
@@ -21,7 +21,7 @@ def test_a_models_tags_are_its_own() -> None:
 
 
 @record
-def test_a_record_is_of_a_network_that_is_here_as_it_was_trained(record: Checkpoint) -> None:
+def test_a_record_belongs_to_a_network_of_ours_as_it_was_trained(record: Checkpoint) -> None:
     architecture = get(record.model)
     assert architecture.name == record.model
     assert record.numerics in architecture.numerics
@@ -32,14 +32,14 @@ def test_a_record_is_of_a_network_that_is_here_as_it_was_trained(record: Checkpo
 
 
 @record
-def test_a_record_says_where_it_is_from_and_under_which_licence(record: Checkpoint) -> None:
+def test_a_record_has_its_source_and_licence(record: Checkpoint) -> None:
     assert record.license
     assert record.source
     assert {urlsplit(url).scheme for url in record.urls} <= {"https", "http"}
     assert record.hash or record.unhashed
     assert "plain http" in record.source or not record.urls or record.urls[0].startswith("https:")
     if record.hash.startswith("sha256-prefix:"):
-        assert record.hash.removeprefix("sha256-prefix:") in record.urls[0], "it is the file's name that states it"
+        assert record.hash.removeprefix("sha256-prefix:") in record.urls[0], "the file's name states it"
     if record.dataset == "imagenet" and record.top1 is not None:
         assert 30 < record.top1 < record.top5 < 100
 
@@ -50,7 +50,7 @@ def test_files_are_published_once() -> None:
 
 
 @pytest.mark.parametrize("model", ["inception_v1_bn", "inception_v3"])
-def test_torchvisions_inceptions_get_at_once_what_they_make_of_their_input(model: str) -> None:
+def test_the_preprocessing_of_torchvisions_inceptions_includes_their_transform(model: str) -> None:
     pixels = np.arange(0, 256, 5.0)[:, None]
     mean, std = np.array((0.485, 0.456, 0.406)), np.array((0.229, 0.224, 0.225))
     normalised = (pixels / 255 - mean) / std
@@ -59,7 +59,7 @@ def test_torchvisions_inceptions_get_at_once_what_they_make_of_their_input(model
     np.testing.assert_allclose((pixels - ours.mean) / ours.std, transformed, atol=1e-12)
 
 
-def test_imagenet_is_the_first_and_the_others_go_by_their_tags() -> None:
+def test_imagenet_is_the_first_and_the_others_have_tags() -> None:
     assert find("resnet50", "imagenet").tag == "keras_in1k"
     assert find("resnet18", "imagenet").tag == "tv_in1k"
     assert find("resnet50", "torchvision2_in1k").top1 == 80.858
@@ -68,7 +68,7 @@ def test_imagenet_is_the_first_and_the_others_go_by_their_tags() -> None:
     assert checkpoints("resnet50")[0] == find("resnet50", "imagenet")
 
 
-def test_an_unknown_tag_lists_those_that_there_are() -> None:
+def test_an_unknown_tag_lists_the_tags() -> None:
     with pytest.raises(
         InputError, match=r"resnet50 has no weights 'tv1_in1k': did you mean 'tv_in1k'\? It has 'keras_in1k'"
     ):
@@ -88,7 +88,7 @@ def test_an_unknown_tag_lists_those_that_there_are() -> None:
         ({"hash": "md5:12"}, "'md5:12' is not a hash"),
     ],
 )
-def test_a_record_that_lacks_a_fact_is_none(changes: dict, message: str) -> None:
+def test_an_incomplete_record_is_refused(changes: dict, message: str) -> None:
     facts = {
         "model": "lenet5",
         "tag": "x",

@@ -1,4 +1,4 @@
-"""Files of weights are read as they are, and what is no such file is refused in one line."""
+"""Weights files are read as they are, and other files are refused in one line."""
 
 import json
 import pickle
@@ -91,7 +91,7 @@ def cut(content: bytes) -> bytes:
 
 
 def lying(content: bytes) -> bytes:
-    """A safetensors header that speaks of more bytes than there are."""
+    """Make the header of a safetensors file state more bytes than there are."""
     (size,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + size])
     header["conv.weight"] |= {"shape": [10**6, 10**6], "data_offsets": [0, 4 * 10**12]}
@@ -133,16 +133,27 @@ def test_an_h5_file_of_another_kind_or_with_weights_missing_is_refused(tmp_path:
     refused(path, "is not a complete HDF5 file")
 
 
-def test_sizes_that_are_only_said_are_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sizes_are_checked_before_anything_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = h5(tmp_path / "w.h5")
     with h5py.File(path, "a") as file:
         del file["fc"]["b:0"]
         file["fc"].create_dataset("b:0", (10**6, 10**6), "f4", chunks=(10, 10))
     refused(path, "is not a complete HDF5 file: its tensors are stated to have 4,000,000,000,096 bytes")
     monkeypatch.setattr(readers, "LARGEST", 5_000)
-    with zipfile.ZipFile(path := tmp_path / "w.h5.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("w.h5", bytes(10_000))
-    refused(path, "unpacks to 10,000 bytes")
+    for name in ("w.h5.zip", "w.keras", "w.pth"):
+        with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("w.h5", bytes(10_000))
+        refused(tmp_path / name, "has 10,000 bytes, unpacked; more than 5,000 are not read")
+    save_file({"w": np.zeros(2_000, "float32")}, path := tmp_path / "w.safetensors")
+    refused(path, "bytes, unpacked; more than 5,000 are not read")
+
+
+def test_a_tensor_in_another_hdf5_file_is_not_read(tmp_path: Path) -> None:
+    h5(tmp_path / "other.h5")
+    with h5py.File(path := h5(tmp_path / "w.h5"), "a") as file:
+        del file["fc"]["b:0"]
+        file["fc"]["b:0"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "fc/b:0")
+    refused(path, "fc|b:0 is stored in another file")
 
 
 def test_a_pytorch_tensor_of_one_number_all_over_is_not_unrolled(tmp_path: Path) -> None:
@@ -152,7 +163,7 @@ def test_a_pytorch_tensor_of_one_number_all_over_is_not_unrolled(tmp_path: Path)
 
 
 class Harm:
-    """What unpickling it would run."""
+    """Its code would run when it is unpickled."""
 
     def __reduce__(self) -> tuple:
         return Path.touch, (Path("/nonexistent/harm"),)

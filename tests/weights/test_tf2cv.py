@@ -1,4 +1,4 @@
-"""tf2cv's scopes become pytorchcv's names, whatever Keras counted or doubled."""
+"""tf2cv's scopes are renamed to pytorchcv's names, without Keras' numbers and doubled containers."""
 
 import keras
 import numpy as np
@@ -19,7 +19,7 @@ def zeros(*shape: int) -> np.ndarray:
     [
         (f"features|{SCOPE}/body/conv1/conv/conv/kernel:0", "features.stage1.unit1.body.conv1.conv.kernel"),
         (f"features|{SCOPE}/body/conv1/bn/gamma:0", "features.stage1.unit1.body.conv1.bn.gamma"),
-        # TensorFlow 2.3, of the time of the published files
+        # TensorFlow 2.3, which wrote the published files
         (
             "features|features/features/stage1/stage1/unit1/body/conv1/bn/gamma:0",
             "features.stage1.unit1.body.conv1.bn.gamma",
@@ -33,7 +33,7 @@ def zeros(*shape: int) -> np.ndarray:
         ("output1|res_net/output1/kernel:0", "output.kernel"),
     ],
 )
-def test_a_scope_is_a_module_of_pytorchcv(weight: str, name: str) -> None:
+def test_a_scope_becomes_a_module_of_pytorchcv(weight: str, name: str) -> None:
     assert list(prepare({weight: zeros(4)})) == [name]
 
 
@@ -47,18 +47,18 @@ def test_the_groups_of_a_convolution_are_joined_in_their_order() -> None:
     assert joined[0, 0, 0, ::4].tolist() == list(range(1, 13))
 
 
-def test_groups_of_several_shapes_and_names_that_come_twice_stay_apart() -> None:
+def test_groups_of_different_shapes_and_repeated_names_are_not_joined() -> None:
     group = f"features|{SCOPE}/conv2/conv/convgroup{{}}/kernel:0"
     assert len(prepare({group.format(1): zeros(3, 3, 2, 4), group.format(2): zeros(3, 3, 1, 4)})) == 2
     assert len(prepare({"output1|a/output1/kernel:0": zeros(2, 3), "output1|b/output1/kernel:0": zeros(2, 3)})) == 2
 
 
-def test_names_of_other_publishers_stay_what_they_are() -> None:
+def test_names_of_other_publishers_are_kept() -> None:
     tensors = {"layer1.0.conv1.weight": zeros(1), "fc.bias": zeros(1)}
     assert prepare(tensors) == tensors
 
 
-def test_a_residual_network_whose_batch_norm_is_in_its_convolutions_gets_one_that_adds_the_bias() -> None:
+def test_a_residual_network_with_folded_batch_norm_gets_batch_norms_that_add_the_bias() -> None:
     block = "wrn/features/features/stage1/stage1/unit1/body/conv1/conv/conv"
     bias = np.arange(4, dtype="float32")
     tensors = prepare({f"features|{block}/kernel:0": zeros(1, 1, 2, 4), f"features|{block}/bias:0": bias})

@@ -1,4 +1,4 @@
-"""Published weights in a network, and in one for another task: what is kept, what is adapted, what starts anew."""
+"""Published weights in a network, and in one for another task: what is kept, adapted and initialised anew."""
 
 import json
 import re
@@ -27,7 +27,12 @@ from keras_inception.weights import (
     fit_classes,
     imagenet_labels,
 )
-from keras_inception.weights.transfer import adapter, reinitialise_classifiers
+from keras_inception.weights.transfer import (
+    CLASSIFIER,
+    adapter,
+    first_convolutions,
+    reinitialise_classifiers,
+)
 
 from ..conftest import Network
 from .conftest import Publish, images
@@ -60,7 +65,7 @@ def different(one: keras.Model, other: keras.Model) -> set[str]:
 
 
 def same(one: keras.Model, other: keras.Model) -> list[str]:
-    """The names of the layers whose weights are equal."""
+    """The names of the layers with equal weights."""
     theirs = {layer.name: layer.get_weights() for layer in other.layers}
     return [
         layer.name
@@ -81,7 +86,7 @@ def test_a_tag_makes_the_network_of_the_publisher(checkpoint: Checkpoint, traine
     assert len(server.asked) == 1
 
 
-def test_every_way_to_say_it(checkpoint: Checkpoint, trained: keras.Model, home: Path, tmp_path: Path) -> None:
+def test_every_way_to_name_it(checkpoint: Checkpoint, trained: keras.Model, home: Path, tmp_path: Path) -> None:
     squeezenet(weights="imagenet")
     cached = home / "squeezenet1_1.tv_in1k.safetensors"
     anywhere = tmp_path / "downloaded.safetensors"
@@ -93,7 +98,7 @@ def test_every_way_to_say_it(checkpoint: Checkpoint, trained: keras.Model, home:
 
 
 def chosen(weights: Weights, network: str = "shufflenet_v2", **arguments: Any) -> WeightsSource:
-    """What a builder makes of its arguments."""
+    """The source that a builder chooses for its arguments."""
     about = ki.model_info(network)
     return choose(network, weights, arguments, own=about.own, numerics=about.numerics)
 
@@ -138,7 +143,7 @@ def test_another_network_than_it_was_trained_in(publish: Publish, server: Server
     assert not server.asked  # before anything is downloaded
 
 
-def test_the_same_network_said_again(publish: Publish) -> None:
+def test_the_same_arguments_given_again(publish: Publish) -> None:
     half = publish(None, "shufflenet_v2", "half_in1k", kwargs={"scale": 0.5})
     for numerics in ("torch", TORCH):
         source = chosen("half_in1k", scale=0.5, numerics=numerics, classes=10, input_shape=SIZE)
@@ -155,13 +160,13 @@ def test_a_file_of_ones_own_in_a_published_layout(
     save_file(torch_names(mine, "squeezenet1_1"), path)
     x = images(1, *SIZE)
     np.testing.assert_array_equal(squeezenet(weights=path, classes=7)(x), mine(x))
-    assert not capsys.readouterr().err  # there is one checkpoint only, so nothing to mistake it for
-    source = chosen(path, "squeezenet1_1", numerics=TF)  # its owner knows better
+    assert not capsys.readouterr().err  # there is only one checkpoint, so there is no doubt
+    source = chosen(path, "squeezenet1_1", numerics=TF)  # the owner of the file knows better
     assert source.checkpoint is checkpoint
     assert not source.exact
 
 
-def test_what_it_is_taken_for_is_said(
+def test_an_unknown_file_is_treated_as_a_checkpoint_and_reported(
     trained: keras.Model, publish: Publish, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     publish(trained, "squeezenet1_1", "a")
@@ -237,7 +242,7 @@ def test_other_channels_adapt_the_stem(checkpoint: Checkpoint, trained: keras.Mo
     assert different(model, trained) == {"conv1_conv"}
 
 
-def test_a_grey_image_is_seen_as_it_was_in_colour(checkpoint: Checkpoint, trained: keras.Model) -> None:
+def test_a_grey_image_has_the_logits_of_the_image_in_colour(checkpoint: Checkpoint, trained: keras.Model) -> None:
     model, grey = squeezenet(weights="tv_in1k", input_shape=(64, 64, 1)), images(2, 64, 64, 1)
     expected = trained(np.repeat(grey, 3, axis=-1))
     assert np.ptp(expected) > 0.1
@@ -259,7 +264,7 @@ def test_another_size(checkpoint: Checkpoint, trained: keras.Model) -> None:
     assert not different(squeezenet(weights="tv_in1k", input_shape=(96, 80, 3)), trained)
 
 
-def test_a_top_that_sees_the_whole_map(publish: Publish) -> None:
+def test_a_top_that_takes_the_whole_map(publish: Publish) -> None:
     trained = randomize(ki.AlexNetOWT(input_shape=(79, 79, 3), classes=5))
     publish(trained, "alexnet_owt", classes=5)
     told = r"fc6_dense of alexnet_owt\.test .* of 79 x 79 pixels, not of 111 x 79: leave input_shape out"
@@ -270,11 +275,11 @@ def test_a_top_that_sees_the_whole_map(publish: Publish) -> None:
     assert not different(backbone, trained)
 
 
-def test_a_classifier_behind_an_average_sees_no_map(checkpoint: Checkpoint) -> None:
+def test_a_classifier_after_an_average_takes_no_map(checkpoint: Checkpoint) -> None:
     x = keras.Input((8, 8, 3))
     logits = keras.layers.Dense(5, name="logits")
     y = keras.layers.Activation("softmax", name="predictions")(logits(keras.layers.GlobalAveragePooling2D()(x)))
-    of_another_width = np.zeros((7, 5), np.float32)  # so says the error that names its shape
+    of_another_width = np.zeros((7, 5), np.float32)  # returned as it is: the error names its shape
     assert adapter(keras.Model(x, y), name=checkpoint.id)(logits, "kernel", of_another_width) is of_another_width
 
 
@@ -314,11 +319,16 @@ def test_classifiers_are_initialised_anew(checkpoint: Checkpoint, trained: keras
     assert not np.any(model.get_layer("conv10_conv").bias)
 
 
-def test_the_classifiers_of_every_network_are_found(plan: Network) -> None:
+def test_the_ends_of_every_network_are_found(plan: Network) -> None:
     wide = plan.architecture.classes
     found = classifiers(plan.model)
     assert len(found) == len(plan.model.outputs)
     assert all(variable.shape[-1] == wide for layer in found for variable in layer.weights)
+    assert len({layer.name for layer in found} & set(CLASSIFIER)) == 1
+
+    first = first_convolutions(plan.model)
+    assert first
+    assert all(layer.kernel.shape[2] == plan.model.input_shape[-1] for layer in first)
 
 
 # ----------------------------------------------------------------------------------------------------------- training

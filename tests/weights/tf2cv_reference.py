@@ -1,6 +1,6 @@
-"""tf2cv's side of a proof, run by a Python that has it: a network, its file as published, its logits.
+"""The tf2cv side of a proof, run in a Python that has it: build a network, write its file, return logits.
 
-tf2cv is of Keras 2, which `TF_USE_LEGACY_KERAS=1` makes of tf.keras where tf_keras is installed.
+tf2cv needs Keras 2, which tf.keras is with `TF_USE_LEGACY_KERAS=1` and tf_keras installed.
 """
 
 import os
@@ -23,9 +23,9 @@ named = base_layer.Layer._init_set_name
 
 
 def unnamed(layer: base_layer.Layer, name: str | None, zero_based: bool = True) -> None:
-    """A layer that is called "" is one without a name, as it was when the files were written.
+    """Treat the name "" as no name, as Keras did when the files were written.
 
-    Today's Keras gives the weights of all of NASNet's one name, and then refuses to save them.
+    The current tf_keras would give all weights of NASNet the same name, and refuse to save them.
     """
     named(layer, name or None, zero_based)
 

@@ -1,4 +1,4 @@
-"""PyTorch's side of a proof, run by the reference environment's Python: a network, its file as published, logits."""
+"""The PyTorch side of a proof, run in the reference environment: build a network, write its file, return logits."""
 
 import re
 from collections.abc import Mapping
@@ -15,10 +15,10 @@ from .exchange import serve
 
 
 def randomize(network: torch.nn.Module, images: torch.Tensor) -> None:
-    """Weights of order one, and moving statistics a little off those that these images give.
+    """Give weights of order one, and moving statistics close to those of these images.
 
-    Batch norm adds about 1, so that ReLU passes most of a map: around 0 a hundred random layers are chaos, in which
-    float32's rounding alone moves a logit of ResNet-152 by 3e-3.
+    Batch norm adds about 1, so that ReLU passes most of a map. Around 0 a hundred random layers amplify rounding:
+    that of float32 changes a logit of ResNet-152 by 3e-3.
     """
     torch.manual_seed(0)
     norms = [m for m in network.modules() if hasattr(m, "running_mean")]
@@ -40,7 +40,7 @@ def randomize(network: torch.nn.Module, images: torch.Tensor) -> None:
 
 
 def settle(norm: torch.nn.Module, inputs: tuple[torch.Tensor]) -> None:
-    """Set the moving statistics before the layer runs, so that those behind it see what it then makes."""
+    """Set the moving statistics before the layer runs, so that later layers get its new output."""
     x = inputs[0].transpose(0, 1).flatten(1)
     mean, variance = x.mean(dim=1), x.var(dim=1)
     variance = variance.clamp(min=0.05 * float(variance.mean()) + 1e-3)

@@ -20,6 +20,7 @@ import numpy as np
 
 from keras_inception.errors import InputError
 from keras_inception.files import new_output
+from keras_inception.layers import deep_graph
 from keras_inception.preprocessing import Preprocessing
 
 from ...agreement import Agreement, agreement
@@ -30,7 +31,7 @@ from .settings import FineTuning, Preserve
 
 if TYPE_CHECKING:
     from .compression import Clustering, Pruning
-    from .trainer import Trainer, TrainingData, TrainingImages
+    from .trainer import CopyTrainer, TrainingData, TrainingImages
 
 Pattern: TypeAlias = Literal["magnitude", "2:4"]
 
@@ -77,6 +78,7 @@ class Compressed:
     source: Exportable
 
 
+@deep_graph()
 def quantize_aware(
     model_or_run: ModelOrRun | Compressed,
     data: TrainingData | None,
@@ -138,6 +140,7 @@ def quantize_aware(
     )
 
 
+@deep_graph()
 def prune(
     model_or_run: ModelOrRun | Compressed,
     data: TrainingData | None,
@@ -184,6 +187,7 @@ def prune(
     return _compressed(source, images, training, Pruning(sparsity, pattern), checkpoints)
 
 
+@deep_graph()
 def cluster(
     model_or_run: ModelOrRun | Compressed,
     data: TrainingData | None,
@@ -257,23 +261,23 @@ def _source(
 
 def _quantizing(
     source: Exportable, images: TrainingImages, training: FineTuning, preserve: Preserve | None, folder: Path
-) -> Trainer:
+) -> CopyTrainer:
     """The trainer of a fake-quantised copy, whose ranges are measured unless a training is resumed."""
     from . import bridge, fake_quantized
     from .tfmot import quiet_tfmot
-    from .trainer import Trainer
+    from .trainer import CopyTrainer
 
     normalisation = as_convolution(source.preprocessing) if source.preprocessing else ()
     with quiet_tfmot():
         plan = bridge.plan(source.model, source.input_shape, normalisation)
         copy = fake_quantized.fake_quantized(plan, pixels=source.preprocessing is not None, preserve=preserve)
-    trainer = Trainer(copy, images, training, folder, ["int8", preserve])
+    trainer = CopyTrainer(copy, images, training, folder, ["int8", preserve])
     if not trainer.started:
         fake_quantized.observe(copy, images.typical(TYPICAL, training.batch_size))
     return trainer
 
 
-def _trained(trainer: Trainer, source: Exportable) -> tuple[list[dict[str, float]], bytes]:
+def _trained(trainer: CopyTrainer, source: Exportable) -> tuple[list[dict[str, float]], bytes]:
     """Train a fake-quantised copy; its history and its .tflite file."""
     from .fake_quantized import freeze_statistics, measure_kernels
     from .int8_file import to_int8
@@ -285,7 +289,7 @@ def _trained(trainer: Trainer, source: Exportable) -> tuple[list[dict[str, float
             freeze_statistics(copy)
             copy.logits.train_function = None  # is traced again
 
-    history = trainer.train(before=freeze_late, after=lambda: measure_kernels(copy))
+    history = trainer.fit(before=freeze_late, after=lambda: measure_kernels(copy))
     record = Record(
         input="pixels" if source.preprocessing else "input", preprocessing=source.preprocessing, labels=source.labels
     )
@@ -303,14 +307,14 @@ def _compressed(
     """Train a copy whose kernels a method compresses, and bring the weights back into a Keras 3 model."""
     from . import bridge
     from .tfmot import quiet_tfmot
-    from .trainer import Trainer
+    from .trainer import CopyTrainer
 
     steps = -(-len(images) // training.batch_size) * training.epochs
     with quiet_tfmot():
         copy = bridge.build(bridge.plan(source.model, source.input_shape), method.wrap(steps))
-    trainer = Trainer(copy, images, training, Path(checkpoints) if checkpoints else None, repr(method))
+    trainer = CopyTrainer(copy, images, training, Path(checkpoints) if checkpoints else None, repr(method))
     first = method.counts_from(training.epochs)
-    history = trainer.train(callbacks=method.callbacks(), after=method.apply, first=first)
+    history = trainer.fit(callbacks=method.callbacks(), after=method.apply, first=first)
     method.apply()
     model = keras.models.clone_model(source.model)
     model.set_weights(source.model.get_weights())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,12 +14,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import tensorflow as tf
 
-from keras_inception.data import Dataset, Split, input_errors, load_folder
+from keras_inception.data import Dataset, Split, fingerprint, input_errors, load_folder
 from keras_inception.errors import InputError
 from keras_inception.evaluation import scores
-from keras_inception.files import reason, write_file
+from keras_inception.files import reason
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.terminal import note
+from keras_inception.training.loop import run_epochs
+from keras_inception.training.state import TrainingState
 
 from ...comparison import by_class
 from ...inputs import Exportable, fits
@@ -49,11 +52,11 @@ class TrainingImages:
         """
         run = source.run
         if data is None:
-            if run is None or not (folder := run.data.get("folder")):
+            if run is None:
                 raise InputError(
                     "give images to train on: a folder with one folder of images per class, or (inputs, labels)"
                 )
-            data = folder
+            data = Dataset(run.images("train"), run.images("held_out"))
         if isinstance(data, str | Path):
             data = load_folder(data, validation=run.data.get("validation", 0.2) if run else 0.2)
         if isinstance(data, Dataset):
@@ -75,6 +78,17 @@ class TrainingImages:
         if pixels and source.preprocessing:
             inputs = np.ascontiguousarray(to_pixels(inputs, source.preprocessing))
         return cls((inputs, labels), (inputs, labels), None)
+
+    def fingerprint(self) -> str:
+        """A digest of the images, by which a training is resumed only on the same ones."""
+        if isinstance(self.train, Split) and isinstance(self.held_out, Split):
+            return fingerprint(Dataset(self.train, self.held_out))
+        digest = hashlib.sha256()
+        for side in (self.train, self.held_out):
+            assert not isinstance(side, Split)
+            for array in side:
+                digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
 
     def __len__(self) -> int:
         return len(self.train) if isinstance(self.train, Split) else len(self.train[1])
@@ -128,20 +142,27 @@ def _probabilities(copy: Keras2Copy, outputs: np.ndarray) -> np.ndarray:
     return by_class(outputs)
 
 
-class Trainer:
-    """Trains a copy for some epochs, keeps each on disk, and leaves the best epoch's weights in the copy.
+class CopyTrainer:
+    """Trains a copy by the loop of all trainings, and leaves the best epoch's weights in the copy.
 
-    `state.npz` in `folder` holds the variables of the copy and of the optimizer after the last complete epoch, the best
-    epoch's variables, and the history. The file is complete or absent.
+    Epoch 0 is the copy before any training, which is measured too. Each epoch is kept in `folder`, from which the same
+    training resumes; without a folder it cannot be resumed.
     """
+
+    best, suffix = "best.npz", ".npz"
 
     def __init__(
         self, copy: Keras2Copy, images: TrainingImages, settings: FineTuning, folder: Path | None, request: Any
     ):
         self.copy, self.images, self.settings = copy, images, settings
-        self.history: list[dict[str, float]] = []
-        self._file = folder / "state.npz" if folder else None
-        self._request = json.dumps([request, repr(settings), len(images), _fingerprint(copy.plan)])
+        self._temporary = None if folder else tempfile.TemporaryDirectory()
+        self.state = TrainingState(folder or Path(self._temporary.name) / "state")  # type: ignore[union-attr]
+        self._request = {
+            "method": json.loads(json.dumps(request)),
+            "settings": repr(settings),
+            "images": images.fingerprint(),
+            "weights": _fingerprint(copy.plan),
+        }
         steps = -(-len(images) // settings.batch_size)
         rate = tf_keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps * settings.epochs)
         self._optimizer = tf_keras.optimizers.Adam(rate)
@@ -150,9 +171,8 @@ class Trainer:
         with quiet_tfmot():
             copy.logits.compile(self._optimizer, loss(from_logits=True), jit_compile=False)
             self._optimizer.build(copy.logits.trainable_variables)
-        self._best = self._values(copy.model.variables)
 
-    def train(
+    def fit(
         self,
         *,
         callbacks: Sequence[Any] = (),
@@ -168,87 +188,87 @@ class Trainer:
             after: called after an epoch is trained and before it is measured.
             first: the first epoch that may be the best; 0 is the copy before any training.
         """
-        self._restore()
-        if not self.history:
-            self._measure({"epoch": 0}, first)
-        for epoch in range(len(self.history) - 1, self.settings.epochs):
-            before(epoch)
-            with input_errors(), quiet_tfmot():
-                fitted = self.copy.logits.fit(
-                    self.images.batches(self.settings, epoch), callbacks=list(callbacks), shuffle=False, verbose=0
-                )
-            after()
-            loss = float(fitted.history["loss"][-1])
-            if not np.isfinite(loss):
-                raise InputError(f"the loss is {loss} in epoch {epoch + 1}: give a smaller learning_rate")
-            self._measure({"epoch": epoch + 1, "loss": loss}, first)
-        for variable, value in zip(self.copy.model.variables, self._best, strict=True):
-            variable.assign(value)
-        return self.history
+        self._callbacks, self._before, self._after = list(callbacks), before, after
+        try:
+            self.state.open(self._request, self._difference)
+            if self.state.history:
+                self._restore(self.state.last, ("last", "optimizer"))
+            for row in run_epochs(self, self.state, self.settings.epochs + 1, first=first):
+                loss = f"  loss {row['loss']:.3f}" if "loss" in row else ""
+                place = f"epoch {row['epoch']:.0f}/{self.settings.epochs}"
+                note(f"{place}{loss}  held out {row['val_accuracy']:.1%}", style="")
+        except OSError as error:
+            kept = "the epoch before is kept, so repeat the call when" if self.started else "repeat the call when"
+            if not self.started:
+                self.state.clear()
+            raise InputError(
+                f"{self.state.name} could not be written: {reason(error)}; {kept} there is room"
+            ) from error
+        self._restore(self.state.path(self.best), ("last",))
+        return self.state.history
 
     @property
     def started(self) -> bool:
-        """Whether there is a state on disk from which to resume."""
-        return self._file is not None and self._file.is_file()
+        """Whether there is an epoch on disk from which to resume."""
+        return self.state.has_epochs
 
     def clear(self) -> None:
         """Delete the state on disk."""
-        if self._file and self._file.exists():
-            self._file.unlink()
-            self._file.parent.rmdir()
+        self.state.clear()
+        if self._temporary:
+            self._temporary.cleanup()
 
-    def _measure(self, row: dict[str, float], first: int) -> None:
+    # What the loop calls: see `training.loop.Trainer`.
+
+    def train(self, epoch: int) -> dict[str, float]:
+        """Train an epoch; nothing in epoch 0."""
+        if epoch == 0:
+            return {"epoch": 0}
+        self._before(epoch - 1)
+        with input_errors(), quiet_tfmot():
+            batches = self.images.batches(self.settings, epoch - 1)
+            fitted = self.copy.logits.fit(batches, callbacks=self._callbacks, shuffle=False, verbose=0)
+        self._after()
+        loss = float(fitted.history["loss"][-1])
+        if not np.isfinite(loss):
+            raise InputError(f"the loss is {loss} in epoch {epoch}: give a smaller learning_rate")
+        return {"epoch": epoch, "loss": loss}
+
+    def evaluating(self) -> AbstractContextManager[None]:
+        """The weights that are trained are those that are measured."""
+        return nullcontext()
+
+    def measure(self) -> dict[str, float]:
+        """The held-out accuracy and loss."""
         measured = self.images.measured(self.copy, self.settings.batch_size)
-        row |= {"val_accuracy": measured["top1"], "val_loss": measured["loss"]}
-        rivals = [h for h in self.history if h["epoch"] >= first]
-        if all((-row["val_accuracy"], row["val_loss"]) < (-h["val_accuracy"], h["val_loss"]) for h in rivals):
-            self._best = self._values(self.copy.model.variables)
-        self.history.append(row)
-        self._save()
-        loss = f"  loss {row['loss']:.3f}" if "loss" in row else ""
-        place = f"epoch {row['epoch']:.0f}/{self.settings.epochs}"
-        note(f"{place}{loss}  held out {row['val_accuracy']:.1%}", style="")
+        return {"val_accuracy": measured["top1"], "val_loss": measured["loss"]}
 
-    def _save(self) -> None:
-        if self._file is None:
-            return
-        arrays: Any = {"request": np.array(self._request), "history": np.array(json.dumps(self.history))}
-        for group, values in self._groups().items():
-            arrays |= {f"{group}{i}": value for i, value in enumerate(values)}
-        folder = self._file.parent
+    def save(self, path: Path) -> None:
+        """Write the variables of the copy and of the optimizer."""
+        self._write(path, {"last": self.copy.model.variables, "optimizer": self._optimizer.variables})
+
+    def save_best(self, path: Path) -> None:
+        """Write the variables of the copy."""
+        self._write(path, {"last": self.copy.model.variables})
+
+    def _write(self, path: Path, groups: dict[str, Any]) -> None:
+        arrays: Any = {f"{name}{i}": v.numpy() for name, variables in groups.items() for i, v in enumerate(variables)}
+        np.savez(path, **arrays)
+
+    def _restore(self, path: Path, groups: Sequence[str]) -> None:
+        known = {"last": self.copy.model.variables, "optimizer": self._optimizer.variables}
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_file(self._file, lambda part: np.savez(part, **arrays))
-        except OSError as error:
-            with suppress(OSError):
-                folder.rmdir()  # fails if the epoch before is in it
-            kept = "the epoch before is kept, so repeat the call when" if self.started else "repeat the call when"
-            raise InputError(f"{folder} could not be written: {reason(error)}; {kept} there is room") from error
+            with np.load(path, allow_pickle=False) as file:
+                for name in groups:
+                    for i, variable in enumerate(known[name]):
+                        variable.assign(file[f"{name}{i}"])
+        except Exception as error:  # whatever a cut zip file makes NumPy raise
+            raise InputError(
+                f"{path} is missing or damaged: delete {self.state.folder} and repeat the call to begin again"
+            ) from error
 
-    def _groups(self) -> dict[str, list[np.ndarray]]:
-        last, state = self._values(self.copy.model.variables), self._values(self._optimizer.variables)
-        return {"last": last, "best": self._best, "optimizer": state}
-
-    def _restore(self) -> None:
-        if not self.started:
-            return
-        assert self._file is not None
-        with np.load(self._file, allow_pickle=False) as state:
-            if str(state["request"]) != self._request:
-                raise InputError(
-                    f"{self._file.parent} holds an unfinished training with other weights, images or settings: "
-                    "repeat its call to resume it, or delete that folder"
-                )
-            self.history = json.loads(str(state["history"]))
-            self._best = [state[f"best{i}"] for i in range(len(self._best))]
-            for group, variables in (("last", self.copy.model.variables), ("optimizer", self._optimizer.variables)):
-                for i, variable in enumerate(variables):
-                    variable.assign(state[f"{group}{i}"])
-        note(f"resuming after epoch {self.history[-1]['epoch']:.0f}", style="")
-
-    @staticmethod
-    def _values(variables: Any) -> list[np.ndarray]:
-        return [variable.numpy() for variable in variables]
+    def _difference(self, other: Mapping[str, Any]) -> str | None:
+        return next((f"other {k}" for k, v in self._request.items() if other.get(k) != v), None)
 
 
 def _fingerprint(plan: Any) -> str:

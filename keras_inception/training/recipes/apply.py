@@ -1,4 +1,4 @@
-"""A recipe on a network: what Keras has for it, and the few things that Keras has not."""
+"""Applies a recipe to a network: with what Keras has, and with the few things that Keras does not have."""
 
 from __future__ import annotations
 
@@ -15,45 +15,67 @@ from .recipe import Recipe
 
 
 def compile_for(network: keras.Model, recipe: Recipe, steps: int) -> None:
-    """Compile the network for the recipe over so many steps, its whole schedule; `attach` does the rest."""
+    """Compile the network for the recipe; its schedule covers `steps` steps. `attach` does the rest.
+
+    Raises:
+        InputError: Keras has no such optimizer, or it does not take these arguments.
+    """
     try:
         make = getattr(keras.optimizers, recipe.optimizer)
         optimizer = make(
             learning_rate=recipe.schedule.over(recipe.learning_rate, steps),
             global_clipnorm=recipe.clip_norm,
             use_ema=recipe.ema is not None,
-            # An average over more steps than there are would still be near its start at the end.
+            # An average over more steps than there are would still be close to the initial weights at the end.
             ema_momentum=min(recipe.ema or 0.0, max(0.9, 1 - 10 / steps)),
             **recipe.arguments,
         )
     except (AttributeError, TypeError, ValueError) as error:
         raise InputError(f"{recipe.optimizer} of keras.optimizers with {dict(recipe.arguments)}: {error}") from error
-    # Keras would do so itself, but not again for a network that it loads: its file has the layers' policies alone.
+    # Keras does so itself, but not for a network that it loads: the file holds only the policies of the layers.
     if any(layer.dtype_policy.name == "mixed_float16" for layer in network.layers):
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     network.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"], auto_scale_loss=False)
-    optimizer.build(network.trainable_variables)  # in the first step it would make Keras trace that step twice
+    optimizer.build(network.trainable_variables)  # built in the first step, it makes Keras trace that step twice
 
 
-def attach(network: keras.Model, recipe: Recipe, rates: Mapping[str, float] | None = None) -> None:
-    """Give a compiled network, fresh or loaded, what its file does not hold: the L2 penalty, and rates of its own.
-
-    `rates` has, by the path of a variable, what the optimizer's learning rate is multiplied by for it.
-    """
+def attach(network: keras.Model, recipe: Recipe) -> None:
+    """Add the L2 penalty to the variables of a network, new or loaded: its file does not hold it."""
     if recipe.weight_decay:
         penalty = keras.regularizers.L2(recipe.weight_decay / 2)
         for variable in decayed(network, recipe.decayed):
             variable.regularizer = penalty
+
+
+@contextmanager
+def fitting(network: keras.Model, rates: Mapping[str, float] | None = None) -> Iterator[None]:
+    """Within the block `fit` keeps the network's own weights at its end, and scales the learning rate of variables.
+
+    Keras replaces the weights by their averages whenever `fit` ends; here it ends after each epoch. `rates` maps the
+    path of a variable to a factor for its learning rate. That is exact for every optimizer, while a factor for the
+    gradient would have no effect on Adam: `update_step` is what each optimizer overrides, and it gets the rate. Only
+    the instance is changed, and only within the block; Keras traces the step in the first `fit`, and keeps it.
+    """
     optimizer = network.optimizer
-    # `fit` ends after each epoch here, and at its end Keras would put the averages in place of the weights for good.
-    optimizer.finalize_variable_values = lambda variables: None
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    factors = [(rates or {}).get(v.path, 1.0) for v in network.trainable_variables]
+
+    def update_step(gradient: object, variable: object, learning_rate: object) -> None:
+        rate = learning_rate * factors[inner._get_variable_index(variable)]
+        type(inner).update_step(inner, gradient, variable, rate)
+
+    vars(optimizer)["finalize_variable_values"] = lambda variables: None
     if rates:
-        factors = [rates.get(v.path, 1.0) for v in network.trainable_variables]
-        _scale(getattr(optimizer, "inner_optimizer", optimizer), factors)
+        vars(inner)["update_step"] = update_step
+    try:
+        yield
+    finally:
+        vars(optimizer).pop("finalize_variable_values")
+        vars(inner).pop("update_step", None)
 
 
 def decayed(network: keras.Model, which: str) -> list[keras.Variable]:
-    """The variables that a recipe's weight decay is on."""
+    """Return the variables that weight decay applies to; `which` is one of `DECAYED`."""
     if which == "all":
         return list(network.trainable_variables)
     spared = (DepthwiseConv2D,) if which == "kernels but depthwise" else ()
@@ -65,22 +87,8 @@ def decayed(network: keras.Model, which: str) -> list[keras.Variable]:
     return kernels
 
 
-def _scale(optimizer: keras.optimizers.Optimizer, factors: list[float]) -> None:
-    """Multiply the learning rate of each variable by its factor.
-
-    Exact for every optimizer, where a factor on the gradient would change nothing for Adam and its kin: `update_step`
-    is what each of them overrides, and gets the rate beside the variable.
-    """
-    step = optimizer.update_step
-
-    def update_step(gradient: object, variable: object, learning_rate: object) -> None:
-        step(gradient, variable, learning_rate * factors[optimizer._get_variable_index(variable)])
-
-    optimizer.update_step = update_step
-
-
 def callbacks_for(network: keras.Model, recipe: Recipe) -> list[keras.callbacks.Callback]:
-    """Losses at every head, and label smoothing."""
+    """Return the callbacks for the losses of all heads and for label smoothing."""
     callbacks: list[keras.callbacks.Callback] = []
     if isinstance(network.output, dict):
         fading = fade(max(1, round(recipe.aux_fade * recipe.epochs))) if recipe.aux_fade else None
@@ -92,13 +100,13 @@ def callbacks_for(network: keras.Model, recipe: Recipe) -> list[keras.callbacks.
 
 @contextmanager
 def averaged(network: keras.Model) -> Iterator[None]:
-    """Within it the network has the average of its weights, if its optimizer keeps one; behind it its own again."""
+    """Within the block the network has the average of its weights, if its optimizer keeps one."""
     optimizer = network.optimizer
     if not getattr(optimizer, "inner_optimizer", optimizer).use_ema:
         yield
         return
     own = network.get_weights()
-    type(optimizer).finalize_variable_values(optimizer, network.trainable_variables)
+    optimizer.finalize_variable_values(network.trainable_variables)
     try:
         yield
     finally:
@@ -106,7 +114,7 @@ def averaged(network: keras.Model) -> Iterator[None]:
 
 
 def reseed(network: keras.Model, seed: int, epoch: int) -> None:
-    """Let what is random in layers depend on the epoch alone, and not on what came before it in this process."""
+    """Seed the random layers by the epoch alone, so that a resumed training draws the same numbers."""
     states = [v for v in network.variables if v.name == "seed_generator_state"]
     for i, state in enumerate(states):
         state.assign([(seed * 1_000_003 + epoch) % 2**31, i])

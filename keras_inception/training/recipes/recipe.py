@@ -1,9 +1,10 @@
-"""How a network is trained, as data. A schedule counts in fractions of the training: fewer epochs keep its shape."""
+"""How a network is trained, as data. Schedules count in fractions of the training: fewer epochs keep their shape."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Protocol
 
@@ -14,20 +15,20 @@ from ...errors import InputError
 
 
 class Schedule(Protocol):
-    """How the learning rate goes through a training."""
+    """How the learning rate changes during a training."""
 
     def over(self, rate: float, steps: int) -> schedules.LearningRateSchedule:
-        """From `rate`, over so many steps."""
+        """Return the Keras schedule that starts from `rate` and covers `steps` steps."""
 
 
 @dataclass(frozen=True)
 class Cosine:
-    """Half a cosine down to 0, behind a linear warm-up over the fraction `warmup` of the training."""
+    """Half a cosine down to 0, after a linear warm-up over the fraction `warmup` of the training."""
 
     warmup: float = 0.0
 
     def over(self, rate: float, steps: int) -> schedules.LearningRateSchedule:
-        """As `Schedule` says."""
+        """See `Schedule`."""
         if not (warmup := round(self.warmup * steps)):
             return schedules.CosineDecay(rate, steps)
         return schedules.CosineDecay(0.0, max(1, steps - warmup), warmup_target=rate, warmup_steps=warmup)
@@ -35,19 +36,19 @@ class Cosine:
 
 @dataclass(frozen=True)
 class Exponential:
-    """Times `factor` after each fraction `every` of the training, at once."""
+    """Multiplied by `factor` after each fraction `every` of the training, in steps."""
 
     factor: float
     every: float
 
     def over(self, rate: float, steps: int) -> schedules.LearningRateSchedule:
-        """As `Schedule` says."""
+        """See `Schedule`."""
         return schedules.ExponentialDecay(rate, max(1, round(self.every * steps)), self.factor, staircase=True)
 
 
 @dataclass(frozen=True)
 class Steps:
-    """Times `factor` at each of the fractions `at`; over the first `warmup` of the training at a tenth of the rate.
+    """Multiplied by `factor` at each fraction in `at`; a tenth of the rate during the first fraction `warmup`.
 
     `Steps(())` is a constant rate.
     """
@@ -57,43 +58,46 @@ class Steps:
     warmup: float = 0.0
 
     def over(self, rate: float, steps: int) -> schedules.LearningRateSchedule:
-        """As `Schedule` says."""
+        """See `Schedule`."""
         changes = [(round(fraction * steps), rate * self.factor ** (i + 1)) for i, fraction in enumerate(self.at)]
         first = rate
         if warmup := round(self.warmup * steps):
             first, changes = rate / 10, [(warmup, rate), *changes]
-        changes = changes or [(steps + 1, rate)]  # a constant rate; Keras wants a boundary
-        # Keras still has the old rate at a boundary.
+        changes = changes or [(steps + 1, rate)]  # a constant rate; Keras needs one boundary
+        # At a boundary Keras still has the old rate.
         return schedules.PiecewiseConstantDecay([at - 1 for at, _ in changes], [first, *(rate for _, rate in changes)])
 
 
 @dataclass(frozen=True)
 class Polynomial:
-    """(1 - t) ** power, down to 0: a straight line by default."""
+    """(1 - t) ** power, down to 0: linear by default."""
 
     power: float = 1.0
 
     def over(self, rate: float, steps: int) -> schedules.LearningRateSchedule:
-        """As `Schedule` says."""
+        """See `Schedule`."""
         return schedules.PolynomialDecay(rate, steps, end_learning_rate=0.0, power=self.power)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a network is trained. The defaults are no paper's: Adam along a cosine, light augmentation.
+    """How a network is trained. The defaults follow no paper: Adam, a cosine schedule, light augmentation.
 
-    `optimizer` is the name of one in `keras.optimizers`, and `arguments` are its own. `weight_decay` is the papers' L2
-    penalty, d: d / 2 times the squares of the `decayed` variables are added to the loss (Keras' own argument of that
-    name is another thing: it passes by the momentum). `clip_norm` is of all gradients together. `ema` is the momentum
-    of an average of the weights that is measured and kept in their place. `aux_weight` is of auxiliary heads' losses,
-    and fades to 0 over the fraction `aux_fade` of the training, if that is given; early exits count as the last.
-    `options` are arguments of the network. With `balance` each class is weighted by the inverse of its count in the
-    training images. `precision` is of the training; the kept network is float32.
+    `model` is the network's name, and `options` are its arguments. `optimizer` is a name in `keras.optimizers`, and
+    `arguments` are its own arguments. `weight_decay` is the papers' L2 penalty d: the loss gets d / 2 times the squares
+    of the `decayed` variables. (Keras' argument of that name does not pass through the momentum.) `clip_norm` limits
+    the norm of all gradients together. `ema` is the momentum of an average of the weights, which is evaluated and kept.
+    `aux_weight` is the weight of the auxiliary losses; it fades to 0 over the fraction `aux_fade` of the training, if
+    that is given. Early exits have the weight of the last classifier. `balance` weights each class by the inverse of
+    its count in the training images. `precision` applies to the training; the kept network is float32.
 
-    The last four are of fine-tuning. For `freeze_epochs`, half of them by default, the backbone is frozen and the new
-    classifier learns; then the backbone learns too, at `backbone_rate` times the learning rate, its batch norms only
-    with `batch_norm`. With `cache_features` the frozen backbone's output for the unchanged images is computed once
-    and kept on disk; without it every epoch runs the backbone, with augmentation.
+    The last four fields are for fine-tuning. For `freeze_epochs`, half of the epochs by default, the backbone is frozen
+    and the new classifier is trained. Then the backbone is trained too, at `backbone_rate` times the learning rate, and
+    its batch norms only with `batch_norm`. With `cache_features` the frozen backbone's output for the unchanged images
+    is computed once and kept on disk; without it every epoch runs the backbone, with augmentation.
+
+    Raises:
+        InputError: a field has a wrong type, or a value out of its range.
     """
 
     model: str = "inception_v3"
@@ -112,7 +116,7 @@ class Recipe:
     aux_fade: float | None = None
     ema: float | None = None
     augmentation: Changes | None = Augmentation()  # noqa: RUF009  (frozen)
-    crop: float | None = None  # `Preprocessing.crop` of a network that starts from random weights; None for its own
+    crop: float | None = None  # `Preprocessing.crop` for random initial weights; None keeps the network's
     balance: bool = False
     precision: str = "float32"  # of PRECISIONS
     freeze_epochs: int | None = None
@@ -121,21 +125,15 @@ class Recipe:
     cache_features: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "learning_rate"):
-            if getattr(self, name) <= 0:
-                raise InputError(f"{name.replace('_', ' ')} must be positive; got {getattr(self, name)}")
-        if self.decayed not in DECAYED:
-            raise InputError(f"decayed must be {' or '.join(map(repr, DECAYED))}; got {self.decayed!r}")
-        if self.precision not in PRECISIONS:
-            raise InputError(
-                f"precision must be {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}; got {self.precision!r}"
-            )
+        for name, (valid, allowed) in ALLOWED.items():
+            if not valid(value := getattr(self, name)):
+                raise InputError(f"{name} must be {allowed}; got {value!r}")
 
     def with_changes(self, changes: Mapping[str, Any]) -> Recipe:
-        """With other values of some fields.
+        """Return a copy with other values of some fields.
 
         Raises:
-            InputError: a recipe has no such field, or not with that value.
+            InputError: a recipe has no such field, or the value is not allowed.
         """
         known = [f.name for f in fields(self)]
         if unknown := sorted(set(changes) - set(known)):
@@ -143,7 +141,7 @@ class Recipe:
         return replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """The recipe as plain JSON values; what has several kinds is named by its kind."""
+        """Return the recipe as plain JSON values; schedule and augmentation have their class name as `kind`."""
         record = asdict(replace(self, options={}, arguments={})) | {
             "options": dict(self.options),
             "arguments": dict(self.arguments),
@@ -174,6 +172,48 @@ class Recipe:
         return cls(**values)
 
 
-# What the L2 penalty is on. Framework defaults differ: Torch's optimizers decay every variable, TF-Slim kernels.
+# Where the L2 penalty applies. Framework defaults differ: Torch's optimizers decay every variable, TF-Slim kernels.
 DECAYED = ("kernels", "all", "kernels but depthwise")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+_COUNT = _is_count, "a positive integer"
+_BOOL = (lambda x: isinstance(x, bool)), "True or False"
+_TEXT = (lambda x: isinstance(x, str)), "a name"
+_MAPPING = (lambda x: isinstance(x, Mapping)), "a mapping of names to values"
+_POSITIVE = (lambda x: _is_number(x) and x > 0), "a positive number"
+_NOT_NEGATIVE = (lambda x: _is_number(x) and x >= 0), "a number of at least 0"
+
+ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {  # field -> what it must be
+    "model": _TEXT,
+    "options": _MAPPING,
+    "epochs": _COUNT,
+    "batch_size": _COUNT,
+    "optimizer": _TEXT,
+    "arguments": _MAPPING,
+    "learning_rate": _POSITIVE,
+    "schedule": ((lambda x: hasattr(x, "over")), "a schedule such as Cosine()"),
+    "weight_decay": _NOT_NEGATIVE,
+    "decayed": ((lambda x: x in DECAYED), " or ".join(map(repr, DECAYED))),
+    "clip_norm": ((lambda x: x is None or (_is_number(x) and x > 0)), "a positive number, or None"),
+    "label_smoothing": ((lambda x: _is_number(x) and 0 <= x < 1), "a number from 0 to less than 1"),
+    "aux_weight": _NOT_NEGATIVE,
+    "aux_fade": ((lambda x: x is None or (_is_number(x) and 0 < x <= 1)), "a fraction of the training, or None"),
+    "ema": ((lambda x: x is None or (_is_number(x) and 0 <= x < 1)), "a number from 0 to less than 1, or None"),
+    "augmentation": ((lambda x: x is None or callable(x)), "an augmentation such as Augmentation(), or None"),
+    "crop": ((lambda x: x is None or (_is_number(x) and 0 < x <= 1)), "a fraction above 0, at most 1, or None"),
+    "balance": _BOOL,
+    "precision": ((lambda x: x in PRECISIONS), f"{', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}"),
+    "freeze_epochs": ((lambda x: x is None or x == 0 or _is_count(x)), "an integer of at least 0, or None"),
+    "backbone_rate": _NOT_NEGATIVE,
+    "batch_norm": _BOOL,
+    "cache_features": _BOOL,
+}

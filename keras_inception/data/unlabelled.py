@@ -1,0 +1,97 @@
+"""Images to predict, from anything that a user has: files, folders, arrays, encoded bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from .arrays import check_uint8
+from .folders import examine_all, images_below
+from .split import Rejected, Split
+
+TAKEN = "a file, a folder, a uint8 array, encoded bytes, or a list of these"
+
+
+def as_images(images: Any) -> tuple[Split, tuple[str, ...], tuple[Rejected, ...]]:
+    """Make an unlabelled split of images: its labels are -1 and it has no classes.
+
+    Args:
+        images: a file; a folder, for all image files below it, sorted; the bytes of a file; a uint8 array, one image
+            (H, W), (H, W, 1) or (H, W, 3), or a batch (n, H, W), (n, H, W, 1) or (n, H, W, 3), 0..255; or a list of
+            these. A 3-dimensional array is one image if its last axis is 1 or 3.
+
+    Returns:
+        the images that can be decoded; for each its path, "array 3" or "bytes 3" (its position, from 0); and the
+        images that cannot be decoded, with the reason.
+
+    Raises:
+        InputError: `images` is none of these, or a folder holds no images.
+    """
+    sources = _sources(images)
+    if not sources:
+        raise InputError(f"no images were given: give {TAKEN}")
+    names = [_name(source, i) for i, source in enumerate(sources)]
+    encoded = [i for i, source in enumerate(sources) if not isinstance(source, np.ndarray)]
+    results = zip(encoded, examine_all([sources[i] for i in encoded]), strict=True)
+    rejected = {i: result for i, result in results if isinstance(result, str)}
+    good = [i for i in range(len(sources)) if i not in rejected]
+    split = Split(_stack([sources[i] for i in good]), np.full(len(good), -1, np.int32), ())
+    left_out = tuple(
+        Rejected(sources[i] if isinstance(sources[i], Path) else names[i], why) for i, why in rejected.items()
+    )
+    return split, tuple(names[i] for i in good), left_out
+
+
+def _sources(images: Any) -> list[Any]:
+    """Flatten to paths, bytes and arrays of one image each."""
+    if isinstance(images, str | Path):
+        return _files(images)
+    if isinstance(images, bytes | bytearray | memoryview):
+        return [bytes(images)]
+    if isinstance(images, list | tuple) or (isinstance(images, np.ndarray) and images.dtype == object):
+        return [source for item in images for source in _sources(item)]
+    if hasattr(images, "__array__"):
+        return _arrays(np.asarray(images))
+    raise InputError(f"images must be {TAKEN}; got {type(images).__name__}")
+
+
+def _files(path: str | Path) -> list[Path]:
+    text, path = str(path), Path(path)
+    if "://" in text:
+        raise InputError(f"{text} is a URL, which is not read: download the file and give its path")
+    if path.is_dir():
+        if not (found := images_below(path)):
+            raise InputError(f"{text} holds no images: give JPEG, PNG, BMP, GIF or WebP files")
+        return found
+    if any(c in text for c in "*?[") and not path.exists():
+        raise InputError(f"there is no file {text}: give a pattern without quotes, so that the shell expands it")
+    return [path]
+
+
+def _arrays(images: np.ndarray) -> list[np.ndarray]:
+    one = images.ndim == 2 or (images.ndim == 3 and images.shape[-1] in (1, 3))
+    batch = (images.ndim == 3 and not one) or (images.ndim == 4 and images.shape[-1] in (1, 3))
+    if not (one or batch) or 0 in images.shape:
+        raise InputError(f"an array must be (H, W), (H, W, 1 or 3), or a batch of these; got {images.shape}")
+    check_uint8(images)
+    return [images] if one else list(images)
+
+
+def _name(source: Path | bytes | np.ndarray, place: int) -> str:
+    if isinstance(source, Path):
+        return str(source)
+    return f"{'bytes' if isinstance(source, bytes) else 'array'} {place}"
+
+
+def _stack(sources: list[Any]) -> np.ndarray:
+    """One uint8 array where all sources are arrays of one shape, which is faster; else an array of objects."""
+    if sources and all(isinstance(s, np.ndarray) for s in sources) and len({s.shape for s in sources}) == 1:
+        stacked = np.stack(sources)
+        return stacked[..., np.newaxis] if stacked.ndim == 3 else stacked
+    objects = np.empty(len(sources), object)
+    for i, source in enumerate(sources):
+        objects[i] = source
+    return objects
