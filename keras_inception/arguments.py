@@ -1,11 +1,8 @@
 """The arguments of the builders as data: type, range, default and meaning of each, stated once.
 
-A network's function annotates its own arguments,
-
-    def backbone(x: Tensor, *, alpha: Annotated[float, Argument("Width multiplier.", at_least=0.01, at_most=4)] = 1.0)
-
-and the builder's signature, its checks, its docstring, the editor's stub and the pages of docs/ are made from that.
-An argument that several families share is an alias here.
+A network's function annotates its own arguments: `alpha: Annotated[float, Argument("Width multiplier.", ...)] = 1.0`.
+The builder's signature, its checks, its docstring, the editor's stub and the pages of docs/ are made from that. An
+argument that several families share is an alias here.
 """
 
 from __future__ import annotations
@@ -52,7 +49,7 @@ class Argument:
 
     @property
     def doc(self) -> str:
-        """The argument's entry in a docstring's `Args:`, in lines of at most 118 characters."""
+        """The argument's entry in a docstring, in lines of at most 116 characters."""
         states = self.allowed[0].upper() + self.allowed[1:]
         text = f"{self.name}: {self.meaning} {states}; {self.default!r} by default."
         return textwrap.fill(text, 116, initial_indent=INDENT, subsequent_indent=2 * INDENT, break_on_hyphens=False)

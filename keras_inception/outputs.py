@@ -59,7 +59,9 @@ def outputs_of(model: keras.Model) -> dict[str, Any]:
             f"{model.name} ({type(model).__name__}) is not a functional model, so its layers cannot be followed: "
             "build it with keras.Model(inputs, outputs)"
         )
-    return by_name(model.outputs[0] if isinstance(model, keras.Sequential) else model.output, model.output_names)
+    if isinstance(model, keras.Sequential):  # has no `output` in Keras 3
+        return by_name(model.outputs)
+    return by_name(model.output, model.output_names)
 
 
 def main_output(model: keras.Model) -> Any:

@@ -1,6 +1,6 @@
-"""Batch norm and constant scales, folded into the convolution or dense layer next to them.
+"""Batch norms and constant scales, folded into the convolution or dense layer next to them.
 
-Both multiply each channel by a number and add another, as a kernel's columns and its bias do too.
+Each multiplies a channel by a number and adds another, and so do the columns of a kernel and its bias.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LINEAR = layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D, layers.C
 
 
 def into_layer_before(node: Node) -> Node | None:
-    """`(x * kernel + bias) * scale + shift`, as one layer called as the scale was."""
+    """`(x * kernel + bias) * scale + shift` as one layer, which takes the name of the scale."""
     if (affine := affine_of(node)) is None:
         return None
     [before] = node.sources
@@ -29,13 +29,13 @@ def into_layer_before(node: Node) -> Node | None:
     *kernels, bias = kernels_and_bias(before)
     if isinstance(before.layer, layers.Conv2DTranspose):
         kernels[-1] = kernels[-1] * scale[:, np.newaxis]
-    else:  # a depthwise kernel ends in (channels, multiplier), which is the order of its outputs
+    else:  # a depthwise kernel ends in (channels, multiplier), the order of its outputs
         kernels[-1] = kernels[-1] * scale.reshape(kernels[-1].shape[-2:] if _is_depthwise(before.layer) else -1)
     return with_weights(before, kernels, bias * scale + shift, before.sources, node.name)
 
 
 def into_layer_after(node: Node) -> Node | None:
-    """`(x * scale + shift) * kernel + bias`, as one layer; zeros of padding would need the shift, and have none."""
+    """`(x * scale + shift) * kernel + bias` as one layer, unless that pads a shifted map: zeros have no shift."""
     if not is_linear_map(node) or isinstance(node.layer, layers.Conv2DTranspose):
         return None
     [before] = node.sources
@@ -46,7 +46,7 @@ def into_layer_after(node: Node) -> Node | None:
     padded = getattr(node.layer, "padding", "valid") != "valid" and max(node.layer.kernel_size) > 1
     if padded and shift.any():
         return None
-    if isinstance(node.layer, layers.Conv2D):  # a group's outputs read that group's channels
+    if isinstance(node.layer, layers.Conv2D):  # the outputs of a group read the channels of that group
         groups = node.layer.groups
         scale, shift = (np.repeat(v.reshape(groups, -1), kernel.shape[-1] // groups, axis=0).T for v in (scale, shift))
         shift = (kernel * shift).sum((0, 1, 2))
@@ -60,7 +60,7 @@ def into_layer_after(node: Node) -> Node | None:
 
 
 def affine_of(node: Node) -> Affine | None:
-    """What a layer multiplies and adds by channel, in inference; None if it does anything else."""
+    """The factor and the summand of each channel in inference; None if the layer does anything else."""
     if not node.is_a(layers.BatchNormalization, layers.Rescaling, layers.Normalization):
         return None
     layer, rank, channels = node.layer, len(node.shape), node.channels
@@ -85,11 +85,11 @@ def affine_of(node: Node) -> Affine | None:
 
 
 def is_linear_map(node: Node) -> bool:
-    """Whether it multiplies by kernels and adds a bias, its own nonlinearity aside."""
+    """Whether it multiplies by kernels and adds a bias; it may have an activation too."""
     if not node.is_a(*LINEAR) or getattr(node.layer, "data_format", "channels_last") != "channels_last":
         return False
     plain = 1 + isinstance(node.layer, layers.SeparableConv2D) + node.layer.use_bias
-    return len(node.values()) == plain  # not of a quantised layer, or of one with LoRA
+    return len(node.values()) == plain  # a quantised layer, or one with LoRA, has more
 
 
 def _is_depthwise(layer: Any) -> bool:
@@ -97,13 +97,13 @@ def _is_depthwise(layer: Any) -> bool:
 
 
 def kernels_and_bias(node: Node) -> list[np.ndarray]:
-    """The weights of a linear map, float64; 0 for a bias that it has not."""
+    """The weights of a linear map, float64; the bias is 0 if it has none."""
     values = [_float64(value) for value in node.values()]
     return values if node.layer.use_bias else [*values, np.zeros(1)]
 
 
 def with_weights(node: Node, kernels: list[np.ndarray], bias: np.ndarray, sources: list[Node], name: str) -> Node:
-    """The layer of a node with other weights, and a bias."""
+    """A node with the layer of another, with a bias, and with other weights."""
     layer = type(node.layer).from_config(node.layer.get_config() | {"use_bias": True})
     weights = [values.astype(np.float32) for values in (*kernels, np.broadcast_to(bias, node.channels))]
     return Node(layer, sources, node.shape, name, weights)

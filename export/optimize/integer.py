@@ -1,4 +1,4 @@
-"""What only an int8 file gains by: each operator in a form that has a fast kernel, and a range of its own."""
+"""Rules for int8 files only: operators in a form that has a fast kernel and a quantisation range of its own."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from .graph import Node
 
 
 def norm_as_convolution(node: Node) -> Node | None:
-    """A norm or scale that nothing took, as a 1x1 depthwise convolution with a bias.
+    """A norm or scale that could not be folded, as a 1x1 depthwise convolution with a bias.
 
-    As a product and a sum it is two operators with a rounding between, by factors that share one scale; a kernel has a
-    scale for each channel, and a bias 32 bits. A DenseNet 121 of random weights came from 14 to 24 dB by this module.
+    As a product and a sum it would be two operators, rounded in between, whose factors share one scale. A kernel has a
+    scale for each channel, and a bias has 32 bits. This module raised a DenseNet 121 with
+    random weights from 14 to 24 dB.
     """
     if len(node.shape) != 4 or (affine := affine_of(node)) is None:
         return None
@@ -24,11 +25,11 @@ def norm_as_convolution(node: Node) -> Node | None:
 
 
 def pool_as_convolution(node: Node) -> Node | None:
-    """An average pool as a depthwise convolution with equal weights, which int8 holds exactly.
+    """An average pool as a depthwise convolution with equal weights, which int8 represents exactly.
 
-    In int8 XNNPACK leaves average pools to LiteRT, whose kernel is slow and which then hands the map over twice; and
-    the format gives a pool's output the range of its input, so that one of a concatenation reaches far back. Padding
-    counts for nothing in a mean: where a window has less of the map its sum is divided by less.
+    XNNPACK leaves int8 average pools to LiteRT, whose kernel is slow, and the map is copied before and after it. The
+    format also gives a pool's output the range of its input, so the range of a concatenation spreads back through the
+    pool. Padding does not count in a mean: the sum of a window that has padding is divided by less.
     """
     if not node.is_a(layers.AveragePooling2D) or node.layer.data_format != "channels_last":
         return None
@@ -48,7 +49,7 @@ def pool_as_convolution(node: Node) -> Node | None:
 
 
 def _padding(pool: layers.AveragePooling2D, height: int, width: int) -> list[tuple[int, int]]:
-    """Positions in front of each side and behind it that a "same" window reaches."""
+    """How many positions "same" pads before and after each side."""
     if pool.padding == "valid":
         return [(0, 0), (0, 0)]
     sides = zip((height, width), pool.strides, pool.pool_size, strict=True)

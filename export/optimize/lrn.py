@@ -1,4 +1,4 @@
-"""Local response normalisation in operators that every runtime has, and in int8 too."""
+"""Local response normalisation in operators that every runtime has, in int8 too."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .graph import Node
 
 
 def lrn_as_convolution(node: Node) -> Node | None:
-    """`x * exp(-beta * log(bias + alpha * sum of squares))`, the sum over neighbouring channels as a 1x1 convolution.
+    """`x * exp(-beta * log(bias + alpha * sum of squares))`, with a 1x1 convolution for the sum over channels.
 
-    The band matrix costs multiply-adds, and is one operator where slices are many. A power has no int8 kernel, and that
-    of rsqrt took 19 ms where the logarithm and the exponential, both tables in int8, took 0.7 (55 x 55 x 96, two x86
+    Its band matrix costs multiply-adds, but is one operator instead of many slices. A power has no int8 kernel. That of
+    rsqrt took 19 ms; the logarithm and the exponential, which are tables in int8, took 0.7 ms (55 x 55 x 96, two x86
     cores).
     """
     if not node.is_a(LocalResponseNormalization):
@@ -24,7 +24,7 @@ def lrn_as_convolution(node: Node) -> Node | None:
     band = layer.alpha * ((offsets >= 0) & (offsets < layer.size))
     weights = [band.astype(np.float32)[np.newaxis, np.newaxis], np.full(channels, layer.bias, np.float32)]
     [x] = node.sources
-    squares = Node(layers.Multiply(), [x, x], shape, f"{name}_square")  # an operator SQUARE has no int8 kernel
+    squares = Node(layers.Multiply(), [x, x], shape, f"{name}_square")  # the operator SQUARE has no int8 kernel
     total = Node(layers.Conv2D(channels, 1), [squares], shape, f"{name}_sum", weights)
     log = Node(ops.log, [total], shape, f"{name}_log")
     power = Node(layers.Rescaling(-layer.beta), [log], shape, f"{name}_power")

@@ -1,6 +1,7 @@
-"""Average pools and 1x1 convolutions, in the order that computes less: a mean and a product by channel commute.
+"""Average pools and 1x1 convolutions in the order that computes less.
 
-They do where the mean leaves padding out, as Keras' does: then a bias is its own mean.
+A mean over positions and a product over channels commute, and so does a bias if the mean leaves padding out, as Keras'
+does.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from .graph import Node
 
 
 def pool_after_projection(node: Node) -> Node | None:
-    """A pool at every position works on the fewer channels that the projection behind it leaves."""
+    """A pool with stride 1 moves after the 1x1 convolution that follows it, if that leaves fewer channels to pool."""
     if not _is_pointwise(node):
         return None
     [pool] = node.sources
@@ -33,7 +34,7 @@ def pool_after_projection(node: Node) -> Node | None:
 
 
 def pool_before_projection(node: Node) -> Node | None:
-    """A pool with strides leaves fewer positions to the 1x1 convolution before it, as in a DenseNet's transitions."""
+    """A pool with strides moves before a 1x1 convolution, which then has fewer positions; DenseNet's transitions."""
     if not _is_pool(node) or math.prod(node.layer.strides) == 1:
         return None
     [before] = node.sources
@@ -45,13 +46,13 @@ def pool_before_projection(node: Node) -> Node | None:
 
 
 def _again(node: Node, source: Node, name: str, **changes: Any) -> Node:
-    """The convolution of a node, on another map."""
+    """The convolution of a node on another map."""
     layer = type(node.layer).from_config(node.layer.get_config() | changes)
     return Node(layer, [source], (*source.shape[:-1], node.shape[-1]), name, node.values())
 
 
 def _is_pointwise(node: Node) -> bool:
-    """A 1x1 convolution at every position."""
+    """Whether it is a 1x1 convolution with stride 1."""
     if not node.is_a(layers.Conv2D) or not is_linear_map(node):
         return False
     return set(node.layer.kernel_size) == set(node.layer.strides) == {1}

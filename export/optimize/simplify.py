@@ -1,4 +1,4 @@
-"""What inference does not need: layers that act in training only, activations that do nothing, zeros around a map."""
+"""Rules that drop what inference does not need: layers for training, linear activations, layers that only pad."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ IN_TRAINING = (
 
 
 def without_training_layer(node: Node) -> Node | None:
-    """Dropout and its kin pass their input on in inference. One that is an output stays, for its name."""
+    """Drop a layer that returns its input in inference, such as dropout. One that is an output stays, for its name."""
     return node.sources[0] if node.is_a(*IN_TRAINING) and not node.is_output else None
 
 
 def without_identity(node: Node) -> Node | None:
-    """An activation that is linear. One that is an output stays, for its name."""
+    """Drop a linear activation. One that is an output stays, for its name."""
     linear = node.is_a(layers.Activation) and node.layer.activation is keras.activations.linear
     return node.sources[0] if (linear or node.is_a(layers.Identity)) and not node.is_output else None
 
 
 def pad_in_layer(node: Node) -> Node | None:
-    """Zeros before a layer that pads by itself, where "same" puts as many on the same sides.
+    """Replace a zero padding and a "valid" layer by a "same" layer, where that pads the same sides by as much.
 
-    A max pool's own padding counts for nothing where zeros count as zero: the same after a ReLU.
+    A max pool ignores its own padding, but not zeros in its input. After a ReLU there is no difference.
     """
     kinds = layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D, layers.MaxPooling2D
     if not node.is_a(*kinds) or node.layer.padding != "valid" or node.layer.data_format != "channels_last":
@@ -67,8 +67,8 @@ def _window(layer: Any) -> tuple[int, ...]:
 
 
 def _is_same(zeros: tuple[int, int], size: int | None, window: int, stride: int) -> bool:
-    """Whether windows over a padded side lie where "same" would put them. More zeros behind may be out of reach."""
-    if size is None:  # known for every size only where nothing is skipped
+    """Whether windows over a padded side lie where "same" puts them. Further zeros may be out of their reach."""
+    if size is None:  # only with stride 1 it is the same for every size
         return stride == 1 and zeros == ((window - 1) // 2, window // 2)
     count = -(-size // stride)
     needed = max(0, (count - 1) * stride + window - size)

@@ -12,9 +12,9 @@ from keras_inception.errors import InputError
 from keras_inception.outputs import MAIN
 from keras_inception.preprocessing import Preprocessing
 
-from ..onnx import is_onnx
 from ..openvino import is_openvino
 from ..saved_model import is_saved_model
+from ..tflite.flatbuffer import is_tflite
 from .runners import OpenFile, open_file
 
 
@@ -58,8 +58,9 @@ class ExportedFile:
 
 
 def is_exported(path: Path) -> bool:
-    """Whether a path is named or built as an exported file is; it may still be damaged."""
-    return path.suffix == ".tflite" or is_saved_model(path) or is_onnx(path) or is_openvino(path)
+    """Whether a path is, or has the name of, an exported file."""
+    named = path.suffix in (".tflite", ".onnx")
+    return named or is_tflite(path) or is_saved_model(path) or is_openvino(path)
 
 
 def open_predictor(path: str | Path) -> ExportedFile:

@@ -15,6 +15,7 @@ from ..analysis.cost import layer_costs, total
 from ..data import input_errors
 from ..errors import InputError
 from ..model_graph import steps
+from ..outputs import outputs_of
 
 # (n, *input_shape) floats as the network takes them, or batches of such, alone or with labels: `Split.batches(...)`.
 Images: TypeAlias = np.ndarray | Iterable[Any]
@@ -143,11 +144,11 @@ Waiting: TypeAlias = tuple[np.ndarray, list[tf.Tensor]]  # numbers of images, an
 
 
 def _exits(model: keras.Model) -> dict[str, Any]:
-    """The model's outputs, the cheapest first; of equal ones that which is computed first."""
-    outputs = getattr(model, "output", None)
-    if not isinstance(outputs, dict) or len(outputs) < 2:
+    """The model's outputs, the cheapest first; of equally expensive ones, the one that is computed first."""
+    outputs = outputs_of(model)
+    if len(outputs) < 2:
         raise InputError(
-            f"{model.name} has no early exits: anytime prediction takes a functional model whose outputs are a dict of "
+            f"{model.name} has no early exits: anytime prediction takes a functional model whose outputs are several "
             "classifiers, such as MSDNet()"
         )
     shapes = {name: tuple(tensor.shape[1:]) for name, tensor in outputs.items()}

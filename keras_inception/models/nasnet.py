@@ -193,8 +193,8 @@ def backbone(
 
     By default pools pad as in the released network (TF-Slim). With `numerics="keras"` they pad as in
     keras.applications, where the zeros around a map count as values in strided pools; with "torch" as in timm, where
-    they count in strided average pools only; and with "tf2cv" as in that package, where they count in average pools of
-    stride 1 too. The authors' dropout before the classifier is 0.5.
+    they count in strided average pools only; and with "tf2cv" as in that package, where they count in all strided pools
+    and in average pools of stride 1. The authors' dropout before the classifier is 0.5.
     """
     h = p = Conv(stem, 3, 2, "valid", activation=None)(x, name="conv0")
     h_strides = p_strides = 1

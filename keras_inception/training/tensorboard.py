@@ -1,4 +1,4 @@
-"""A history as TensorBoard reads it. The file is TensorFlow's own records of its own messages: nothing to install."""
+"""A history in the format that TensorBoard reads, which TensorFlow can write: there is nothing to install."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import tensorflow as tf
 
 from ..files import write_file
 
-NAME = "events.out.tfevents.0.keras_inception"  # TensorBoard goes by the first three words
+NAME = "events.out.tfevents.0.keras_inception"  # TensorBoard recognises the first three words
 
 
 def write_events(folder: Path, history: Sequence[dict[str, float]]) -> None:
-    """Write every figure of every epoch into `folder`, over what was there: a resumed training has no gap."""
+    """Write the whole history to `folder`, over the file of earlier epochs, so that a resumed training has no gap."""
     v1 = tf.compat.v1
     folder.mkdir(parents=True, exist_ok=True)
 

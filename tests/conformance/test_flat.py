@@ -1,4 +1,4 @@
-"""A network is one flat functional graph of known layers, of rank 4 at most; others read only the last layer of a row."""
+"""A network is one flat functional graph of known layers, of rank 4 at most; a row is read only at its last layer."""
 
 import keras
 
