@@ -7,6 +7,7 @@ from keras import layers
 
 from keras_inception import export
 from keras_inception.export.quantization.bias_correction import bias_corrected
+from keras_inception.export.tflite import convert
 
 SIZE = 12
 INPUTS = np.random.default_rng(0).uniform(0, 1, (64, SIZE, SIZE, 3)).astype("float32")
@@ -83,5 +84,5 @@ def test_a_file_in_int8_is_nearer(tmp_path, monkeypatch):
     held_out = INPUTS[32:]
     path, options = tmp_path / "int8.tflite", {"quantization": "int8", "calibration": INPUTS[:32], "overwrite": True}
     corrected = export.agreement(export.to_tflite(model, path, **options), model, held_out).snr
-    monkeypatch.setattr(export.tflite, "bias_corrected", lambda model, inputs, leave: model)
+    monkeypatch.setattr(convert, "bias_corrected", lambda model, inputs, leave: model)
     assert corrected > export.agreement(export.to_tflite(model, path, **options), model, held_out).snr + 1

@@ -73,7 +73,7 @@ def test_batch_norm_is_folded(model, tmp_path):
 
 
 def test_unknown_precision(model, tmp_path):
-    with pytest.raises(InputError, match="unknown precision 'int8'; there are float32, float16, bfloat16"):
+    with pytest.raises(InputError, match="unknown precision 'int8'; give one of float32, float16, bfloat16"):
         export.to_saved_model(model, tmp_path / "x", precision="int8")
     assert not list(tmp_path.iterdir())
 
