@@ -1,6 +1,6 @@
 """What int8, pruning and clustering cost in accuracy, and what they save: five networks on CIFAR-10, two on ImageNet.
 
-    python benchmarks/quantize.py OUT                        # every file and its top-1; again: goes on where it was
+    python benchmarks/quantize.py OUT                        # every file and its top-1; again: resumes
     python benchmarks/quantize.py OUT --only shufflenet_v1   # one network
     python benchmarks/quantize.py OUT --time                 # the files' latencies, where nothing else runs
 

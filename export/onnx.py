@@ -17,7 +17,7 @@ from .inputs import Exportable, ModelOrRun
 from .saved_model import pixels_to_outputs, record_of
 from .tflite.metadata import NAME
 
-OPSET = 17  # of 2022: runtimes lag behind the format, and no network here needs a later one
+OPSET = 17  # of 2022: older runtimes read it, and no network here needs a later one
 
 
 def to_onnx(

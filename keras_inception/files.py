@@ -131,7 +131,7 @@ def new_output(path: Path, *, overwrite: bool, kind: str, is_kind: Callable[[Pat
             finally:
                 shutil.rmtree(work, ignore_errors=True)
     except _os_errors() as error:
-        raise InputError(f"{path} could not be written: {reason(error)}; nothing was left behind") from error
+        raise InputError(f"{path} could not be written: {reason(error)}; nothing is left") from error
     finally:
         if not done:
             with suppress(OSError):

@@ -1,4 +1,4 @@
-"""A finished run: the record that training leaves behind and that everything downstream takes."""
+"""A finished run: the record that training writes and that everything downstream takes."""
 
 from __future__ import annotations
 

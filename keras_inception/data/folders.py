@@ -38,6 +38,10 @@ def load_folder(path: str | Path, *, validation: float = 0.2) -> Dataset:
     "tfds:NAME" is a dataset of TensorFlow Datasets (`pip install 'keras-inception[tfds]'`), which is written to such a
     folder once.
 
+    Args:
+        path: the folder, or "tfds:NAME".
+        validation: the fraction of each class to hold out where there is no held-out folder, between 0 and 1.
+
     Raises:
         InputError: the folder does not exist, or does not hold two classes, each with an image that can be decoded.
     """

@@ -1,4 +1,4 @@
-"""Training: a request, the loop over its epochs, and the run that it leaves behind."""
+"""Training: a request, the loop over its epochs, and the run that it writes."""
 
 from .request import TrainingRequest
 from .train import train
