@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import secrets
 import shutil
@@ -122,6 +123,10 @@ def new_output(path: Path, *, overwrite: bool, kind: str, is_kind: Callable[[Pat
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path, wait=False):
             _check_replaceable(path, overwrite, kind, is_kind)
+            for abandoned in path.parent.glob(
+                f"{PART}{glob.escape(path.name)}.????????"
+            ):  # by a process that was killed
+                shutil.rmtree(abandoned, ignore_errors=True)
             work = Path(tempfile.mkdtemp(prefix=f"{PART}{path.name}.", dir=path.parent))
             try:
                 yield work / path.name

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -75,6 +76,29 @@ def progress(items: Iterable[T], description: str, total: int | None = None) -> 
         for item in items:
             yield item
             advance(1)
+
+
+def interrupt(number: int, frame: object) -> NoReturn:
+    """The command line's handler of Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def foreign_call() -> Iterator[None]:
+    """Run a long call of code that keeps the interpreter to itself, as TensorFlow's converters do for a minute.
+
+    Python hears of Ctrl-C only after such a call. In the command line (`interrupt` is the handler) Ctrl-C ends the
+    process at once instead: what it was writing has a temporary name, which the next export to that path removes.
+    In another's process nothing changes.
+    """
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is interrupt
+    if ours:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, interrupt)
 
 
 @contextmanager

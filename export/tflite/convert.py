@@ -19,7 +19,7 @@ from keras_inception.errors import InputError, first_line
 from keras_inception.files import new_output
 from keras_inception.layers import deep_graph
 from keras_inception.preprocessing import Preprocessing
-from keras_inception.terminal import quiet
+from keras_inception.terminal import foreign_call, quiet
 
 from ..exits import exit_networks
 from ..inputs import Exportable, ModelOrRun, as_convolution
@@ -157,7 +157,8 @@ def _converted(
     with quiet(), tempfile.TemporaryDirectory(dir=work) as folder:
         _save(network, normalize, source, folder)
         try:
-            content = _convert(folder, options, examples)
+            with foreign_call():
+                content = _convert(folder, options, examples)
         except InputError:
             raise
         except Exception as error:  # the converter raises many kinds, with pages of text

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 
 from ..errors import InputError
+from ..terminal import interrupt
 from . import exporting, measuring, networks, output, training
 from .app import app, fail
 
@@ -14,6 +16,9 @@ __all__ = ["app", "exporting", "main", "measuring", "networks", "output", "train
 
 def main() -> None:
     """Run the command line: an expected failure is one line on stderr, and the exit code is 0 only on success."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
     try:
         app()
     except InputError as error:
@@ -24,3 +29,5 @@ def main() -> None:
         if error.errno is None:
             raise
         fail(f"{error.filename or 'file'}: {os.strerror(error.errno).lower()}")
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -11,7 +11,7 @@ import typer
 
 from ..errors import InputError
 from .app import Images, Json, RunPath, app, fail
-from .output import cell, out, show
+from .output import cell, say, show
 
 if TYPE_CHECKING:
     from ..data import Split
@@ -64,7 +64,7 @@ def export(
         typer.echo(f"{file} is {zipped(file.read_bytes()):,} bytes in a zip archive", err=True)
     if held_out is None:
         for file in files:
-            out.print(f"wrote {file}", highlight=False, markup=False, soft_wrap=True)
+            say(f"wrote {file}")
         typer.echo(f"the files were not measured: {missing}", err=True)
         return
     report_agreement(verified(files, run, held_out.sample(50)), as_json)
@@ -103,15 +103,15 @@ def doctor(
     if as_json:
         print(json.dumps(found.to_dict(), indent=2))
     else:
-        out.print(f"{found.path}: {found.format}, {found.bytes:,} bytes", highlight=False, markup=False, soft_wrap=True)
+        say(f"{found.path}: {found.format}, {found.bytes:,} bytes")
         for title, counts in (("operators", found.operators), ("tensors", found.types)):
-            out.print(f"{title}: {', '.join(f'{n:,} {kind}' for kind, n in counts.items())}", highlight=False)
+            say(f"{title}: {', '.join(f'{n:,} {kind}' for kind, n in counts.items())}")
         for name, ends in found.signatures.items():
-            out.print(f"signature {name}: {ends}", highlight=False, markup=False)
+            say(f"signature {name}: {ends}")
         for finding in found.findings:
-            out.print(f"{finding.level}: {finding.problem}\n  {finding.cure}", highlight=False, markup=False)
+            say(f"{finding.level}: {finding.problem}\n  {finding.cure}")
         if not found.findings:
-            out.print("nothing is wrong with it")
+            say("nothing is wrong with it")
     if not found.ready:
         fail(f"{file} does not run on a phone as it is")
 
@@ -137,7 +137,7 @@ def benchmark(
         print(json.dumps(result.to_dict(), indent=2))
         return
     peaks = f"{result.float32_peak / 1e9:.0f} (float32) and {result.int8_peak / 1e9:.0f} (int8)"
-    out.print(f"{result.machine}, {result.threads} threads; peaks {peaks} GMAC/s", highlight=False, markup=False)
+    say(f"{result.machine}, {result.threads} threads; peaks {peaks} GMAC/s")
     rows = [
         {
             "file": t.path,
@@ -184,7 +184,7 @@ def report_agreement(agreements: list[Agreement], as_json: bool) -> None:
         show([a.to_dict() for a in agreements], as_json)
     else:
         keras_top1 = cell("top1", agreements[0].keras_top1)
-        out.print(f"{agreements[0].n:,} images; the Keras model gets {keras_top1} of them right", highlight=False)
+        say(f"{agreements[0].n:,} images; the Keras model gets {keras_top1} of them right")
         exits = any(a.exit for a in agreements)
         columns = {
             "format": "format",

@@ -10,7 +10,7 @@ import typer
 
 from ..errors import InputError
 from .app import Images, Json, RunPath, app, fail
-from .output import out, show
+from .output import say, show
 
 if TYPE_CHECKING:
     from ..evaluation import Predictor
@@ -67,7 +67,7 @@ def report(
     probabilities = run.probabilities(split)[MAIN]
     text = page(run, run.predictor.model, read_history(run), split, probabilities, endpoint=endpoint)
     write_file(target, lambda part: part.write_text(text, encoding="utf-8"))
-    out.print(f"wrote {target}", highlight=False)
+    say(f"wrote {target}")
 
 
 @app.command()
@@ -94,7 +94,7 @@ def predict(
     else:
         for line in rows:
             classes = "   ".join(f"{label} {p:.1%}" for label, p in line["labels"].items())
-            out.print(f"{line['image']}   {classes}", highlight=False, markup=False, soft_wrap=True)
+            say(f"{line['image']}   {classes}")
     if rejected:
         fail("; ".join(f"{r.path} cannot be read: {r.reason}" for r in rejected))
 

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import InputError
+from ..terminal import print_table
 from .app import Json, app
-from .output import out, show
+from .output import say, show
 
 
 @app.command()
@@ -54,7 +55,7 @@ def info(
     from ..registry import get
 
     architecture = get(name)
-    out.print(info_table(architecture))
+    print_table(info_table(architecture))
     if rows := checkpoint_rows(architecture):
         show(_without_urls(rows), as_json=False)
     if diagram:
@@ -62,7 +63,7 @@ def info(
         from ..diagram.draw import draw
 
         draw(blueprint(architecture.build), diagram)
-        out.print(f"wrote {diagram}", highlight=False)
+        say(f"wrote {diagram}")
 
 
 def _without_urls(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -8,7 +8,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-out = Console()
+from ..terminal import print_table
+
+
+def say(line: str) -> None:
+    """Print text on stdout as it is; in a file or pipe no line is wrapped."""
+    Console(markup=False, emoji=False, highlight=False).print(line, soft_wrap=True)
 
 
 def show(rows: list[dict[str, Any]], as_json: bool, *, whole: bool = False) -> None:
@@ -21,7 +26,7 @@ def show(rows: list[dict[str, Any]], as_json: bool, *, whole: bool = False) -> N
         table.add_column(key, justify="left" if isinstance(value, str) else "right")
     for row in rows:
         table.add_row(*map(cell, row.keys(), row.values()))
-    out.print(table)
+    print_table(table)
 
 
 def cell(key: str, value: Any) -> str:

@@ -9,7 +9,7 @@ import typer
 
 from .app import Json, app, fail
 from .exporting import report_agreement, verified
-from .output import out, show
+from .output import say, show
 
 
 @app.command()
@@ -83,7 +83,7 @@ def train(
         fail("interrupted; the same command resumes after the last whole epoch", code=130)
     show([run.metrics], as_json, whole=True)
     if not as_json:
-        out.print(f"wrote {run.path}; see {run.path / 'report.html'}", highlight=False)
+        say(f"wrote {run.path}; see {run.path / 'report.html'}")
 
 
 @app.command()

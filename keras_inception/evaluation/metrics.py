@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..outputs import MAIN
+from ..outputs import MAIN, exits_among
 
 
 def scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -28,5 +28,5 @@ def scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
 def summary(outputs: Mapping[str, np.ndarray], labels: np.ndarray) -> dict[str, float]:
     """`scores` of the main output, and the top-1 of each early exit as "exit_1_top1", ..."""
-    early = {f"{k}_top1": scores(v, labels)["top1"] for k, v in outputs.items() if k.startswith("exit_")}
+    early = {f"{k}_top1": scores(outputs[k], labels)["top1"] for k in exits_among(outputs)}
     return scores(outputs[MAIN], labels) | early

@@ -7,10 +7,9 @@ from typing import Any
 import keras
 from keras.layers import BatchNormalization
 
-from ..callbacks import strip_auxiliary
 from ..errors import InputError
 from ..layers import deep_graph
-from ..outputs import MAIN, auxiliary_names, backbone_of
+from ..outputs import backbone_of, main_output, without_auxiliary
 
 __all__ = ["backbone_of", "backbone_rates", "copy_layers", "deployed", "freeze", "head_of", "unfreeze"]
 
@@ -18,7 +17,7 @@ __all__ = ["backbone_of", "backbone_rates", "copy_layers", "deployed", "freeze",
 @deep_graph()
 def head_of(network: keras.Model) -> keras.Model:
     """A copy of what comes after the backbone: the backbone's output -> the main head's probabilities."""
-    head = keras.Model(backbone_of(network).output, network.get_layer(MAIN).output, name=f"{network.name}_head")
+    head = keras.Model(backbone_of(network).output, main_output(network), name=f"{network.name}_head")
     copy = keras.Model.from_config(head.get_config())
     copy.set_weights(head.get_weights())
     return copy
@@ -60,8 +59,7 @@ def backbone_rates(network: keras.Model, rate: float) -> dict[str, float]:
 @deep_graph()
 def deployed(network: keras.Model) -> keras.Model:
     """The network to keep: without auxiliary heads, in float32, with nothing frozen."""
-    if auxiliary_names(network):
-        network = strip_auxiliary(network)
+    network = without_auxiliary(network)
     if any(layer.dtype_policy.name != "float32" for layer in network.layers):
         weights = network.get_weights()
         network = keras.Model.from_config(_in_float32(network.get_config()))

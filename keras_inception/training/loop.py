@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +12,11 @@ from typing import Protocol
 import keras
 import numpy as np
 import tensorflow as tf
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..data import Dataset, input_errors
 from ..errors import InputError
 from ..evaluation import KerasPredictor, scores, summary
 from ..evaluation.batch import in_batches
-from ..terminal import console
 from . import fine_tuning
 from .feature_cache import batches, features
 from .recipes import Recipe
@@ -148,7 +146,7 @@ class NetworkTrainer:
                 initial_epoch=epoch,
                 epochs=epoch + 1,
                 shuffle=False,  # `batches` has shuffled
-                callbacks=[*self.callbacks, bar],
+                callbacks=[*self.callbacks, _Steps(advance)],
                 class_weight=balanced(labels) if recipe.balance else None,
                 verbose=0,
             )
@@ -220,22 +218,13 @@ def balanced(labels: np.ndarray) -> dict[int, float]:
     return {int(c): len(labels) / (len(classes) * int(n)) for c, n in zip(classes, counts, strict=True)}
 
 
-class _Bar(keras.callbacks.Callback):
-    """A progress bar over the batches of an epoch, on a terminal only."""
+class _Steps(keras.callbacks.Callback):
+    """Calls `advance` after each batch."""
 
-    def __init__(self, title: str, batches: int):
+    def __init__(self, advance: Callable[[int], None]):
         super().__init__()
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._task = self._progress.add_task(title, total=batches)
-
-    def __enter__(self) -> _Bar:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        self._advance = advance
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Advance by one batch."""
-        self._progress.update(self._task, completed=batch + 1)
+        self._advance(1)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..files import write_file
-from ..terminal import console
+from ..terminal import note
 
 SCHEMA = 1  # of state.json
 KIND = "keras-inception training"  # what marks a folder as ours
@@ -77,7 +77,7 @@ class TrainingState:
         self.history, self._last, self._kept = state["history"], state["last"], set(state["kept"])
         if self.history:
             done = int(self.history[-1].get("epoch", len(self.history)))
-            console.print(f"resuming {self.name} after epoch {done}", highlight=False)
+            note(f"resuming {self.name} after epoch {done}", style="")
 
     @property
     def last(self) -> Path:

@@ -17,7 +17,7 @@ from ..files import locked, write_file
 from ..layers import deep_graph
 from ..outputs import MAIN
 from ..run import STATE, Run
-from ..terminal import console
+from ..terminal import note
 from . import fine_tuning
 from .loop import BEST, BEST_HEAD, START, FrozenTrainer, HeadTrainer, Job, NetworkTrainer, run_epochs
 from .recipes import Recipe
@@ -91,10 +91,10 @@ def train(
         for epoch, row in enumerate(_epochs(job, network), len(job.state.history) + 1):
             if tensorboard:
                 write_events(out / "logs", job.state.history)
-            console.print(
+            note(
                 f"epoch {epoch}/{request.recipe.epochs}  loss {row['loss']:.3f}  accuracy {row['accuracy']:.1%}  "
                 f"held out {row['val_accuracy']:.1%}  {row['seconds']:.0f} s",
-                highlight=False,
+                style="",
             )
         run = _finish(job)
         job.state.clear()
@@ -165,11 +165,7 @@ def _tell(dataset: Dataset) -> None:
         lines.append(f"{len(pairs)} pairs of training and held-out images are nearly the same: accuracy may flatter")
         lines += [f"nearly the same: {a} and {b}" for a, b in pairs[:5]]
     for line in lines:
-        _warn(line)
-
-
-def _warn(line: str) -> None:
-    console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        note(line)
 
 
 def _finish(job: Job) -> Run:
@@ -192,7 +188,7 @@ def _finish(job: Job) -> Run:
         page = report.page(run, network, state.history, images, outputs[MAIN])
         write_file(out / "report.html", lambda part: part.write_text(page, encoding="utf-8"))
     except Exception as error:  # a page that cannot be drawn never costs the run
-        _warn(f"the report could not be drawn ({error}); `keras-inception report {out}` tries again")
+        note(f"the report could not be drawn ({error}); `keras-inception report {out}` tries again")
     return run
 
 

@@ -145,13 +145,9 @@ class Cell:
 
     def command(self, *words: Any) -> str:
         """Run a command that must succeed; what it printed."""
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("sys.argv", ["keras-inception", *map(str, words)])
-            from keras_inception.cli import output
-
-            with output.out.capture() as printed:
-                cli.app([*map(str, words)], standalone_mode=False)
-            return printed.get()
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            cli.app([*map(str, words)], standalone_mode=False)
+        return printed.getvalue()
 
     def images(self, run: Run, *words: Any) -> tuple[Any, ...]:
         """The option that says where the images are, after it is shown that it is asked for where it is needed."""

@@ -83,7 +83,6 @@ def test_files_are_timed(result, files):
 def test_command(result, monkeypatch, capsys):
     asked = {}
     monkeypatch.setattr(benchmark_module, "benchmark", lambda files, **options: asked.update(options) or result)
-    monkeypatch.setattr(cli.output.out, "width", 200)
     cli.app(["benchmark", "a", "b", "--runtime", "litert", "--threads", "1", "--json"], standalone_mode=False)
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(result.to_dict()))
     assert asked == {"runtimes": ["litert"], "threads": 1, "seconds": 10.0}

@@ -260,9 +260,7 @@ def test_full_disk(files, tmp_path):
     )
     lines = done.stdout.splitlines()
     assert len(lines) == 4, done.stderr[-2000:]
-    assert all(
-        re.fullmatch(r".+ could not be written: file too large; nothing is left", line) for line in lines
-    )
+    assert all(re.fullmatch(r".+ could not be written: file too large; nothing is left", line) for line in lines)
     assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
     assert sorted(file.name for file in tmp_path.iterdir()) == ["phone.tflite", "server"]
 

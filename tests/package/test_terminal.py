@@ -2,12 +2,14 @@
 
 import os
 import re
+import signal
+import subprocess
 import sys
 
 import pytest
 from rich.table import Table
 
-from keras_inception.terminal import note, print_table, progress, progress_bar, quiet
+from keras_inception.terminal import foreign_call, note, print_table, progress, progress_bar, quiet
 
 LONG = "word " * 60 + "[end] :smile: $5_$ 100%"
 
@@ -109,3 +111,27 @@ def test_silence_lets_a_ctrl_c_pass(capfd) -> None:
     assert not hasattr(raised.value, "__notes__")
     os.write(2, b"after")
     assert capfd.readouterr().err == "after"
+
+
+SCRIPT = """
+import signal
+from keras_inception.terminal import foreign_call, interrupt
+signal.signal(signal.SIGINT, interrupt)
+with foreign_call():
+    print("ready", flush=True)
+    sum(range(10**11))  # in C, deaf to signals
+"""
+
+
+def test_ctrl_c_ends_a_foreign_call_of_the_command_line_at_once() -> None:
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=2) == -signal.SIGINT
+    process.stdout.close()
+
+
+def test_a_foreign_call_leaves_anothers_handler_alone() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with foreign_call():
+        assert signal.getsignal(signal.SIGINT) is before

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from keras_inception.errors import InputError, first_line
-from keras_inception.terminal import quiet
+from keras_inception.terminal import foreign_call, quiet
 
 from ...tflite.flatbuffer import float_operators
 
@@ -27,7 +27,8 @@ def to_int8(model: Any, *, input_name: str = "input", output_name: str = "output
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         try:
-            content = converter.convert()
+            with foreign_call():
+                content = converter.convert()
         except Exception as error:  # the converter raises many kinds, with pages of text
             raise InputError(f"{model.name} cannot be converted to int8: {first_line(error)}") from error
     if left := float_operators(content):
