@@ -140,7 +140,7 @@ class NetworkTrainer:
         recipe, labels = self.job.recipe, self.job.dataset.train.labels
         reseed(self.model, self.job.request.seed, epoch)
         title = f"epoch {epoch + 1}/{recipe.epochs}"
-        with input_errors(), fitting(self.model, self.rates()), _Bar(title, self.job.steps) as bar:
+        with input_errors(), fitting(self.model, self.rates()), progress_bar(title, self.job.steps) as advance:
             self.model.fit(
                 self.batches(epoch),
                 initial_epoch=epoch,

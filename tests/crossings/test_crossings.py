@@ -6,6 +6,8 @@ every kind of data and every kind of network. What joins the package joins a tup
 
 from __future__ import annotations
 
+import contextlib
+import io
 import shutil
 from dataclasses import dataclass
 from itertools import product
