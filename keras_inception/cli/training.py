@@ -49,17 +49,14 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a network on labelled images. The same command resumes a training that was interrupted."""
-    from dataclasses import replace
+    from ..training import train
 
-    from ..training import recipes, train
-
-    augmentation = (recipes.get(recipe) if recipe else recipes.Recipe()).augmentation
-    changes: dict[str, Any] = {
+    changes = {
         "epochs": epochs,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "freeze_epochs": freeze_epochs,
-        "augmentation": None if flip is None or augmentation is None else replace(augmentation, flip=flip),  # type: ignore[type-var]
+        "augmentation": _flipped(recipe, flip),
         "backbone_rate": backbone_rate,
         "batch_norm": batch_norm,
         "cache_features": features,
@@ -84,6 +81,16 @@ def train(
     show([run.metrics], as_json, whole=True)
     if not as_json:
         say(f"wrote {run.path}; see {run.path / 'report.html'}")
+
+
+def _flipped(recipe: str | None, flip: bool | None) -> Any:
+    """The recipe's augmentation with or without its mirroring; None leaves it as it is."""
+    from dataclasses import replace
+
+    from ..training import recipes
+
+    augmentation = (recipes.get(recipe) if recipe else recipes.Recipe()).augmentation
+    return None if flip is None or augmentation is None else replace(augmentation, flip=flip)  # type: ignore[type-var]
 
 
 @app.command()

@@ -17,6 +17,7 @@ from ..data import Dataset, input_errors
 from ..errors import InputError
 from ..evaluation import KerasPredictor, scores, summary
 from ..evaluation.batch import in_batches
+from ..terminal import progress_bar
 from . import fine_tuning
 from .feature_cache import batches, features
 from .recipes import Recipe

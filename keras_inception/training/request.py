@@ -187,34 +187,15 @@ def resolve(
     if own.get("drop_path") and "drop_path_steps" in architecture.own:
         steps = -(-len(dataset.train) // chosen.batch_size)
         own.setdefault("drop_path_steps", steps * chosen.epochs)  # over which the probability grows
-    shape = {} if size is None else {"input_shape": (size, size, 3)}
-    if run:
-        start, trained = _start_of(run), _trained(run, own, architecture)
-        preprocessing = _sized(run.preprocessing, size)
-    else:
-        source = architecture.source(weights, own | shape)
-        checkpoint, trained = source.checkpoint, source.arguments
-        start = Start()
-        if checkpoint and not source.path:  # what "imagenet" is, whatever else is published before a resumption
-            start = Start(weights=checkpoint.tag, network=checkpoint.model, arguments=dict(trained))
-        elif weights is not None:
-            start = Start(
-                weights=str(Path(weights).resolve()),
-                network=architecture.name,
-                arguments=dict(trained),
-                digest=_digest(source.path),
-            )
-        if checkpoint:
-            preprocessing = _sized(checkpoint.preprocessing, size)
-        else:
-            preprocessing = _own_preprocessing(architecture, size, None if weights else chosen.crop)
-    arguments = trained | {"input_shape": list(preprocessing.input_shape), "classes": len(dataset.classes)} | own
+    begin = _from_run(run, own, architecture, size) if run else _from_weights(weights, own, architecture, size, chosen)
+    preprocessing = begin.preprocessing
+    arguments = begin.trained | {"input_shape": list(preprocessing.input_shape), "classes": len(dataset.classes)} | own
     return TrainingRequest(
         network=architecture.name,
         arguments=arguments,
         labels=dataset.classes,
         preprocessing=preprocessing,
-        start=start,
+        start=begin.start,
         data={
             "folder": None if isinstance(images, Dataset) else lasting(images),
             "validation": validation,
@@ -283,14 +264,46 @@ def _frozen_epochs(recipe: Recipe, weights: Any) -> int:
     return frozen
 
 
-def _start_of(run: Run) -> Start:
-    return Start(
+@dataclass(frozen=True)
+class _Beginning:
+    """Where the weights come from, the arguments that their network must have, and their preprocessing."""
+
+    start: Start
+    trained: dict[str, Any]
+    preprocessing: Preprocessing
+
+
+def _from_run(run: Run, own: Mapping[str, Any], architecture: Architecture, size: int | None) -> _Beginning:
+    start = Start(
         weights=str(run.path.resolve()),
         network=run.builder,
         arguments=run.kwargs,
         digest=_digest(run.path / "model.keras"),
         is_run=True,
     )
+    return _Beginning(start, _trained(run, own, architecture), _sized(run.preprocessing, size))
+
+
+def _from_weights(
+    weights: str | Path | None, own: Mapping[str, Any], architecture: Architecture, size: int | None, recipe: Recipe
+) -> _Beginning:
+    """From published weights, a file, or none."""
+    shape = {} if size is None else {"input_shape": (size, size, 3)}
+    source = architecture.source(weights, {**own, **shape})
+    checkpoint, trained = source.checkpoint, source.arguments
+    start = Start()
+    if checkpoint and not source.path:  # what "imagenet" is, whatever else is published before a resumption
+        start = Start(weights=checkpoint.tag, network=checkpoint.model, arguments=dict(trained))
+    elif weights is not None:
+        start = Start(
+            weights=str(Path(weights).resolve()),
+            network=architecture.name,
+            arguments=dict(trained),
+            digest=_digest(source.path),
+        )
+    if checkpoint:
+        return _Beginning(start, trained, _sized(checkpoint.preprocessing, size))
+    return _Beginning(start, trained, _own_preprocessing(architecture, size, None if weights else recipe.crop))
 
 
 def _trained(run: Run, own: Mapping[str, Any], architecture: Architecture) -> dict[str, Any]:
