@@ -33,6 +33,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--accept", action="store_true", help="write what the networks are now into tests/goldens/")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many cells of the table of crossings ran."""
+    reports = terminalreporter.getreports("passed")
+    cells = sum(value for report in reports for name, value in report.user_properties if name == "crossings")
+    if cells:
+        terminalreporter.write_line(f"{cells} crossings of data, network and command ran")
+
+
 # pytest runs the tests of one parameter of these two together, over all files: a network is built once, and gone after.
 
 

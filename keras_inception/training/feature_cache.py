@@ -49,9 +49,7 @@ def key(backbone: keras.Model, split: Split, preprocessing: Preprocessing) -> st
     digest.update(backbone.to_json().encode())
     for array in backbone.get_weights():
         digest.update(np.ascontiguousarray(array).tobytes())
-    for source in split.sources:
-        content = source.read_bytes() if isinstance(source, Path) else source.tobytes()
-        digest.update(hashlib.sha256(content).digest())
+    digest.update(split.content_digests().tobytes())
     return digest.hexdigest()
 
 
