@@ -12,6 +12,7 @@ from typing import Protocol
 import keras
 import numpy as np
 import tensorflow as tf
+from sklearn.utils.class_weight import compute_class_weight
 
 from ..data import Dataset, input_errors
 from ..errors import InputError
@@ -215,8 +216,9 @@ def _held_out(measured: dict[str, float]) -> dict[str, float]:
 
 def balanced(labels: np.ndarray) -> dict[int, float]:
     """A weight for each class that makes all count alike, 1 in the mean over the images."""
-    classes, counts = np.unique(labels, return_counts=True)
-    return {int(c): len(labels) / (len(classes) * int(n)) for c, n in zip(classes, counts, strict=True)}
+    classes = np.unique(labels)
+    weights = compute_class_weight("balanced", classes=classes, y=labels)
+    return {int(c): float(weight) for c, weight in zip(classes, weights, strict=True)}
 
 
 class _Steps(keras.callbacks.Callback):
