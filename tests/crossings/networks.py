@@ -7,7 +7,8 @@ from typing import Any
 import keras
 
 from keras_inception import layers
-from keras_inception.registry import ARCHITECTURES, Paper, register
+from keras_inception.builder import register
+from keras_inception.registry import ARCHITECTURES, Paper
 
 NETWORK: dict[str, dict[str, Any]] = {
     "plain": {"model": "crossed"},

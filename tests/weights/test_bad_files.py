@@ -190,7 +190,7 @@ def test_an_unknown_tag() -> None:
 
 @pytest.mark.parametrize("weights", [1, ["imagenet"], b"imagenet", True])
 def test_another_type(weights: Any) -> None:
-    refused(weights, f"weights is None, .*; got {re.escape(repr(weights))}$")
+    refused(weights, f"weights must be None, .*; got {re.escape(repr(weights))}$")
 
 
 def test_pytorchs_own_files_need_pytorch(

@@ -140,5 +140,5 @@ def test_for_another_input() -> None:
     assert (grey.channels, grey.crop) == ("L", 0.875)
     assert grey.mean == pytest.approx((344 / 3,))
     assert grey.std == pytest.approx((57,))
-    with pytest.raises(InputError, match="input of 4 is to be made by hand"):
+    with pytest.raises(InputError, match="got an input of 4 channels: prepare these inputs yourself"):
         preprocessing.for_input((64, 64, 4))
