@@ -17,14 +17,22 @@ def train(
     images: Annotated[Path, typer.Argument(metavar="IMAGES", help="One folder of images per class.")],
     out_path: Annotated[Path, typer.Option("--out", help="The run directory to make.")],
     recipe: Annotated[
-        str | None, typer.Option(help="A paper's, as inception_v3; the options below change it.", show_default="Adam")
+        str | None,
+        typer.Option(
+            help="A paper's training, inception_v3 for example; other options change it.", show_default="Adam"
+        ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="The network, as `models` lists them.", show_default="recipe's, or inception_v3")
+        str | None,
+        typer.Option(
+            help="The network, as `models` lists them.", show_default="the run's, the recipe's, or inception_v3"
+        ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Times to see all images.", show_default="10")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images a step.", show_default="32")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Before its schedule.", show_default="0.001")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over all training images.", show_default="10")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images per step.", show_default="32")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="At the start of its schedule.", show_default="0.001")
+    ] = None,
     size: Annotated[int | None, typer.Option(help="Input height and width in pixels.", show_default="paper's")] = None,
     validation: Annotated[float, typer.Option(help="Fraction held out where IMAGES has no val/.")] = 0.2,
     flip: Annotated[
@@ -45,7 +53,7 @@ def train(
     balance: Annotated[bool, typer.Option("--balance", help="Weigh rare classes up.")] = False,
     precision: Annotated[str, typer.Option(help="float32, mixed_float16 or mixed_bfloat16.")] = "float32",
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write RUN/logs for TensorBoard.")] = False,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Train a network on labelled images. The same command resumes a training that was interrupted."""

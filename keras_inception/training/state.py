@@ -152,7 +152,9 @@ def check_directory(out: Path, folder: str, finished: Sequence[str]) -> None:
         InputError: it is neither; nothing in it is touched.
     """
     if any((out / name).exists() for name in finished):
-        raise InputError(f"{out} holds a finished run; give another --out, or remove it")
+        raise InputError(
+            f"{out} holds a finished run; give another --out (and --weights {out} to train it further), or remove it"
+        )
     if not out.exists():
         return
     if not out.is_dir():

@@ -160,6 +160,8 @@ def _on_features(job: Job) -> bool:
 
 
 def _tell(dataset: Dataset) -> None:
+    counts = f"{len(dataset.train):,} to train on, {len(dataset.val):,} held out"
+    note(f"{len(dataset.train) + len(dataset.val):,} images of {len(dataset.classes)} classes: {counts}", style="")
     lines = [f"left out {r.path}: {r.reason}" for r in dataset.rejected]
     if pairs := dataset.near_duplicates:
         lines.append(f"{len(pairs)} pairs of training and held-out images are nearly the same: accuracy may flatter")
