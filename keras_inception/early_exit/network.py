@@ -22,7 +22,7 @@ Images: TypeAlias = np.ndarray | Iterable[Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Prediction:
+class ExitPredictions:
     """The predictions for n images, and the exit at which each left.
 
     `probabilities` is (n, classes); `exits` is (n,), where 1 is the first exit; `macs` is (n,), multiply-adds spent.
@@ -66,32 +66,32 @@ class Cascade:
     def stages(self) -> list[Any]:
         """The traced stages, made on first use: a network of hundreds of layers takes seconds."""
         exits = zip(self._cuts, self._cuts[1:], self.outputs.values(), strict=False)
-        return [_stage(entering, [answer, *leaving]) for entering, leaving, answer in exits]
+        return [_stage(entering, [output, *leaving]) for entering, leaving, output in exits]
 
     def every_exit(self, images: Images, batch_size: int = 64) -> np.ndarray:
         """Return the probabilities of every exit for every image: (exits, n, classes)."""
-        return np.concatenate(list(self._answers(images, batch_size)), axis=1)
+        return np.concatenate(list(self._probabilities(images, batch_size)), axis=1)
 
     def most_confident(self, images: Images, batch_size: int = 64) -> tuple[np.ndarray, np.ndarray]:
         """Return the highest probability of every exit for every image, and its class: (exits, n) each."""
-        batches = [(a.max(axis=2), a.argmax(axis=2)) for a in self._answers(images, batch_size)]
+        batches = [(a.max(axis=2), a.argmax(axis=2)) for a in self._probabilities(images, batch_size)]
         probabilities, classes = (np.concatenate(parts, axis=1) for parts in zip(*batches, strict=True))
         return probabilities, classes
 
-    def _answers(self, images: Images, batch_size: int) -> Iterator[np.ndarray]:
+    def _probabilities(self, images: Images, batch_size: int) -> Iterator[np.ndarray]:
         """Yield (exits, b, classes) batch by batch, as 50,000 images of 1,000 classes need not be in memory at once."""
         for batch in self._batches(images, batch_size):
-            answers, tensors = [], [batch]
+            found, tensors = [], [batch]
             for name, stage in zip(self.names, self.stages, strict=True):
-                answer, *tensors = stage(*tensors)
-                answers.append(answer.numpy())
-                if answers[-1].min() < 0 or not np.allclose(answers[-1].sum(axis=1), 1, atol=0.02):
+                output, *tensors = stage(*tensors)
+                found.append(output.numpy())
+                if found[-1].min() < 0 or not np.allclose(found[-1].sum(axis=1), 1, atol=0.02):
                     raise InputError(
                         f"{name} gives no probabilities: build the network with classifier_activation='softmax'"
                     )
-            yield np.stack(answers)
+            yield np.stack(found)
 
-    def run(self, images: Images, thresholds: Sequence[float], batch_size: int = 64) -> Prediction:
+    def run(self, images: Images, thresholds: Sequence[float], batch_size: int = 64) -> ExitPredictions:
         """Let each image leave at the first exit whose highest probability reaches its threshold.
 
         Images that continue are collected after each cut, so that every stage works on full batches.
@@ -99,24 +99,24 @@ class Cascade:
         last = len(self.stages) - 1
         left: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # image numbers, probabilities, exit
 
-        def go_on(stream: Iterator[Waiting], exit: int) -> Iterator[Waiting]:
+        def after(stream: Iterator[Waiting], exit: int) -> Iterator[Waiting]:
             for which, tensors in _full(stream, batch_size):
-                answer, *crossing = self.stages[exit](*tensors)
-                answers = answer.numpy()
-                leaves = (answers.max(axis=1) >= thresholds[exit]) | (exit == last)
-                left.append((which[leaves], answers[leaves], np.full(leaves.sum(), exit)))
+                output, *crossing = self.stages[exit](*tensors)
+                found = output.numpy()
+                leaves = (found.max(axis=1) >= thresholds[exit]) | (exit == last)
+                left.append((which[leaves], found[leaves], np.full(leaves.sum(), exit)))
                 stays = np.flatnonzero(~leaves)
                 if len(stays):
                     yield which[stays], [tf.gather(tensor, stays) for tensor in crossing]
 
         stream = _numbered(self._batches(images, batch_size))
         for exit in range(last + 1):
-            stream = go_on(stream, exit)
+            stream = after(stream, exit)
         list(stream)  # runs the generators; no image passes the last exit
         which, probabilities, exits = (np.concatenate(parts) for parts in zip(*left, strict=True))
         order = np.argsort(which)
         exits = exits[order]
-        return Prediction(probabilities[order], exits + 1, np.array(self.macs)[exits])
+        return ExitPredictions(probabilities[order], exits + 1, np.array(self.macs)[exits])
 
     def _batches(self, images: Images, batch_size: int) -> Iterator[tf.Tensor]:
         """Yield the images in batches, checked; there is at least one."""

@@ -23,7 +23,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import write_file
-from .network import Cascade, Images, Prediction
+from .network import Cascade, ExitPredictions, Images
 
 NEVER = 2.0  # a threshold that no probability reaches
 
@@ -41,7 +41,7 @@ class Policy:
     thresholds: tuple[float, ...]
     shares: tuple[float, ...]
 
-    def predict(self, images: Images, batch_size: int = 64) -> Prediction:
+    def predict(self, images: Images, batch_size: int = 64) -> ExitPredictions:
         """Predict each image, without computing the stages after the exit at which it leaves.
 
         Args:
@@ -202,8 +202,8 @@ def curve(
     spend = np.linspace(first, last, max(2, budgets)).tolist() if isinstance(budgets, int) else list(budgets)
     shares = [_shares(cascade, budget) for budget in spend]
     labels, classes = np.asarray(labels), next(iter(cascade.outputs.values())).shape[-1]
-    certainty, answers = cascade.most_confident(images, batch_size)
-    count = answers.shape[1]
+    certainty, predicted = cascade.most_confident(images, batch_size)
+    count = predicted.shape[1]
     if (
         labels.shape != (count,)
         or not np.issubdtype(labels.dtype, np.integer)
@@ -213,7 +213,7 @@ def curve(
             f"labels must be ({count},) integers, 0 to {classes - 1}, one for each image; "
             f"got {labels.shape} {labels.dtype}"
         )
-    right = answers == labels
+    right = predicted == labels
     confidence, _ = cascade.most_confident(held_out, batch_size)
     costs = np.array(cascade.macs)
 

@@ -1,6 +1,6 @@
 """Published weights: the catalogue, the download, and loading them into a network."""
 
-from .labels import Label, Prediction, decode_predictions, imagenet_labels, preprocess_input
+from .labels import ClassScore, Label, decode_predictions, imagenet_labels, preprocess_input
 from .publishers import checkpoints, find
 from .record import Checkpoint, checkpoint_of
 from .source import Weights, WeightsSource, choose, load
@@ -9,8 +9,8 @@ from .transfer import copy_weights, fit_classes
 
 __all__ = [
     "Checkpoint",
+    "ClassScore",
     "Label",
-    "Prediction",
     "Weights",
     "WeightsSource",
     "checkpoint_of",

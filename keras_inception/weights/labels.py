@@ -28,7 +28,7 @@ class Label(NamedTuple):
     name: str
 
 
-class Prediction(NamedTuple):
+class ClassScore(NamedTuple):
     """One of the most probable classes of an image."""
 
     synset: str
@@ -93,7 +93,7 @@ def _checked(images: Any, channels: int) -> np.ndarray:
 
 def decode_predictions(
     predictions: Any, model: keras.Model | Checkpoint | None = None, top: int = 5
-) -> list[list[Prediction]]:
+) -> list[list[ClassScore]]:
     """Name the `top` classes of each image, the most probable first.
 
     Args:
@@ -119,6 +119,6 @@ def decode_predictions(
         labels = (Label("", "background"), *labels)
     best = np.argsort(-predictions, axis=1, kind="stable")[:, :top]
     return [
-        [Prediction(labels[i].synset, labels[i].name, float(row[i])) for i in order]
+        [ClassScore(labels[i].synset, labels[i].name, float(row[i])) for i in order]
         for row, order in zip(predictions, best, strict=True)
     ]

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import keras_inception as ki
 from keras_inception import InputError, Preprocessing
-from keras_inception.weights import Checkpoint, Prediction, imagenet_labels
+from keras_inception.weights import Checkpoint, ClassScore, imagenet_labels
 from keras_inception.weights.record import loaded
 
 CHECKPOINT = Checkpoint(
@@ -54,9 +54,9 @@ def test_decode_predictions() -> None:
     probabilities[1, 1] = 0.9
     first, second = ki.decode_predictions(probabilities, CHECKPOINT, top=3)
     assert first == [
-        Prediction("n02099601", "golden retriever", 0.5),
-        Prediction("n01440764", "tench", 0.2),
-        Prediction("n15075141", "toilet tissue", 0.1),
+        ClassScore("n02099601", "golden retriever", 0.5),
+        ClassScore("n01440764", "tench", 0.2),
+        ClassScore("n15075141", "toilet tissue", 0.1),
     ]
     assert second[0].name == "goldfish"
     assert len(ki.decode_predictions(probabilities)[0]) == 5
