@@ -129,7 +129,7 @@ class Run:
             raise InputError(f"{self.path} was trained on arrays, which it does not keep: give images (--images DIR)")
         if not source.startswith(TFDS) and not Path(source).is_dir():
             raise InputError(f"the images of {self.path} are no longer at {source}: give their folder (--images DIR)")
-        dataset = load_folder(source, validation=self.data["validation"])
+        dataset = load_folder(source, validation=self.data.get("validation", 0.2))
         if dataset.classes != self.labels:
             raise InputError(
                 f"{source} now holds other classes than {self.path} was trained on: give images (--images DIR)"
