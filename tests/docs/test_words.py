@@ -41,7 +41,7 @@ FILES = sorted(
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbered lines; of a notebook those of its cells, counted from the first; not the changelog's tables of old names."""
+    """Numbered lines; of a notebook those of its cells, from the first; not the changelog's tables of old names."""
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".ipynb":
         text = "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"])
