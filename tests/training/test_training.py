@@ -82,6 +82,7 @@ def test_interrupted_run_ends_as_an_undisturbed_one(run, stripes, tmp_path, monk
         Run.load(tmp_path / "x")
     monkeypatch.undo()
     (tmp_path / "x").rename(tmp_path / "elsewhere")
+    keras.utils.set_random_seed(99)  # in another process it would be another one too
     resumed = train(stripes, out=tmp_path / "elsewhere", **SETTINGS)
     assert resumed.metrics == run.metrics
     for ours, theirs in zip(resumed.model().get_weights(), run.model().get_weights(), strict=True):

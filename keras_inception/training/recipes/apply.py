@@ -114,7 +114,11 @@ def averaged(network: keras.Model) -> Iterator[None]:
 
 
 def reseed(network: keras.Model, seed: int, epoch: int) -> None:
-    """Seed the random layers by the epoch alone, so that a resumed training draws the same numbers."""
+    """Seed the random layers by the epoch alone, so that a resumed training draws the same numbers.
+
+    TensorFlow mixes the seed of the process into that of every `tf.data` pipeline, so that one is set too.
+    """
+    keras.utils.set_random_seed(seed)
     states = [v for v in network.variables if v.name == "seed_generator_state"]
     for i, state in enumerate(states):
         state.assign([(seed * 1_000_003 + epoch) % 2**31, i])
