@@ -134,6 +134,6 @@ def test_what_the_doctor_says_mediapipe_refuses_it_does(tmp_path):
     image = model.input
     exits = keras.Model(image, {"exit_1": model.output, "predictions": small().layers[-1](model.layers[-2].output)})
     several = export.to_tflite(exits, tmp_path / "exits.tflite", preprocessing=Preprocessing(size=(16, 16)))
-    assert any("files of one only" in finding.problem for finding in export.doctor(several).findings)
+    assert any("takes files with one" in finding.problem for finding in export.doctor(several).findings)
     with pytest.raises(AssertionError, match="subgraph"):
         classified(several, np.zeros((1, 16, 16, 3), np.uint8), tmp_path)
