@@ -129,9 +129,6 @@ class _File:
             for op in (graph.operators if graph.operators is not None else ())
         ]
 
-    def is_constant(self, tensor: Any) -> bool:
-        return self.model.buffers[tensor.buffer].data is not None
-
     @property
     def ends(self) -> tuple[Any, Any]:
         """The first input and the first output of the first subgraph."""

@@ -20,7 +20,7 @@ from . import weights as published
 from .arguments import Argument, annotated, keyword_only, shown
 from .errors import InputError
 from .layers import Numerics, Tensor, average_head, deep_graph, numerics
-from .outputs import MAIN
+from .outputs import MAIN, auxiliary_name, exit_name
 from .registry import ARCHITECTURES, Architecture, Backbone, Builder, SideHead
 
 
@@ -212,11 +212,13 @@ def _classifiers(entry: Architecture, values: Mapping[str, Any], inputs: Any, x:
 
 def _side_heads(entry: Architecture, values: Mapping[str, Any]) -> dict[str, tuple[str, SideHead]]:
     """The classifiers beside the last one that are asked for: output name -> endpoint, head."""
-    wanted = {
-        "aux": entry.aux_heads if values.get("aux_heads") else {},
-        "exit": entry.exits if values.get("exits") else {},
+    auxiliary = entry.aux_heads if values.get("aux_heads") else {}
+    exits = entry.exits if values.get("exits") else {}
+    return {
+        name(i): item
+        for name, heads in ((auxiliary_name, auxiliary), (exit_name, exits))
+        for i, item in enumerate(heads.items(), 1)
     }
-    return {f"{kind}_{i}": item for kind, heads in wanted.items() for i, item in enumerate(heads.items(), 1)}
 
 
 def _take(function: Backbone, values: Mapping[str, Any], fixed: Mapping[str, Any]) -> dict[str, Any]:

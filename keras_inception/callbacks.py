@@ -22,7 +22,7 @@ from keras import ops
 from keras.losses import CategoricalCrossentropy, SparseCategoricalCrossentropy
 
 from .errors import InputError
-from .outputs import MAIN
+from .outputs import MAIN, main_network
 
 Schedule: TypeAlias = Callable[[int], float]  # epoch, counted from 0 -> factor
 
@@ -151,11 +151,7 @@ def strip_auxiliary(model: keras.Model) -> keras.Model:
     Raises:
         InputError: the network has several outputs, and none is called "predictions".
     """
-    if not isinstance(model.output, dict):
-        return model
-    if MAIN not in model.output:
-        raise InputError(f"{model.name} has no output {MAIN!r}; it has {', '.join(model.output)}")
-    return keras.Model(model.input, model.output[MAIN], name=model.name)
+    return main_network(model)
 
 
 # ----------------------------------------------------------------------------------------------------------- internals

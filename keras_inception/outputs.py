@@ -32,6 +32,11 @@ def is_exit(name: str) -> bool:
     return _EXIT.fullmatch(name) is not None
 
 
+def auxiliary_name(number: int) -> str:
+    """What the auxiliary head of this number is called; 1 is the nearest to the input."""
+    return f"aux_{number}"
+
+
 def exit_name(number: int) -> str:
     """What the exit of this number is called; 1 is the soonest."""
     return f"exit_{number}"

@@ -27,8 +27,6 @@ from rich.table import Table
 
 T = TypeVar("T")
 
-console = Console(stderr=True)
-
 UNLIMITED = 10_000  # columns of a table in a file or pipe
 
 _STREAMS = threading.RLock()  # they belong to the whole process: one thread would restore another's silence

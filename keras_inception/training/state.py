@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 from ..files import write_file
+from ..run import STATE
 from ..terminal import note
 
 SCHEMA = 1  # of state.json
@@ -145,13 +146,13 @@ def _rank(row: Row) -> tuple[float, float]:
     return -row["val_accuracy"], row["val_loss"]
 
 
-def check_directory(out: Path, folder: str, finished: Sequence[str]) -> None:
-    """A directory may be written to if it is empty, or holds an unfinished training of ours in its `folder`.
+def check_directory(out: Path) -> None:
+    """A run directory may be written to if it is empty, or holds an unfinished training of ours.
 
     Raises:
         InputError: it is neither; nothing in it is touched.
     """
-    if any((out / name).exists() for name in finished):
+    if (out / "run.json").exists():
         raise InputError(
             f"{out} holds a finished run; give another --out (and --weights {out} to train it further), or remove it"
         )
@@ -159,5 +160,5 @@ def check_directory(out: Path, folder: str, finished: Sequence[str]) -> None:
         return
     if not out.is_dir():
         raise InputError(f"{out} exists and is not a folder; give another --out")
-    if any(out.iterdir()) and not TrainingState(out / folder).exists:
+    if any(out.iterdir()) and not TrainingState(out / STATE).exists:
         raise InputError(f"{out} is neither empty nor an unfinished run of ours; give another --out")

@@ -68,7 +68,7 @@ def train(
         InputError: images, model, size, recipe, weights or `out` cannot be used; nothing is written.
     """
     out = Path(out)
-    check_directory(out, STATE, ("run.json",))
+    check_directory(out)
     dataset = images if isinstance(images, Dataset) else load_folder(images, validation=validation)
     request = resolve(
         dataset,
@@ -85,7 +85,7 @@ def train(
     network = None if job.state.exists else _start(job)  # what cannot be built is said before anything is written
     out.mkdir(parents=True, exist_ok=True)
     with locked(out, "training into", wait=False):
-        check_directory(out, STATE, ("run.json",))
+        check_directory(out)
         job.state.open(request.to_dict(), request.difference)
         _tell(dataset)
         for epoch, row in enumerate(_epochs(job, network), len(job.state.history) + 1):
