@@ -127,7 +127,7 @@ class Run:
         source = self.data.get("folder")
         if source is None:
             raise InputError(f"{self.path} was trained on arrays, which it does not keep: give images (--images DIR)")
-        if not source.startswith(TFDS) and not Path(source).is_dir():
+        if not source.startswith(TFDS) and not Path(source).exists():
             raise InputError(f"the images of {self.path} are no longer at {source}: give their folder (--images DIR)")
         dataset = load_folder(source, validation=self.data.get("validation", 0.2))
         if dataset.classes != self.labels:

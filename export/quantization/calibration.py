@@ -81,7 +81,7 @@ class CalibrationSet:
         name = "arrays"
         if isinstance(images, str | Path):
             path = Path(images)
-            if path.is_file():
+            if path.suffix == ".npz":
                 return cls.load(path)
             name = f"the folder {path.name}"
             images = Run.load(path) if (path / "run.json").exists() else load_folder(path).train

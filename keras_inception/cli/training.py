@@ -14,7 +14,7 @@ from .output import say, show
 
 @app.command()
 def train(
-    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="One folder of images per class.")],
+    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="One folder of images per class; a .csv list; a .zip; tfds:NAME.")],
     out_path: Annotated[Path, typer.Option("--out", help="The run directory to make.")],
     recipe: Annotated[
         str | None,
@@ -34,7 +34,7 @@ def train(
         float | None, typer.Option(help="At the start of its schedule.", show_default="0.001")
     ] = None,
     size: Annotated[int | None, typer.Option(help="Input height and width in pixels.", show_default="paper's")] = None,
-    validation: Annotated[float, typer.Option(help="Fraction held out where IMAGES has no val/.")] = 0.2,
+    validation: Annotated[float, typer.Option(help="Fraction held out where IMAGES is not split (val/).")] = 0.2,
     flip: Annotated[
         bool | None, typer.Option("--flip/--no-flip", help="Mirror half of the training images; not for text.")
     ] = None,

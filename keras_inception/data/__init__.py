@@ -1,10 +1,12 @@
-"""Images from folders, arrays and TensorFlow Datasets, as `tf.data` pipelines."""
+"""Images from folders, lists, archives, arrays, tf.data and TensorFlow Datasets, as `tf.data` pipelines."""
 
 from .arrays import from_arrays
 from .augmentation import Augmentation, Changes, Crops, Shift
 from .decoding import decode
 from .folders import load_folder, load_images
+from .given import as_dataset, is_tf_data
 from .split import Dataset, Rejected, Split, fingerprint, input_errors
+from .tf_data import from_tf_data
 from .tfds import lasting
 from .unlabelled import as_images
 
@@ -16,11 +18,14 @@ __all__ = [
     "Rejected",
     "Shift",
     "Split",
+    "as_dataset",
     "as_images",
     "decode",
     "fingerprint",
     "from_arrays",
+    "from_tf_data",
     "input_errors",
+    "is_tf_data",
     "lasting",
     "load_folder",
     "load_images",

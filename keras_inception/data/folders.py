@@ -1,9 +1,9 @@
-"""Labelled images from folders."""
+"""Labelled images on disk: folders, lists, archives, data sets of TensorFlow Datasets."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -13,76 +13,106 @@ import numpy as np
 
 from ..errors import InputError
 from ..terminal import note, progress
+from .archives import ENDINGS, is_archive, unpacked
 from .decoding import pixels, reason
+from .layout import Classes, Files, Layout, of_folder
+from .lists import is_list, of_list
 from .near_duplicates import difference_hash, find_near_duplicates
-from .split import Dataset, Rejected, Split, content_digest, fraction, hold_out, stack_digests
+from .split import Dataset, Rejected, Split, content_digest, fraction, hold_out, left_out, stack_digests
 from .tfds import class_name, folder_of
 
-# File names that a user takes for images. The content decides the format; those after .webp are reported as rejected.
-EXTENSIONS = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".heic", ".heif", ".avif")
-)
-HELD_OUT = ("val", "validation", "test")  # names of the held-out folder; the first that exists is used
 MANY_FILES = 500  # from this number on a progress bar is shown
+TAKEN = f'a folder that holds one folder of images per class, a .csv, .tsv or .txt list, {ENDINGS[0]} or .tar, or "tfds:NAME"'
 
 
 def load_folder(path: str | Path, *, validation: float = 0.2) -> Dataset:
-    """Load one folder of images per class, optionally below `train/` and `val/` (or `validation/`, `test/`).
+    """Load labelled images: a folder, a list, an archive, or a data set of TensorFlow Datasets.
 
-    Without a held-out folder a hash of the file contents holds out about the fraction `validation` of each class. An
-    image stays on its side when others are added, when it is renamed or when the folder moves, and copies of it stay
-    together. (Only in a class so small that one side would be empty, the image with the nearest hash moves there.)
-    Hidden files and files not named as images are ignored. Images that cannot be decoded are left out and reported.
-    Near-duplicates on both sides of the split are reported too, and kept.
+    - A folder holds one folder of images per class, or such folders in `train/` and `val/` (or training, valid, dev,
+      test ..., in any case), or `train/` and `val/` in the folder of each class.
+    - A list is a .csv or .tsv table with a column of files (file, path, image, id ...), one of classes (label, class
+      ...) and optionally one of the split; or lines of a path and a label. Paths are relative to the list's folder.
+    - An archive (.zip, .tar, .tar.gz) of either is unpacked into the cache once.
+    - "tfds:NAME" (`pip install 'keras-inception[tfds]'`) is written to a folder once.
 
-    "tfds:NAME" is a dataset of TensorFlow Datasets (`pip install 'keras-inception[tfds]'`), which is written to such a
-    folder once.
+    Validation images are held out if there are any, else test images. Without these a hash of the file contents holds
+    out about the fraction `validation` of each class. An image stays on its side when others are added, when it is
+    renamed or when the folder moves, and copies of it stay together. (Only in a class so small that one side would be
+    empty, the image with the nearest hash moves there.) Hidden files, folders that systems make (`__MACOSX`, `@eaDir`)
+    and files not named as images are ignored. Images that cannot be decoded are left out and reported. Near-duplicates
+    on both sides of the split are reported too, and kept.
 
     Args:
-        path: the folder, or "tfds:NAME".
-        validation: the fraction of each class to hold out where there is no held-out folder, between 0 and 1.
+        path: the folder, list or archive, or "tfds:NAME".
+        validation: the fraction of each class to hold out where the data set does not say which, between 0 and 1.
 
     Raises:
-        InputError: the folder does not exist, or does not hold two classes, each with an image that can be decoded.
+        InputError: the path does not exist, its layout can be read in two ways, or it does not hold two classes, each
+            with an image that can be decoded.
     """
-    named = class_name(path)
-    path = folder_of(path)
-    if not path.is_dir():
-        raise InputError(f"{path} {_absence(path)}: give a folder that holds one folder of images per class")
-    train = path / "train"
-    if not (train.is_dir() and _subfolders(train)):  # train/ may be a class: images of trains
-        return _divided(_read_for_training(path, named), validation, path)
-    held_out = next((path / name for name in HELD_OUT if (path / name).is_dir()), None)
+    layout = find(path)
+    if layout.train is None:
+        assert layout.held_out is not None
+        raise InputError(f"{path} holds {layout.held_out.name}, but no images to train on: name them train/")
+    return replace(dataset_of(layout.train, layout.held_out, validation=validation), unused=layout.unused)
+
+
+def dataset_of(train: Files, held_out: Files | None = None, *, validation: float) -> Dataset:
+    """Check the files and make a dataset of them; without `held_out` a fraction of `train` is held out.
+
+    Raises:
+        InputError: there are not two classes, each with an image that can be decoded.
+    """
+    found = _read_for_training(train)
     if held_out is None:
-        return _divided(_read_for_training(train, named), validation, train)
-    train_names, val_names = set(_subfolders(train)), set(_subfolders(held_out))
-    if train_names != val_names:
-        sides = [(train, train_names - val_names), (held_out, val_names - train_names)]
-        difference = "; ".join(f"only {side.name}/ has {', '.join(sorted(names))}" for side, names in sides if names)
-        raise InputError(f"train/ and {held_out.name}/ in {path} must hold the same classes: {difference}")
-    return _dataset(_read_for_training(train, named), _read_for_training(held_out, named))
+        return _divided(found, validation, train.name)
+    val = _read(held_out)
+    return _dataset(found, replace(val, images=_labelled(val.images, found.images.classes)))
 
 
 def load_images(path: str | Path, classes: Sequence[str]) -> Split:
-    """Load one folder of images per class, labelled by the index in `classes`, to evaluate a trained network.
+    """Load labelled images, labelled by the index in `classes`, to evaluate a trained network.
 
-    Some of the classes may be missing or empty. One line on standard error counts the images that are left out.
+    `path` is anything that `load_folder` takes; of a data set that is split the held-out side is read, which a line on
+    standard error says. Some of the classes may be missing or empty. Lines there count the images that are left out.
 
     Raises:
-        InputError: the folder does not exist, holds no image, or holds a folder that is none of the classes.
+        InputError: the path does not exist, holds no image, or is of a class that is none of the classes.
     """
-    named = class_name(path)
-    path = folder_of(path)
-    if not path.is_dir():
-        raise InputError(f"{path} {_absence(path)}: give a folder that holds one folder of images per class")
-    if unknown := [name for name in _subfolders(path) if named(name) not in classes]:
-        raise InputError(f"{path / unknown[0]} is none of the classes: {', '.join(classes)}")
-    found = _read(path, named)
-    if found.rejected:
-        first = found.rejected[0]
-        note(f"{len(found.rejected)} images in {path} are left out; {first.path}: {first.reason}")
-    places = np.array([classes.index(name) for name in found.images.classes], dtype=np.int32)
-    return replace(found.images, labels=places[found.images.labels], classes=tuple(classes))
+    layout = find(path, classes)
+    files = layout.held_out or layout.train
+    assert files is not None
+    if layout.train and layout.held_out:
+        note(f"{path} is split: the images are those of {files.name}", style="")
+    if unknown := [name for name in files.groups if name not in classes]:
+        raise InputError(f"{files.name} holds {unknown[0]!r}, which is none of the classes: {', '.join(classes)}")
+    found = _read(files)
+    for line in left_out(found.rejected):
+        note(line)
+    return _labelled(found.images, classes)
+
+
+def find(path: str | Path, known: Sequence[str] = ()) -> Layout:
+    """Which files belong to which class and side, before any of them is opened; `known` are a network's classes.
+
+    Raises:
+        InputError: the path does not exist, or its layout cannot be read.
+    """
+    named, place = class_name(path), folder_of(path)
+    if is_list(place):
+        return of_list(place)
+    if is_archive(place):
+        place = unpacked(place)
+    if not place.is_dir():
+        what = "is none of these" if place.exists() else "does not exist"
+        raise InputError(f"{path} {what}: give {TAKEN}")
+    return of_folder(place, Classes(known, named))
+
+
+def _labelled(images: Split, classes: Sequence[str]) -> Split:
+    """The same images with the labels of other classes of these names."""
+    places = np.array([classes.index(name) for name in images.classes], dtype=np.int32)
+    return replace(images, labels=places[images.labels], classes=tuple(classes))
 
 
 @dataclass(frozen=True)
@@ -103,9 +133,9 @@ def _dataset(train: _Found, val: _Found) -> Dataset:
     return Dataset(train.images, val.images, train.rejected + val.rejected, near_duplicates)
 
 
-def _divided(found: _Found, validation: float, path: Path) -> Dataset:
+def _divided(found: _Found, validation: float, name: str) -> Dataset:
     fractions = np.array([fraction(digest.tobytes()) for digest in found.images.content_digests()])
-    held_out = hold_out(found.images.labels, fractions, validation, path)
+    held_out = hold_out(found.images.labels, fractions, validation, name)
     return replace(_dataset(found.select(~held_out), found.select(held_out)), rejected=found.rejected)
 
 
@@ -130,57 +160,36 @@ def examine_all(sources: Sequence[Path | bytes]) -> list[tuple[bytes, np.ndarray
         pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the rest
 
 
-def images_below(path: Path) -> list[Path]:
-    """Return all files below a folder that are named as images and not hidden, sorted."""
-    return [file for file in sorted(path.rglob("*")) if _named_as_image(file)]
+def _read(files: Files) -> _Found:
+    """Check the files of one side, and leave out what cannot be decoded.
 
-
-def _absence(path: Path) -> str:
-    return "is not a folder" if path.exists() else "does not exist"
-
-
-def _subfolders(path: Path) -> list[str]:
-    return sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-
-
-def _named_as_image(path: Path) -> bool:
-    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
-
-
-def _read(path: Path, named: Callable[[str], str]) -> _Found:
-    """Read one folder of images per class; `named` maps the name of a folder to that of its class."""
-    folders = _subfolders(path)
-    groups = [images_below(path / name) for name in folders]
-    files = [file for group in groups for file in group]
-    loose = [file for file in sorted(path.iterdir()) if _named_as_image(file)]
-    if not files:
-        found = f"{len(loose)} images, but none in a folder" if loose else "no images"
-        raise InputError(f"{path} holds {found}: give it one folder of JPEG, PNG, BMP, GIF or WebP files per class")
-    results = examine_all(files)
-    broken = tuple(Rejected(file, why) for file, why in zip(files, results, strict=True) if isinstance(why, str))
-    if len(broken) == len(files):
+    Raises:
+        InputError: no file can be decoded.
+    """
+    paths = [file for group in files.groups.values() for file in group]
+    if not paths:
+        raise InputError(f"{files.name} holds no images")
+    results = examine_all(paths)
+    broken = tuple(Rejected(file, why) for file, why in zip(paths, results, strict=True) if isinstance(why, str))
+    if len(broken) == len(paths):
         raise InputError(
-            f"none of the {len(files)} images in {path} can be decoded; {broken[0].path}: {broken[0].reason}"
+            f"none of the {len(paths):,} images in {files.name} can be decoded; {broken[0].path}: {broken[0].reason}"
         )
-    labels = np.repeat(np.arange(len(folders), dtype=np.int32), [len(group) for group in groups])
+    labels = np.repeat(np.arange(len(files.groups), dtype=np.int32), [*map(len, files.groups.values())])
     good = np.array([not isinstance(result, str) for result in results])
     contents, hashes = zip(*(result for result in results if not isinstance(result, str)), strict=True)
-    images = Split(
-        np.array(files, dtype=object)[good], labels[good], tuple(map(named, folders)), stack_digests(contents)
-    )
-    outside = tuple(Rejected(file, "not in the folder of a class") for file in loose)
-    return _Found(images, np.stack(hashes), outside + broken)
+    images = Split(np.array(paths, dtype=object)[good], labels[good], tuple(files.groups), stack_digests(contents))
+    return _Found(images, np.stack(hashes), files.left_out + broken)
 
 
-def _read_for_training(path: Path, named: Callable[[str], str]) -> _Found:
+def _read_for_training(files: Files) -> _Found:
     """`_read`, which must find two classes, and an image of each."""
-    folders = _subfolders(path)
-    if len(folders) == 1 and images_below(path / folders[0]):
-        raise InputError(f"{path} holds one class, {folders[0]}: two folders of images or more are needed")
-    found = _read(path, named)
-    for folder, count in zip(folders, np.bincount(found.images.labels, minlength=len(folders)), strict=True):
+    if len(files.groups) == 1:
+        raise InputError(f"{files.name} holds one class, {next(iter(files.groups))}: two classes or more are needed")
+    found = _read(files)
+    counts = np.bincount(found.images.labels, minlength=len(files.groups))
+    for (name, group), count in zip(files.groups.items(), counts, strict=True):
         if not count:
-            broken = len(images_below(path / folder))
-            reason = f": all {broken} are broken" if broken else ""
-            raise InputError(f"{path / folder} holds no usable image{reason}; add images, or remove the folder")
+            reason = f": all {len(group)} are broken" if group else ""
+            raise InputError(f"{files.name}: the class {name} holds no usable image{reason}; add images, or remove it")
     return found

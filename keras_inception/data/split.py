@@ -17,6 +17,8 @@ from ..preprocessing import Preprocessing
 from .augmentation import Changes
 from .decoding import decode
 
+FEW_CLASSES = 20  # up to this number the images of each class are counted in a line
+
 
 @dataclass(frozen=True)
 class Rejected:
@@ -128,11 +130,43 @@ class Dataset:
     val: Split
     rejected: tuple[Rejected, ...] = ()
     near_duplicates: tuple[tuple[Path, Path], ...] = ()  # pairs of files in train and val
+    unused: tuple[str, ...] = ()  # of each part that is not read, what it is and how it can be used
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The class names, in the order of the labels."""
         return self.train.classes
+
+    def describe(self) -> list[str]:
+        """Return lines that say what is read, for each class how many images are on each side, and what is not read."""
+        sides = [np.bincount(split.labels, minlength=len(self.classes)) for split in (self.train, self.val)]
+        lines = [
+            f"{len(self.train) + len(self.val):,} images of {len(self.classes)} classes: {len(self.train):,} to train on, "
+            f"{len(self.val):,} held out"
+        ]
+        if len(self.classes) <= FEW_CLASSES:
+            each = [f"{name} {a:,} + {b:,}" for name, a, b in zip(self.classes, *sides, strict=True)]
+            lines.append(f"of each class: {', '.join(each)}")
+        else:
+            low, high = (
+                ", ".join(f"{counts[i]:,} ({self.classes[i]})" for counts in sides for i in [pick(counts)])
+                for pick in (np.argmin, np.argmax)
+            )
+            lines.append(f"of each class to train on and held out: at least {low}, at most {high}")
+        return [*lines, *self.unused, *left_out(self.rejected)]
+
+
+def left_out(rejected: Sequence[Rejected]) -> list[str]:
+    """Return a line for each reason why images are left out: how many there are, and the first of them."""
+    by_reason: dict[str, list[Rejected]] = {}
+    for file in rejected:
+        by_reason.setdefault(file.reason, []).append(file)
+    return [
+        f"left out {files[0].path}: {reason}"
+        if len(files) == 1
+        else f"left out {len(files):,} images, {files[0].path} for example: {reason}"
+        for reason, files in by_reason.items()
+    ]
 
 
 def fingerprint(dataset: Dataset) -> str:
@@ -201,7 +235,8 @@ def hold_out(labels: np.ndarray, fractions: np.ndarray, validation: float, name:
         InputError: `validation` is not between 0 and 1, or no class has two different images.
     """
     if not 0 < validation < 1:
-        raise InputError(f"validation must be a fraction between 0 and 1; got {validation}")
+        why = "; the epoch that is kept is chosen on the held-out images, 0.01 holds out the fewest" if validation == 0 else ""
+        raise InputError(f"validation must be a fraction between 0 and 1; got {validation}{why}")
     held_out = np.zeros(len(labels), bool)
     for label in np.unique(labels):
         members = labels == label

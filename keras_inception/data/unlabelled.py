@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from .archives import is_archive, unpacked
 from .arrays import check_uint8
-from .folders import examine_all, images_below
+from .folders import examine_all
 from .split import Rejected, Split
+from .tree import images_below
 
 TAKEN = "a file, a folder, a uint8 array, encoded bytes, or a list of these"
 
@@ -19,7 +21,7 @@ def as_images(images: Any) -> tuple[Split, tuple[str, ...], tuple[Rejected, ...]
     """Make an unlabelled split of images: its labels are -1 and it has no classes.
 
     Args:
-        images: a file; a folder, for all image files below it, sorted; the bytes of a file; a uint8 array, one image
+        images: a file; a folder or an archive, for all image files below it, sorted; the bytes of a file; a uint8 array, one image
             (H, W), (H, W, 1) or (H, W, 3), or a batch (n, H, W), (n, H, W, 1) or (n, H, W, 3), 0..255; or a list of
             these. A 3-dimensional array is one image if its last axis is 1 or 3.
 
@@ -62,6 +64,8 @@ def _files(path: str | Path) -> list[Path]:
     text, path = str(path), Path(path)
     if "://" in text:
         raise InputError(f"{text} is a URL, which is not read: download the file and give its path")
+    if is_archive(path):
+        path = unpacked(path)
     if path.is_dir():
         if not (found := images_below(path)):
             raise InputError(f"{text} holds no images: give JPEG, PNG, BMP, GIF or WebP files")

@@ -197,7 +197,7 @@ def resolve(
         preprocessing=preprocessing,
         start=begin.start,
         data={
-            "folder": None if isinstance(images, Dataset) else lasting(images),
+            "folder": lasting(images) if isinstance(images, str | Path) else None,
             "validation": validation,
             "fingerprint": fingerprint(dataset),
             "train": len(dataset.train),

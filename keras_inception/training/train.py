@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from .. import report
-from ..data import Dataset, load_folder
+from ..data import Dataset, as_dataset
 from ..evaluation import KerasPredictor, summary
 from ..files import locked, write_file
 from ..layers import deep_graph
@@ -28,7 +29,7 @@ from .tensorboard import write_events
 
 @deep_graph()
 def train(
-    images: str | Path | Dataset,
+    images: str | Path | Dataset | tf.data.Dataset | Sequence[tf.data.Dataset],
     *,
     out: str | Path,
     recipe: str | Recipe | None = None,
@@ -51,14 +52,16 @@ def train(
     learns, then the backbone learns too, at a lower rate. The backbone's batch norms keep their statistics throughout.
 
     Args:
-        images: a folder or "tfds:NAME" as `data.load_folder` takes it, or a `Dataset`.
+        images: a folder, list, archive or "tfds:NAME" as `data.load_folder` takes it; a `Dataset`, which
+            `data.from_arrays` makes of arrays; or a `tf.data.Dataset`, or a pair of them to train on and to hold out, as
+            `data.from_tf_data` takes them.
         out: the run directory. It must be new, empty, or hold this same training unfinished.
         recipe: a name in `recipes.RECIPES`, "inception_v3", or a `Recipe`.
         model: a name that `list_models` lists; by default that of the run in `weights`, or of the recipe.
         weights: where the network starts: what its builder takes, or a finished run directory, whose network is taken
             with all its arguments; random by default.
         size: height and width of the network's input in pixels; by default that of the weights, or the paper's.
-        validation: the fraction that is held out where the folder has no `val/`.
+        validation: the fraction that is held out where the images are not split, as by a folder `val/`.
         seed: of everything random.
         tensorboard: write the history into `out/logs` as TensorBoard reads it.
         changes: fields of the `Recipe` to change: epochs, batch_size, learning_rate, augmentation, freeze_epochs,
@@ -69,7 +72,7 @@ def train(
     """
     out = Path(out)
     check_directory(out)
-    dataset = images if isinstance(images, Dataset) else load_folder(images, validation=validation)
+    dataset = as_dataset(images, validation=validation)
     request = resolve(
         dataset,
         images=images,
@@ -160,9 +163,8 @@ def _on_features(job: Job) -> bool:
 
 
 def _tell(dataset: Dataset) -> None:
-    counts = f"{len(dataset.train):,} to train on, {len(dataset.val):,} held out"
-    note(f"{len(dataset.train) + len(dataset.val):,} images of {len(dataset.classes)} classes: {counts}", style="")
-    lines = [f"left out {r.path}: {r.reason}" for r in dataset.rejected]
+    first, *lines = dataset.describe()
+    note(first, style="")
     if pairs := dataset.near_duplicates:
         lines.append(f"{len(pairs)} pairs of training and held-out images are nearly the same: accuracy may flatter")
         lines += [f"nearly the same: {a} and {b}" for a, b in pairs[:5]]

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import tensorflow as tf
 
-from keras_inception.data import Dataset, Split, fingerprint, input_errors, load_folder
+from keras_inception.data import Dataset, Split, as_dataset, fingerprint, input_errors, is_tf_data
 from keras_inception.errors import InputError
 from keras_inception.evaluation import scores
 from keras_inception.files import reason
@@ -31,7 +31,7 @@ from .settings import FineTuning
 from .tfmot import quiet_tfmot, tf_keras
 
 # Labelled images: a folder or a data set, part of which is held out; or the network's inputs and their labels.
-TrainingData: TypeAlias = Dataset | tuple[np.ndarray, np.ndarray] | str | Path
+TrainingData: TypeAlias = Dataset | tf.data.Dataset | tuple[np.ndarray, np.ndarray] | str | Path
 Labelled: TypeAlias = Split | tuple[np.ndarray, np.ndarray]
 
 
@@ -57,8 +57,8 @@ class TrainingImages:
                     "give images to train on: a folder with one folder of images per class, or (inputs, labels)"
                 )
             data = Dataset(run.images("train"), run.images("held_out"))
-        if isinstance(data, str | Path):
-            data = load_folder(data, validation=run.data.get("validation", 0.2) if run else 0.2)
+        if isinstance(data, str | Path) or is_tf_data(data):
+            data = as_dataset(data, validation=run.data.get("validation", 0.2) if run else 0.2)
         if isinstance(data, Dataset):
             if source.preprocessing is None:
                 raise InputError("to train on images give preprocessing= too, or the network's inputs as an array")

@@ -1,0 +1,199 @@
+"""Lists of labelled images: CSV and TSV tables, and lines of a path and a label as Caffe reads them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from ..errors import InputError
+from .layout import SPLITS, Files, Layout, check_names, side_of
+from .split import Rejected
+from .tree import EXTENSIONS, LISTS, images_below, is_image_name
+
+# Names of columns without signs and blanks, in lower case; of several in a table the first here is read.
+FILE_COLUMNS = (
+    "filepath", "filepaths", "imagepath", "imagepaths", "imgpath", "path", "paths", "relativepath", "file", "files",
+    "filename", "filenames", "imagefile", "imagename", "imgname", "image", "images", "img", "imageid", "imgid", "id",
+    "idcode",
+)  # fmt: skip
+LABEL_COLUMNS = (
+    "label", "labels", "labelname", "class", "classes", "classname", "category", "categoryname", "target", "y",
+    "classid", "labelid", "categoryid",
+)  # fmt: skip
+SPLIT_COLUMNS = ("split", "set", "subset", "partition", "dataset", "usage")
+NUMBER = re.compile(r"-?\d+(\.\d+)?")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a list: the file as written, its class, and its side of the split, "" for one that is not said."""
+
+    file: str
+    label: str
+    side: str
+
+
+def is_list(path: Path) -> bool:
+    """Whether a file is named as a list of images."""
+    return path.suffix.lower() in LISTS and path.is_file()
+
+
+def of_list(path: Path) -> Layout:
+    """Read a list: which file is of which class, and of which side if a column says so.
+
+    Paths are absolute, or relative to the folder of the list. Names without an ending, and names that are not there,
+    are looked for among all images below that folder. Numeric classes are sorted as numbers.
+
+    Raises:
+        InputError: it is no list of images, none of its files exists, or a file has two classes.
+    """
+    rows = _rows(path)
+    finder, placed, left_out = _Finder(path.parent), dict[Path, Row](), []
+    for row in rows:
+        file = finder.find(row.file)
+        if isinstance(file, str) or not row.label:
+            left_out.append(Rejected(row.file, file if isinstance(file, str) else "no class in the list"))
+            continue
+        other = placed.setdefault(file, row)
+        if (other.label, other.side) != (row.label, row.side):
+            what = "classes" if other.label != row.label else "sides"
+            both = [r.label if what == "classes" else r.side or "none" for r in (other, row)]
+            raise InputError(f"{path} gives {row.file} two {what}, {both[0]} and {both[1]}: give each image one")
+    if not placed:
+        first = f"{left_out[0].path}: {left_out[0].reason}"
+        raise InputError(
+            f"none of the {len(rows):,} images in {path} can be used; {first}; paths are relative to {path.parent}"
+        )
+    classes = sorted({row.label for row in placed.values()})
+    if all(map(NUMBER.fullmatch, classes)):
+        classes.sort(key=float)
+    check_names(classes, str(path))
+    return _layout(path, placed, classes, tuple(left_out))
+
+
+def _layout(path: Path, placed: dict[Path, Row], classes: Sequence[str], left_out: tuple[Rejected, ...]) -> Layout:
+    sides: dict[str, dict[str, list[Path]]] = defaultdict(lambda: {name: [] for name in classes})
+    for file, row in placed.items():
+        sides[row.side][row.label].append(file)
+    files = {
+        side: Files(f"{side} of {path}" if side else str(path), {k: tuple(v) for k, v in groups.items()})
+        for side, groups in sides.items()
+    }
+    train, held_out = files.get("") or files.get("train"), files.get("val") or files.get("test")
+    unused = []
+    if (test := files.get("test")) and test is not held_out:
+        unused.append(f"{test.name} is not used: {len(test):,} images; a list of them alone can be evaluated on")
+    if train:
+        train = Files(train.name, train.groups, left_out)
+    return Layout(train, held_out, tuple(unused))
+
+
+# -------------------------------------------------------------------------------------------------------------- parsing
+
+
+def _rows(path: Path) -> list[Row]:
+    lines = [line for line in _table(path, _text(path)) if any(cell.strip() for cell in line)]
+    if not lines:
+        raise InputError(f"{path} is empty: give lines of a file and its class")
+    header = [re.sub(r"[\W_]+", "", cell.casefold()) for cell in lines[0]]
+    file, label, split = (_column(header, names) for names in (FILE_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMNS))
+    if file is not None and label is None and len(header) - (split is not None) == 2:
+        label = next(i for i in range(len(header)) if i not in (file, split))  # the other one
+    if file is not None and label is not None and not _is_file(lines[0][file], path):
+        body = lines[1:]
+    elif len(header) in (2, 3) and _is_file(lines[0][0], path):
+        file, label, split, body = 0, 1, 2 if len(header) == 3 else None, lines
+    else:
+        raise InputError(
+            f"{path} starts with {', '.join(lines[0][:8])}: a list of images needs a column of files (file, path, image, "
+            "id) and one of classes (label, class, category), or lines of a path and a label"
+        )
+    columns = [column for column in (file, label, split) if column is not None]
+    if not body:
+        raise InputError(f"{path} has no lines after its header: give lines of a file and its class")
+    if short := next((line for line in body if len(line) <= max(columns)), None):
+        raise InputError(f"{path} has a line with {len(short)} of {len(header)} columns: {' '.join(short)[:80]}")
+    return [
+        Row(line[file].strip(), line[label].strip(), "" if split is None else _side(line[split], path)) for line in body
+    ]
+
+
+def _side(cell: str, path: Path) -> str:
+    if side := side_of(cell):
+        return side
+    names = ", ".join(names[0] for names in SPLITS.values())
+    raise InputError(f"{path} has {cell!r} in its column of the split: the sides are {names}")
+
+
+def _text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from error
+    utf16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))  # from spreadsheets
+    text = content.decode("utf-16" if utf16 else "utf-8-sig", errors="replace" if utf16 else "surrogateescape")
+    if "\0" in text:
+        raise InputError(f"{path} is not a text file: give a list of files and their classes")
+    return text
+
+
+def _table(path: Path, text: str) -> Iterator[list[str]]:
+    """The cells of each line. Lists without commas or tabs are a path, which may hold blanks, and a label."""
+    first = text.split("\n", 1)[0]
+    found = [d for d in ("\t", ";", ",") if d in first]
+    if path.suffix.lower() == ".csv" and ";" not in first:  # spreadsheets write semicolons where 1,5 is a number
+        found = [d for d in (",", "\t") if d in first]
+    if found:
+        try:
+            yield from csv.reader(io.StringIO(text, newline=""), delimiter=found[0], skipinitialspace=True)
+        except csv.Error as error:
+            raise InputError(f"{path} cannot be read: {error}") from error
+    else:
+        yield from (line.rsplit(None, 1) for line in text.splitlines())
+
+
+def _column(header: Sequence[str], names: Sequence[str]) -> int | None:
+    return next((header.index(name) for name in names if name in header), None)
+
+
+def _is_file(cell: str, path: Path) -> bool:
+    return is_image_name(PurePosixPath(cell.strip()).name) or (path.parent / cell.strip()).is_file()
+
+
+class _Finder:
+    """Finds the files that a list names."""
+
+    def __init__(self, base: Path):
+        self.base = base
+
+    def find(self, name: str) -> Path | str:
+        """The file, or why there is none."""
+        for text in (name, name.replace("\\", "/")):
+            if text and (path := self.base / text).is_file():
+                return path
+        name = name.replace("\\", "/").removeprefix("./")
+        key = name if PurePosixPath(name).suffix.lower() in EXTENSIONS else f"{name}."
+        found = [path for path in self._by_name.get(PurePosixPath(key).name, ()) if self._ends(path, key)]
+        if len(found) == 1:
+            return found[0]
+        return f"{len(found)} files have this name: give their paths" if found else "no such file"
+
+    def _ends(self, path: Path, key: str) -> bool:
+        """Whether a path ends as the list says; a key that ends with a dot stands for any ending."""
+        text = f"/{path.relative_to(self.base).as_posix()}"
+        return (f"{text[: -len(path.suffix)]}." if key.endswith(".") else text).endswith(f"/{key}")
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[Path]]:
+        """All images below the folder, by their names with and without the ending."""
+        found = defaultdict(list)
+        for path in images_below(self.base):
+            found[path.name].append(path)
+            found[f"{path.stem}."].append(path)
+        return found

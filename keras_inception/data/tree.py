@@ -1,0 +1,108 @@
+"""What counts in a folder: images, and nothing that is hidden or that a system leaves there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ..errors import InputError
+
+# File names that a user takes for images. The content decides the format; those after .webp are reported as rejected.
+EXTENSIONS = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".heic", ".heif", ".avif")
+)
+LISTS = frozenset((".csv", ".tsv", ".txt"))  # endings of files that may list images
+SYSTEM = frozenset(  # what macOS, Windows, Linux, NAS devices and Python write into folders, in lower case
+    (
+        "__macosx",
+        "@eadir",
+        "@recycle",
+        "#recycle",
+        "#snapshot",
+        "$recycle.bin",
+        "system volume information",
+        "lost+found",
+        "thumbs.db",
+        "desktop.ini",
+        "__pycache__",
+    )
+)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is skipped, with all that is in it. Notebook checkpoints start with "."."""
+    return name.startswith(".") or name.lower() in SYSTEM
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file of this name is taken for an image."""
+    return os.path.splitext(name)[1].lower() in EXTENSIONS and not is_hidden(name)
+
+
+@dataclass(frozen=True, eq=False)
+class Folder:
+    """A folder, read once: its images, the lists in it, and its folders, each sorted by name."""
+
+    path: Path
+    images: tuple[Path, ...]
+    lists: tuple[Path, ...]
+    folders: tuple[Folder, ...]
+
+    @property
+    def name(self) -> str:
+        """Its name, without the folders above it."""
+        return self.path.name
+
+    @cached_property
+    def below(self) -> tuple[Path, ...]:
+        """All images in it and in the folders below it, sorted."""
+        return tuple(sorted([*self.images, *(image for folder in self.folders for image in folder.below)]))
+
+    @property
+    def filled(self) -> tuple[Folder, ...]:
+        """Its folders that have images in them or below."""
+        return tuple(folder for folder in self.folders if folder.below)
+
+
+def read(path: Path) -> Folder:
+    """Read a folder and all below it. A link to a folder is followed, unless it leads back to a folder above itself.
+
+    Raises:
+        InputError: one of the folders cannot be read.
+    """
+    return _read(path, (os.path.realpath(path),))
+
+
+def images_below(path: Path) -> list[Path]:
+    """Return all files below a folder that are named as images and not hidden, sorted.
+
+    Raises:
+        InputError: one of the folders cannot be read.
+    """
+    return list(read(path).below)
+
+
+def _read(path: Path, above: tuple[str, ...]) -> Folder:
+    images, lists, folders = [], [], []
+    for entry in _entries(path):
+        if entry.is_dir():
+            real = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(above[-1], entry.name)
+            if not (entry.is_symlink() and any(f"{p}{os.sep}".startswith(f"{real}{os.sep}") for p in above)):
+                folders.append(_read(path / entry.name, (*above, real)))
+        elif is_image_name(entry.name) and entry.is_file():
+            images.append(path / entry.name)
+        elif os.path.splitext(entry.name)[1].lower() in LISTS:
+            lists.append(path / entry.name)
+    return Folder(path, tuple(images), tuple(lists), tuple(folders))
+
+
+def _entries(path: Path) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(path) as entries:
+            found = sorted((entry for entry in entries if not is_hidden(entry.name)), key=lambda entry: entry.name)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from error
+    yield from found
