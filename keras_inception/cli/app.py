@@ -21,7 +21,9 @@ app = typer.Typer(
 
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory that `train` made.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-Images = Annotated[Path | None, typer.Option("--images", metavar="IMAGES", help="Other images, of any kind that `train` takes.")]
+Images = Annotated[
+    Path | None, typer.Option("--images", metavar="IMAGES", help="Other images, of any kind that `train` takes.")
+]
 
 
 @app.callback()

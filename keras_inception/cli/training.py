@@ -14,7 +14,9 @@ from .output import say, show
 
 @app.command()
 def train(
-    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="One folder of images per class; a .csv list; a .zip; tfds:NAME.")],
+    images: Annotated[
+        Path, typer.Argument(metavar="IMAGES", help="One folder of images per class; a .csv list; a .zip; tfds:NAME.")
+    ],
     out_path: Annotated[Path, typer.Option("--out", help="The run directory to make.")],
     recipe: Annotated[
         str | None,

@@ -9,6 +9,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -103,10 +104,8 @@ def _name(member: zipfile.ZipInfo) -> str:
     """A member's path. Some tools write UTF-8 without saying so, and Windows' own once wrote backslashes."""
     name = member.filename
     if not member.flag_bits & UTF8_NAMES:
-        try:
+        with suppress(UnicodeError):
             name = name.encode("cp437").decode()
-        except UnicodeError:
-            pass
     return name.replace("\\", "/")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..terminal import note, progress
-from .archives import ENDINGS, is_archive, unpacked
+from .archives import is_archive, unpacked
 from .decoding import pixels, reason
 from .layout import Classes, Files, Layout, of_folder
 from .lists import is_list, of_list
@@ -22,7 +22,7 @@ from .split import Dataset, Rejected, Split, content_digest, fraction, hold_out,
 from .tfds import class_name, folder_of
 
 MANY_FILES = 500  # from this number on a progress bar is shown
-TAKEN = f'a folder that holds one folder of images per class, a .csv, .tsv or .txt list, {ENDINGS[0]} or .tar, or "tfds:NAME"'
+TAKEN = 'a folder that holds one folder of images per class, a .csv, .tsv or .txt list, a .zip or .tar, or "tfds:NAME"'
 
 
 def load_folder(path: str | Path, *, validation: float = 0.2) -> Dataset:

@@ -34,6 +34,6 @@ def as_dataset(images: Any, *, validation: float = 0.2) -> Dataset:
         pair = images if isinstance(images, tuple | list) else (images,)
         return from_tf_data(*pair, validation=validation)
     raise InputError(
-        f"images are a {type(images).__name__}: give a folder, a list, an archive, \"tfds:NAME\", a tf.data.Dataset (or "
+        f'images are a {type(images).__name__}: give a folder, a list, an archive, "tfds:NAME", a tf.data.Dataset (or '
         "two, to train on and to hold out), or arrays as data.from_arrays(images, labels)"
     )

@@ -1,7 +1,7 @@
 """Which files belong to which class and which side of the split, in any folder that common tools and sites make.
 
-One folder per class; such folders in `train/` and `val/`; `train/` and `val/` in the folder of each class; each of these
-in a folder of its own, as archives hold them. A folder that could be read in two ways is an error with a suggestion.
+One folder per class; such folders in `train/` and `val/`; `train/` and `val/` in the folder of each class; each of
+these in a folder of its own, as archives hold them. What could be read in two ways is an error with a suggestion.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Files:
 
 @dataclass(frozen=True)
 class Layout:
-    """What a data set holds. Without `held_out` a share of `train` is to be held out; `unused` says what is not read."""
+    """What a data set holds. Without `held_out` a share of `train` is held out; `unused` says what is not read."""
 
     train: Files | None
     held_out: Files | None = None
@@ -136,7 +136,7 @@ def _sides(tree: Folder) -> dict[str, Folder]:
     named = [folder for folder in tree.filled if side_of(folder.name)]
     sides = [folder for folder in named if folder.filled]
     others = [folder for folder in tree.filled if folder not in named]
-    if not named or others and all(folder.images for folder in named):
+    if not named or (others and all(folder.images for folder in named)):
         return {}  # train/ may be a class: images of trains
     if others:
         raise InputError(
@@ -202,10 +202,12 @@ def _sides_in_classes(tree: Folder, classes: Classes) -> dict[str, Files]:
             "or none"
         )
     whole = _files(tree, classes, check=False)
-    found = {}
+    found: dict[str, Files] = {}
     for side in SPLITS:
         parts = {
-            classes.named(folder.name): tuple(f for part in folder.folders if side_of(part.name) == side for f in part.below)
+            classes.named(folder.name): tuple(
+                f for part in folder.folders if side_of(part.name) == side for f in part.below
+            )
             for folder in tree.folders
         }
         if any(parts.values()):

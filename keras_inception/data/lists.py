@@ -111,8 +111,8 @@ def _rows(path: Path) -> list[Row]:
         file, label, split, body = 0, 1, 2 if len(header) == 3 else None, lines
     else:
         raise InputError(
-            f"{path} starts with {', '.join(lines[0][:8])}: a list of images needs a column of files (file, path, image, "
-            "id) and one of classes (label, class, category), or lines of a path and a label"
+            f"{path} starts with {', '.join(lines[0][:8])}: a list of images needs a column of files (file, path, "
+            "image, id) and one of classes (label, class, category), or lines of a path and a label"
         )
     columns = [column for column in (file, label, split) if column is not None]
     if not body:

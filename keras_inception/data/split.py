@@ -141,8 +141,8 @@ class Dataset:
         """Return lines that say what is read, for each class how many images are on each side, and what is not read."""
         sides = [np.bincount(split.labels, minlength=len(self.classes)) for split in (self.train, self.val)]
         lines = [
-            f"{len(self.train) + len(self.val):,} images of {len(self.classes)} classes: {len(self.train):,} to train on, "
-            f"{len(self.val):,} held out"
+            f"{len(self.train) + len(self.val):,} images of {len(self.classes)} classes: "
+            f"{len(self.train):,} to train on, {len(self.val):,} held out"
         ]
         if len(self.classes) <= FEW_CLASSES:
             each = [f"{name} {a:,} + {b:,}" for name, a, b in zip(self.classes, *sides, strict=True)]
@@ -235,7 +235,11 @@ def hold_out(labels: np.ndarray, fractions: np.ndarray, validation: float, name:
         InputError: `validation` is not between 0 and 1, or no class has two different images.
     """
     if not 0 < validation < 1:
-        why = "; the epoch that is kept is chosen on the held-out images, 0.01 holds out the fewest" if validation == 0 else ""
+        why = (
+            "; the epoch that is kept is chosen on the held-out images, 0.01 holds out the fewest"
+            if validation == 0
+            else ""
+        )
         raise InputError(f"validation must be a fraction between 0 and 1; got {validation}{why}")
     held_out = np.zeros(len(labels), bool)
     for label in np.unique(labels):

@@ -18,9 +18,7 @@ from .split import Dataset, Split
 WANTED = "give pairs of an image, uint8 or 0..255, and its class, batched or not"
 
 
-def from_tf_data(
-    train: tf.data.Dataset, val: tf.data.Dataset | None = None, *, validation: float = 0.2
-) -> Dataset:
+def from_tf_data(train: tf.data.Dataset, val: tf.data.Dataset | None = None, *, validation: float = 0.2) -> Dataset:
     """Make a dataset of one or two finite `tf.data` pipelines of (image, label) pairs, batched or not.
 
     What `keras.utils.image_dataset_from_directory` returns is read from its files, at their own sizes. Of any other
@@ -38,26 +36,31 @@ def from_tf_data(
         InputError: the pipeline never ends, or yields something else.
     """
     pipelines = [train] if val is None else [train, val]
-    if all(getattr(pipeline, "file_paths", None) and getattr(pipeline, "class_names", None) for pipeline in pipelines):
-        if sides := _files(pipelines):
-            return dataset_of(*sides, validation=validation)
+    if files := _files(pipelines):
+        return dataset_of(*files, validation=validation)
     arrays = [_arrays(pipeline) for pipeline in pipelines]
     names = getattr(train, "class_names", None)
     found = np.unique(np.concatenate([labels for _, labels in arrays]))
     classes = tuple(names) if names else tuple(map(str, found))
-    labels = [labels if names else np.searchsorted(found, labels) for _, labels in arrays]
+    if names and (found.min() < 0 or found.max() >= len(names)):
+        raise InputError(
+            f"the tf.data pipeline has labels from {found.min()} to {found.max()}, but {len(names)} class_names"
+        )
+    sides = [
+        Split(images, (labels if names else np.searchsorted(found, labels)).astype(np.int32), classes)
+        for images, labels in arrays
+    ]
     if val is None:
-        return from_arrays(arrays[0][0], labels[0], classes, validation=validation)
-    sides = [Split(images, ls.astype(np.int32), classes) for (images, _), ls in zip(arrays, labels, strict=True)]
-    if outside := sorted({int(i) for ls in labels for i in ls} - set(range(len(classes)))):
-        raise InputError(f"the pipeline has the label {outside[0]}, but {len(classes)} class_names")
+        return from_arrays(sides[0].sources, sides[0].labels, classes, validation=validation)
     if missing := sorted(set(range(len(classes))) - set(sides[0].labels.tolist())):
         raise InputError(f"the images to train on have none of the class {classes[missing[0]]}: add some")
-    return Dataset(*sides)
+    return Dataset(sides[0], sides[1])
 
 
 def _files(pipelines: Sequence[Any]) -> list[Files]:
-    """The files of Keras' pipelines by class; none where their folders are not the classes."""
+    """The files of Keras' pipelines by class; none of other pipelines, or where the folders are not the classes."""
+    if not all(getattr(p, "file_paths", None) and getattr(p, "class_names", None) for p in pipelines):
+        return []
     names = list(pipelines[0].class_names)
     paths = [[Path(path) for path in pipeline.file_paths] for pipeline in pipelines]
     every = [path.parts for side in paths for path in side]
@@ -82,7 +85,7 @@ def _arrays(pipeline: Any) -> tuple[np.ndarray, np.ndarray]:
     spec = pipeline.element_spec
     if not (isinstance(spec, tuple) and len(spec) == 2 and all(isinstance(part, tf.TensorSpec) for part in spec)):
         raise InputError(f"the tf.data pipeline yields {_shown(spec)}: {WANTED}")
-    if spec[0].shape.rank not in (3, 4):
+    if spec[0].shape.rank not in (3, 4) or spec[0].shape[-1] not in (1, 3, None):
         raise InputError(f"the tf.data pipeline yields images of shape {spec[0].shape}: {WANTED}")
     batched = spec[0].shape.rank == 4
     images, labels = [], []
@@ -100,7 +103,7 @@ def _uint8(image: np.ndarray) -> np.ndarray:
     if image.dtype == np.uint8:
         return image
     low, high = float(image.min()), float(image.max())
-    if low < 0 or high > 255 or high <= 1 and image.dtype.kind == "f":
+    if low < 0 or high > 255 or (high <= 1 and image.dtype.kind == "f"):
         raise InputError(
             f"the tf.data pipeline yields images from {low:g} to {high:g}: leave out Rescaling and preprocess_input, "
             "since images are taken from 0 to 255"

@@ -53,8 +53,8 @@ def train(
 
     Args:
         images: a folder, list, archive or "tfds:NAME" as `data.load_folder` takes it; a `Dataset`, which
-            `data.from_arrays` makes of arrays; or a `tf.data.Dataset`, or a pair of them to train on and to hold out, as
-            `data.from_tf_data` takes them.
+            `data.from_arrays` makes of arrays; or a `tf.data.Dataset`, or a pair of them to train on and to hold out,
+            as `data.from_tf_data` takes them.
         out: the run directory. It must be new, empty, or hold this same training unfinished.
         recipe: a name in `recipes.RECIPES`, "inception_v3", or a `Recipe`.
         model: a name that `list_models` lists; by default that of the run in `weights`, or of the recipe.

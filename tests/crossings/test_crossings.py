@@ -7,6 +7,7 @@ every kind of data and every kind of network. What joins the package joins a tup
 from __future__ import annotations
 
 import contextlib
+import csv
 import io
 import shutil
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from keras_inception import cli, export
@@ -28,7 +30,7 @@ from keras_inception.training import train
 from .networks import NETWORK, registered
 from .tiny_tfds import NAMES, PLAIN_NAMES, builder_for
 
-DATA = ("folder", "folder with val/", "tfds", "arrays", "moved folder")
+DATA = ("folder", "zip with val/", "tfds", "arrays", "moved list", "tf.data")
 NETWORKS = (
     "plain",
     "auxiliary heads",
@@ -91,16 +93,22 @@ class Cell:
     def of(cls, data: str, network: str, place: Path, monkeypatch: Any, pretrained: dict[str, Path]) -> Cell:
         exotic = network == "exotic class names"
         names = NAMES if exotic else PLAIN_NAMES
-        if data == "tfds" and exotic:
-            names = tuple(name.replace("\n", " ") for name in names)  # it keeps names in a file of lines
         folder = place / "images"
-        write(folder, names, sides=("train", "val") if data == "folder with val/" else ())
+        write(folder, names, sides=("train", "val") if data == "zip with val/" else ())
+        images, labels = arrays(len(names))
         given: Any = folder
-        if data == "arrays":
-            images, labels = arrays(len(names))
-            given = from_arrays(images, labels, names)
-        elif data == "tfds":
-            given = builder_for(names, place, monkeypatch)
+        match data:
+            case "arrays":
+                given = from_arrays(images, labels, names)
+            case "tf.data":
+                given = tf.data.Dataset.from_tensor_slices((images, labels)).batch(5)
+                given.class_names = names
+            case "tfds":
+                given = builder_for(names, place, monkeypatch)
+            case "zip with val/":
+                given = Path(shutil.make_archive(str(place / "zipped"), "zip", place, "images"))
+            case "moved list":
+                given = listed(folder)
         arguments = dict(NETWORK[network]) | {
             "epochs": 2,
             "batch_size": 12,
@@ -111,7 +119,7 @@ class Cell:
             arguments["weights"] = pretrained[network]
         monkeypatch.setenv("KERAS_INCEPTION_HOME", str(place / "home"))
         return cls(
-            given, folder, names, arguments, place, data == "moved folder", data not in ("arrays", "moved folder")
+            given, folder, names, arguments, place, data == "moved list", data in ("folder", "zip with val/", "tfds")
         )
 
     def train(self) -> Run:
@@ -142,7 +150,7 @@ class Cell:
         if self.moves and self.folder.exists():
             elsewhere = self.place / "elsewhere"
             shutil.move(self.folder, elsewhere)
-            self.given = self.folder = elsewhere
+            self.folder, self.given = elsewhere, elsewhere / self.given.name
             self.moves = False
 
     def command(self, *words: Any) -> str:
@@ -159,7 +167,7 @@ class Cell:
         with pytest.raises(InputError, match=r"\(--images DIR\)"):
             self.command(*words)
         assert sorted(run.path.rglob("*")) == before
-        return ("--images", self.classes())
+        return ("--images", self.given if isinstance(self.given, Path) else self.classes())
 
     def classes(self) -> Path:
         """A folder of images, one folder per class."""
@@ -227,6 +235,15 @@ def write(folder: Path, names: tuple[str, ...], sides: tuple[str, ...]) -> None:
         path = folder / side / names[label] / f"{i}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(path)
+
+
+def listed(folder: Path) -> Path:
+    """A table of the images in a folder and their classes, in that folder."""
+    with open(folder / "list.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(
+            [("file", "label"), *((f.relative_to(folder), f.parent.name) for f in sorted(folder.rglob("*.png")))]
+        )
+    return folder / "list.csv"
 
 
 @pytest.fixture(scope="session")

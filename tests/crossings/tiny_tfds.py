@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 PLAIN_NAMES = ("blue", "green", "red")
-NAMES = ("$5_$", "<b>%s\n中文 العربية 😀", "x" * 200)
+NAMES = ("$5_$", "<b>%s 中文 العربية 😀", "x" * 200)
 
 
 def builder_for(names: tuple[str, ...], place: Path, monkeypatch: Any) -> str:
