@@ -21,9 +21,9 @@ def as_images(images: Any) -> tuple[Split, tuple[str, ...], tuple[Rejected, ...]
     """Make an unlabelled split of images: its labels are -1 and it has no classes.
 
     Args:
-        images: a file; a folder or an archive, for all image files below it, sorted; the bytes of a file; a uint8
-            array, one image (H, W), (H, W, 1) or (H, W, 3), or a batch (n, H, W), (n, H, W, 1) or (n, H, W, 3), 0..255; or a
-            list of these. A 3-dimensional array is one image if its last axis is 1 or 3.
+        images: a file; a folder or archive, for all images below it, sorted; the bytes of a file; a uint8
+            array, one image (H, W), (H, W, 1) or (H, W, 3), or a batch (n, H, W), (n, H, W, 1) or (n, H, W, 3),
+            0..255; or a list of these. A 3-dimensional array is one image if its last axis is 1 or 3.
 
     Returns:
         the images that can be decoded; for each its path, "array 3" or "bytes 3" (its position, from 0); and the
