@@ -126,7 +126,9 @@ class Run:
             return self._same_split(images, side) or load_images(images, self.labels)
         source = self.data.get("folder")
         if source is None:
-            raise InputError(f"{self.path} was trained on arrays, which it does not keep: give images (--images DIR)")
+            raise InputError(
+                f"{self.path} was trained on arrays or tf.data, which it does not keep: give images (--images DIR)"
+            )
         if not source.startswith(TFDS) and not Path(source).exists():
             raise InputError(f"the images of {self.path} are no longer at {source}: give their folder (--images DIR)")
         dataset = load_folder(source, validation=self.data.get("validation", 0.2))

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from keras_inception.data import Split, load_folder
+from keras_inception.data import Split, is_data_file, load_folder
 from keras_inception.errors import InputError
 from keras_inception.files import new_output, uninterrupted
 from keras_inception.preprocessing import Preprocessing
@@ -81,7 +81,7 @@ class CalibrationSet:
         name = "arrays"
         if isinstance(images, str | Path):
             path = Path(images)
-            if path.suffix == ".npz":
+            if path.is_file() and not is_data_file(path):
                 return cls.load(path)
             name = f"the folder {path.name}"
             images = Run.load(path) if (path / "run.json").exists() else load_folder(path).train

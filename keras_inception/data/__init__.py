@@ -3,7 +3,7 @@
 from .arrays import from_arrays
 from .augmentation import Augmentation, Changes, Crops, Shift
 from .decoding import decode
-from .folders import load_folder, load_images
+from .folders import is_data_file, load_folder, load_images
 from .given import as_dataset, is_tf_data
 from .split import Dataset, Rejected, Split, fingerprint, input_errors
 from .tf_data import from_tf_data
@@ -25,6 +25,7 @@ __all__ = [
     "from_arrays",
     "from_tf_data",
     "input_errors",
+    "is_data_file",
     "is_tf_data",
     "lasting",
     "load_folder",

@@ -92,6 +92,11 @@ def load_images(path: str | Path, classes: Sequence[str]) -> Split:
     return _labelled(found.images, classes)
 
 
+def is_data_file(path: Path) -> bool:
+    """Whether `load_folder` takes this file: a list or an archive."""
+    return is_list(path) or is_archive(path)
+
+
 def find(path: str | Path, known: Sequence[str] = ()) -> Layout:
     """Which files belong to which class and side, before any of them is opened; `known` are a network's classes.
 
