@@ -83,13 +83,12 @@ def of_folder(path: Path, classes: Classes | None = None) -> Layout:
     """
     classes = classes or Classes()
     tree = _unwrapped(read(path), classes)
-    if classes.are_in(tree):
-        return Layout(_files(tree, classes, check=False))
-    if sides := _sides(tree):
+    known = classes.are_in(tree)
+    if not known and (sides := _sides(tree)):
         return _divided(tree, sides, classes)
     if divided := _sides_in_classes(tree, classes):
         return _chosen(divided)
-    return Layout(_files(tree, classes))
+    return Layout(_files(tree, classes, check=not known))
 
 
 def check_names(names: Iterable[str], where: str) -> None:
@@ -167,15 +166,12 @@ def _divided(tree: Folder, sides: Mapping[str, Folder], classes: Classes) -> Lay
     ]
     layout = _chosen(files, unused)
     if layout.train and layout.held_out and layout.train.groups.keys() != layout.held_out.groups.keys():
-        both = [(f, set(f.groups) - set(g.groups)) for f, g in _both_ways(layout.train, layout.held_out)]
+        ways = (layout.train, layout.held_out), (layout.held_out, layout.train)
+        both = [(f, set(f.groups) - set(g.groups)) for f, g in ways]
         difference = "; ".join(f"only {Path(f.name).name}/ has {', '.join(sorted(n))}" for f, n in both if n)
         names = " and ".join(f"{Path(f.name).name}/" for f, _ in both)
         raise InputError(f"{names} in {tree.path} must hold the same classes: {difference}")
     return layout
-
-
-def _both_ways(a: Files, b: Files) -> tuple[tuple[Files, Files], ...]:
-    return (a, b), (b, a)
 
 
 def _chosen(sides: Mapping[str, Files], unused: Iterable[str] = ()) -> Layout:
@@ -191,11 +187,16 @@ def _sides_in_classes(tree: Folder, classes: Classes) -> dict[str, Files]:
     """The sides where the folder of every class holds only folders of sides; none if no class does.
 
     Raises:
-        InputError: only some of the classes do.
+        InputError: only some of the classes do, or have images beside them.
     """
-    divided = [folder for folder in tree.filled if not folder.images and all(side_of(f.name) for f in folder.filled)]
+    divided = [folder for folder in tree.filled if folder.filled and all(side_of(f.name) for f in folder.filled)]
     if not divided:
         return {}
+    if mixed := next((folder for folder in divided if folder.images), None):
+        raise InputError(
+            f"{mixed.path} holds images beside {_folders(mixed.filled)}: move them there if these are the parts of the "
+            "split, or give these other names"
+        )
     if others := [folder for folder in tree.filled if folder not in divided]:
         raise InputError(
             f"{divided[0].path} holds {_folders(divided[0].filled)}, {others[0].path} does not: divide every class, "
@@ -260,4 +261,5 @@ def _folders(folders: Iterable[Folder]) -> str:
 
 
 def _or_list(tree: Folder) -> str:
-    return f"; or give the list of them: {tree.lists[0]}" if tree.lists else ""
+    table = next((file for file in tree.lists if file.suffix.lower() != ".txt"), None)  # a .txt is mostly a note
+    return f"; or give the list of them: {table}" if table else ""

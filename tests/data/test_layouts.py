@@ -107,6 +107,9 @@ TREES = {
         each("train/cat", "train/dog", "Valid/cat", "Valid/Dog"), "same classes: only train/ has dog; only Valid/ has D"
     ),
     "splits in some classes": (each("cat/train", "cat/val", "dog"), "cat holds train/, val/, .*dog does not: divide"),
+    "images beside splits in classes": (
+        [*each("cat/train", "cat/val", "dog/train", "dog/val"), "dog/1.png"], "dog holds images beside train/, val/: m"
+    ),
     "splits of unknown names": (each("first/cat", "first/dog", "second/cat", "second/dog"),
                                 r"first and .*second both hold cat/ and dog/: if these are the classes, name the two"),
     "folds": (each(*(f"fold{i}/{c}" for i in (1, 2, 3) for c in "abc"[:i])), r"fold2 and .*fold3 both hold a/ and b/"),
@@ -167,6 +170,8 @@ def test_known_classes_are_classes_whatever_they_are_called(tmp_path):
     assert read(make(tmp_path / "d", [*each("cat/in", "cat/out", "dog/in", "dog/out"), "emu/"]), "cat") == {
         "cat": 4, "dog": 4, "emu": 0,
     }  # fmt: skip
+    inside = folders.find(make(tmp_path / "f", each("cat/train", "cat/val", "dog/train", "dog/val")), ["cat", "dog"])
+    assert counts(inside.held_out) == CAT_DOG
     split = folders.find(
         make(tmp_path / "e", each("train/bus", "train/train", "val/bus", "val/train")), ["bus", "train"]
     )
