@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import tensorflow as tf
 
-from keras_inception.data.decoding import LONG, ORIENTATION, SHORT
+from keras_inception.data.decoding import LONG, MAX_PIXELS, ORIENTATION, SHORT
 
 Pair: TypeAlias = tuple[tf.Tensor, tf.Tensor]
 # Whether it is the one searched for, whether others may follow, the start of its data, and their size.
@@ -51,18 +51,19 @@ def _other_formats(content: tf.Tensor) -> tf.Tensor:
 
 
 def _jpeg(content: tf.Tensor) -> tf.Tensor:
-    """Four channels are inverted CMYK, as Adobe's programs write it; the kernel needs to be told by a segment of theirs."""
-    adobe = tf.constant(b"\xff\xd8\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0")  # one of the file's own prevails, being later
-    told = tf.cond(
-        tf.image.extract_jpeg_shape(content)[2] == 4, lambda: adobe + tf.strings.substr(content, 2, -1), lambda: content
-    )
+    """Four channels are inverted CMYK, as Adobe's programs write it. A segment of theirs tells the kernel."""
+    height, width, channels = tf.unstack(tf.image.extract_jpeg_shape(content))
+    content = _limited(content, height, width)
+    adobe = tf.constant(b"\xff\xd8\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0")  # the file's own prevails, being later
+    told = tf.cond(channels == 4, lambda: adobe + tf.strings.substr(content, 2, -1), lambda: content)
     # TensorFlow's default is a faster transform, up to 3 levels off.
     return tf.io.decode_jpeg(told, channels=3, dct_method="INTEGER_ACCURATE")
 
 
 def _png(content: tf.Tensor) -> tf.Tensor:
+    content = _limited(content, *tf.unstack(_numbers(content, 16, tf.int32, 2, little_endian=False)))
     # Asked for alpha of an image without it, the kernel gives 1 for opaque at 1 bit, 3 at 2 bits and 15 at 4.
-    alpha = tf.equal(_raw(content, 25, 1)[0] & 4, 4) | (tf.strings.length(_chunk_of_png(content, b"tRNS")) > 0)
+    alpha = (_raw(content, 25, 1)[0] & 4 != 0) | (tf.strings.length(_chunk_of_png(content, b"tRNS")) > 0)
     return tf.cond(
         alpha,
         lambda: _on_white(tf.io.decode_png(content, channels=4)),
@@ -71,7 +72,15 @@ def _png(content: tf.Tensor) -> tf.Tensor:
 
 
 def _webp(content: tf.Tensor) -> tf.Tensor:
-    frame = tf.io.decode_webp(content)[0]
+    kind = _part(content, 12, 4)
+    sides = _numbers(content, 26, tf.uint16, 2) % 2**14
+    packed = _numbers(content, 21, tf.uint16, 2)
+    sides = tf.where(
+        tf.equal(kind, b"VP8L"), tf.stack([packed[0] % 2**14, packed[0] // 2**14 + packed[1] % 2**12 * 4]) + 1, sides
+    )
+    canvas = tf.reshape(tf.cast(_raw(content, 24, 6), tf.int32), (2, 3))
+    sides = tf.where(tf.equal(kind, b"VP8X"), tf.reduce_sum(canvas * [1, 2**8, 2**16], 1) + 1, sides)
+    frame = tf.io.decode_webp(_limited(content, sides[0], sides[1]))[0]
     return tf.cond(tf.shape(frame)[-1] == 4, lambda: _on_white(frame), lambda: frame)
 
 
@@ -85,12 +94,13 @@ def _gif(content: tf.Tensor) -> tf.Tensor:
         return tf.io.decode_image(file, channels=3, expand_animations=False)
 
     place, start, length = _frame_of_gif(content)
-    whole = _replace(content, place + 1, tf.constant(b"\0" * 4))
+    corner, size = tf.unstack(tf.reshape(_numbers(content, place + 1, tf.uint16, 4), (2, 2))[:, ::-1])
+    canvas = tf.maximum(_numbers(content, 6, tf.uint16, 2)[::-1], corner + size)
+    whole = _limited(_replace(content, place + 1, tf.constant(b"\0" * 4)), canvas[0], canvas[1])
     white = _replace(whole, start, tf.strings.substr(tf.constant(b"\xff" * 3 * 256), 0, length))
     frame = tf.maximum(first_frame(whole), 255 - first_frame(white))
-    canvas, corner = _numbers(content, 6, tf.uint16, 2)[::-1], _numbers(content, place + 1, tf.uint16, 2)[::-1]
-    rest = tf.maximum(0, canvas - corner - tf.shape(frame)[:2])
-    return tf.pad(frame, tf.pad(tf.stack([corner, rest], 1), ((0, 1), (0, 0))), constant_values=255)
+    margins = tf.stack([corner, canvas - corner - size], axis=1)
+    return tf.pad(frame, tf.pad(margins, ((0, 1), (0, 0))), constant_values=255)
 
 
 def _bmp(content: tf.Tensor) -> tf.Tensor:
@@ -101,10 +111,11 @@ def _bmp(content: tf.Tensor) -> tf.Tensor:
     alpha = masked & (header >= 56) & (masks[3] != 0)
     plain = (compression == 0) | (masked & tf.reduce_all(masks[:3] == [0xFF0000, 0xFF00, 0xFF]) & (bits == 32))
     known = (header >= 40) & plain & tf.reduce_any(bits == [1, 4, 8, 24, 32])
-    with tf.control_dependencies([_check(known, "a BMP image that is compressed, or of 16 bits: send a PNG image")]):
-        rows, row_bytes = tf.abs(height), (width * bits + 31) // 32 * 4
-    with tf.control_dependencies([_check((rows > 0) & (width > 0), "a damaged BMP image")]):
-        stored = tf.reshape(_raw(content, offset, rows * row_bytes), (rows, row_bytes))
+    content = _require(content, known, "a BMP image that is compressed, or of 16 bits: send a PNG image")
+    rows, row_bytes = tf.abs(height), (width * bits + 31) // 32 * 4
+    content = _limited(content, rows, width)
+    content = _require(content, offset + rows * row_bytes <= tf.strings.length(content), "the image is truncated")
+    stored = tf.reshape(_raw(content, offset, rows * row_bytes), (rows, row_bytes))
 
     def indexed() -> tf.Tensor:
         colours = tf.reshape(_raw(content, 14 + header, offset - 14 - header), (-1, 4))[:, 2::-1]
@@ -263,10 +274,17 @@ def _numbers(
     return tf.cast(found, tf.int32)
 
 
-def _check(condition: tf.Tensor, message: str) -> tf.Operation:
-    return tf.debugging.Assert(condition, [message])
+def _limited(content: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+    pixels = tf.cast(height, tf.float32) * tf.cast(width, tf.float32)
+    fits = (height > 0) & (width > 0) & (pixels <= MAX_PIXELS)
+    return _require(content, fits, f"the image declares no pixels, or more than {MAX_PIXELS / 1e6:.0f} million")
+
+
+def _require(content: tf.Tensor, condition: tf.Tensor, message: str) -> tf.Tensor:
+    with tf.control_dependencies([tf.debugging.Assert(condition, [message])]):
+        return tf.identity(content)
 
 
 def _refuse(message: str) -> tf.Tensor:
-    with tf.control_dependencies([_check(tf.constant(False), message)]):
+    with tf.control_dependencies([tf.debugging.Assert(False, [message])]):
         return tf.zeros((1, 1, 3), tf.uint8)

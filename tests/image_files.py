@@ -35,6 +35,13 @@ INDICES = RNG.integers(0, 16, (HEIGHT, WIDTH), dtype=np.uint8)
 PALETTE = RNG.integers(0, 256, (16, 3), dtype=np.uint8)
 
 
+def difference(first, second):
+    """The largest difference in grey levels; of images that differ in shape, both shapes."""
+    if first.shape != second.shape:
+        return f"{first.shape} and {second.shape}"
+    return int(np.abs(first.astype(int) - second).max())
+
+
 def grey(image):
     return np.repeat(image[..., None], 3, axis=-1)
 
@@ -121,7 +128,7 @@ def pngs():
         ),
         "rgb_key.png": (
             png(2, 8, RGB, chunk(b"tRNS", struct.pack(">HHH", *key))),
-            masked(RGB, (RGB == key).all(-1)),
+            masked(RGB, (key == RGB).all(-1)),
         ),
         "interlaced.png": (png(6, 8, RGBA, interlaced=True), on_white(RGB, ALPHA)),
         "interlaced_palette.png": (png(3, 8, INDICES, PLTE, interlaced=True), PALETTE[INDICES]),

@@ -2,7 +2,7 @@
 
 Pillow decodes every file, in training and in evaluation. It reads the declared size before any pixel; supports EXIF,
 CMYK, 16 bits, palettes, animations and WebP; and releases the GIL while it works. TensorFlow's decoders allocate
-whatever size a header declares, and leave out half of this: `export.image_decoder` adds it in the graph of a SavedModel.
+whatever size a header declares, and leave out half of this: `export.image_decoder` adds it in a SavedModel's graph.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from ..errors import InputError
 
@@ -141,7 +141,7 @@ def _rgb(image: Image.Image, frame: tuple[int, int, int, int] | None) -> Image.I
     return image
 
 
-def _scale_key(image: Image.Image) -> None:
+def _scale_key(image: ImageFile.ImageFile) -> None:
     """Bring the transparent level or colour of a PNG to 8 bits, as Pillow does with pixels alone."""
     match image.tile[0].args, image.info.get("transparency"):
         case "1" | "L;2" | "L;4" as raw, int(level):
@@ -169,8 +169,6 @@ def unreadable(head: bytes) -> str:
 def reason(error: Exception) -> str:
     """Say in a few words what is wrong with an image. Damaged files make Pillow raise nearly any exception."""
     match error:
-        case UnidentifiedImageError():
-            return "not a JPEG, PNG, BMP, GIF or WebP image"
         case Image.DecompressionBombError():
             return f"it declares more than {MAX_PIXELS / 1e6:.0f} million pixels"
         case OSError(strerror=str(text)):
