@@ -80,7 +80,8 @@ def _webp(content: tf.Tensor) -> tf.Tensor:
     )
     canvas = tf.reshape(tf.cast(_raw(content, 24, 6), tf.int32), (2, 3))
     sides = tf.where(tf.equal(kind, b"VP8X"), tf.reduce_sum(canvas * [1, 2**8, 2**16], 1) + 1, sides)
-    frame = tf.io.decode_webp(_limited(content, sides[0], sides[1]))[0]
+    # `decode_webp` is a new operator: an older server would refuse the whole graph, not only WebP files.
+    frame = tf.io.decode_image(_limited(content, sides[0], sides[1]), channels=0, expand_animations=False)
     return tf.cond(tf.shape(frame)[-1] == 4, lambda: _on_white(frame), lambda: frame)
 
 

@@ -222,5 +222,5 @@ def test_one_bad_file_names_its_fault(signatures):
 def test_the_saved_graph_has_plain_operators(signatures):
     graph = signatures["encoded"].graph.as_graph_def()
     operators = {node.op for function in graph.library.function for node in function.node_def}
-    assert {"DecodeJpeg", "DecodePng", "DecodeWebP"} <= operators
+    assert {"DecodeJpeg", "DecodePng", "DecodeImage"} <= operators
     assert not [op for op in operators if "PyFunc" in op or "Xla" in op]
