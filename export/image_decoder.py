@@ -13,6 +13,8 @@ import tensorflow as tf
 
 from keras_inception.data.decoding import LONG, MAX_PIXELS, ORIENTATION, SHORT
 
+MAX_BLOCKS = 10_000  # segments, chunks or blocks before the one searched for: a fraction of a second
+
 Pair: TypeAlias = tuple[tf.Tensor, tf.Tensor]
 # Whether it is the one searched for, whether others may follow, the start of its data, and their size.
 Block: TypeAlias = tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]
@@ -95,6 +97,7 @@ def _gif(content: tf.Tensor) -> tf.Tensor:
         return tf.io.decode_image(file, channels=3, expand_animations=False)
 
     place, start, length = _frame_of_gif(content)
+    content = _require(content, tf.equal(_part(content, place, 1), b","), "a GIF image without a frame")
     corner, size = tf.unstack(tf.reshape(_numbers(content, place + 1, tf.uint16, 4), (2, 2))[:, ::-1])
     canvas = tf.maximum(_numbers(content, 6, tf.uint16, 2)[::-1], corner + size)
     whole = _limited(_replace(content, place + 1, tf.constant(b"\0" * 4)), canvas[0], canvas[1])
@@ -115,11 +118,12 @@ def _bmp(content: tf.Tensor) -> tf.Tensor:
     content = _require(content, known, "a BMP image that is compressed, or of 16 bits: send a PNG image")
     rows, row_bytes = tf.abs(height), (width * bits + 31) // 32 * 4
     content = _limited(content, rows, width)
-    content = _require(content, offset + rows * row_bytes <= tf.strings.length(content), "the image is truncated")
+    complete = (offset >= 14 + header) & (rows * row_bytes <= tf.strings.length(content) - offset)
+    content = _require(content, complete, "the image is truncated")
     stored = tf.reshape(_raw(content, offset, rows * row_bytes), (rows, row_bytes))
 
     def indexed() -> tf.Tensor:
-        colours = tf.reshape(_raw(content, 14 + header, offset - 14 - header), (-1, 4))[:, 2::-1]
+        colours = tf.reshape(_raw(content, 14 + header, (offset - 14 - header) // 4 * 4), (-1, 4))[:, 2::-1]
         indices = tf.cast(stored[..., None], tf.int32) // 2 ** tf.range(8 - bits, -1, -bits) % 2**bits
         return tf.gather(colours, tf.reshape(indices, (rows, -1))[:, :width])
 
@@ -227,7 +231,7 @@ def _frame_of_gif(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         return (position < tf.strings.length(content)) & (inside | tf.equal(byte(position), 0x21))
 
     shared = table(byte(tf.constant(10)))
-    frame, _ = tf.while_loop(extension, step, (13 + shared, tf.constant(False)))
+    frame, _ = tf.while_loop(extension, step, (13 + shared, tf.constant(False)), maximum_iterations=MAX_BLOCKS)
     own = table(byte(frame + 9))
     return frame, tf.where(own > 0, frame + 10, 13), tf.where(own > 0, own, shared)
 
@@ -246,7 +250,8 @@ def _find(content: tf.Tensor, start: int, block: Callable[[tf.Tensor], Block], g
     def unfinished(_: tf.Tensor, onward: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
         return onward
 
-    data, _, size = tf.while_loop(unfinished, step, (tf.constant(start), tf.constant(True), tf.constant(0)))
+    first = (tf.constant(start), tf.constant(True), tf.constant(0))
+    data, _, size = tf.while_loop(unfinished, step, first, maximum_iterations=MAX_BLOCKS)
     return _part(content, data, size)
 
 

@@ -1,6 +1,7 @@
 """One definition of an image: `decode`, the training pipeline, predictors and every exported file see the same."""
 
 import struct
+import tarfile
 
 import keras
 import numpy as np
@@ -15,7 +16,7 @@ from keras_inception.evaluation import KerasPredictor, predict
 from keras_inception.export.image_decoder import decode_graph
 from keras_inception.outputs import MAIN
 
-from ..image_files import ALPHA, FILES, GREY, INDICES, RGB, RGBA, TURNS, bmp, difference, encoded, exif
+from ..image_files import ALPHA, FILES, GREY, INDICES, RGB, RGBA, TURNS, bmp, difference, encoded, exif, gif
 
 # Pillow warns of an EXIF record that is cut.
 pytestmark = pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
@@ -168,6 +169,7 @@ REFUSED = {
     "PNG without its end": cut("rgba.png", 12),
     "animated PNG without its end": cut("animated.png", 12),
     "PNG cut": cut("rgb_16.png", 40),
+    "GIF without a frame": FILES["comment.gif"][0][:61] + b";",
     "GIF cut": cut("plain.gif", 60),
     "BMP cut": cut("palette_4.bmp", 20),
     "BMP header": FILES["rgb.bmp"][0][:20],
@@ -202,6 +204,10 @@ ONLY_DECODE = {
         bmp(np.frombuffer(colours_16(INDICES.astype("u2")), np.uint8).reshape(*INDICES.shape, 2), 16),
         "a BMP image that is compressed, or of 16 bits",
     ),
+    "GIF after a comment of 10,000 blocks": (
+        gif(INDICES, extra=b"\x21\xfe" + b"\1x" * 10_000 + b"\0"),
+        "a GIF image without a frame",
+    ),
     "GIF without the end of its frame": (cut("plain.gif", 2), "Invalid GIF data"),
 }
 
@@ -224,3 +230,11 @@ def test_the_saved_graph_has_plain_operators(signatures):
     operators = {node.op for function in graph.library.function for node in function.node_def}
     assert {"DecodeJpeg", "DecodePng", "DecodeImage"} <= operators
     assert not [op for op in operators if "PyFunc" in op or "Xla" in op]
+
+
+def test_photographs(data_folder, graph):
+    with tarfile.open(data_folder / "imagenet_sample_200.tar") as archive:
+        members = [member for member in archive if member.isfile() and member.size < 200_000][:20]
+        contents = [archive.extractfile(member).read() for member in members]
+    assert len(contents) == 20
+    assert max(difference(graph(content).numpy(), decode(content)) for content in contents) <= 1
