@@ -45,8 +45,8 @@ def to_saved_model(
 
     - `serving_default`: `image`, uint8 (n, H, W, 3) RGB of any size.
     - `encoded`: `encoded`, strings (n,): the bytes of JPEG, PNG, BMP, GIF or WebP files, each of any size, decoded to
-      what `data.decode` returns, within one grey level. A BMP file that is compressed or has 16 bits a pixel is
-      refused. A file is decoded at the size that it declares: a public server should limit it.
+      what `data.decode` returns, within one grey level. Refused is what `decode` refuses, files of more than 67 million
+      pixels among them, and BMP files that are compressed or have 16 bits a pixel.
     - `preprocessed`: `input`, the network's own input, float32 (n, *input_shape).
 
     Each returns `probabilities` (n, classes) float32, and with known labels `label` (n,), the most probable one, and
