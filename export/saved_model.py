@@ -14,6 +14,7 @@ from keras_inception.files import new_output
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.terminal import quiet
 
+from .image_decoder import decode_graph
 from .inputs import Exportable, ModelOrRun
 from .optimize import Graph, optimize
 from .tflite.metadata import NAME, Input, Record
@@ -43,8 +44,9 @@ def to_saved_model(
     The signatures, each with a free batch size:
 
     - `serving_default`: `image`, uint8 (n, H, W, 3) RGB of any size.
-    - `encoded`: `encoded`, strings (n,): the bytes of JPEG, PNG, BMP or GIF files (first frame), each of any size. EXIF
-      orientation is not applied. A file is decoded at the size that it declares: a public server should limit it.
+    - `encoded`: `encoded`, strings (n,): the bytes of JPEG, PNG, BMP, GIF or WebP files, each of any size, decoded to
+      what `data.decode` returns, within one grey level. Refused is what `decode` refuses, files of more than 67 million
+      pixels among them, and BMP files that are compressed or have 16 bits a pixel.
     - `preprocessed`: `input`, the network's own input, float32 (n, *input_shape).
 
     Each returns `probabilities` (n, classes) float32, and with known labels `label` (n,), the most probable one, and
@@ -163,7 +165,7 @@ def _signatures(source: Exportable, network: Function) -> dict[str, Function]:
         return outputs_of(tf.map_fn(from_file, encoded, fn_output_signature=tf.TensorSpec(shape, tf.float32)))
 
     def from_file(content: tf.Tensor) -> tf.Tensor:
-        return prepare(tf.io.decode_image(content, channels=3, expand_animations=False))
+        return prepare(decode_graph(content))
 
     image = tf.TensorSpec((None, None, None, 3), tf.uint8, name="image")
     encoded = tf.TensorSpec((None,), tf.string, name="encoded")

@@ -113,9 +113,19 @@ class Preprocessing:
         # way both give the same bits.
         return (pixels - tf.constant(self.mean, tf.float32)) * tf.constant([1 / std for std in self.std], tf.float32)
 
-    def __call__(self, image: tf.Tensor) -> tf.Tensor:
-        """Prepare images: (..., H, W, 3) RGB, 0..255, any size -> (..., *size, channels) float32."""
-        return self.normalize(self.resize(image))
+    def __call__(self, image: Any) -> Any:
+        """Prepare images: (..., H, W, 3) RGB, 0..255, any size -> (..., *size, channels) float32.
+
+        A tensor becomes a tensor, in a graph too; an array becomes an array.
+
+        Raises:
+            InputError: the images have not three channels.
+        """
+        pixels = tf.convert_to_tensor(image)
+        if (channels := pixels.shape[-1]) not in (3, None):
+            raise InputError(f"images are RGB, (..., H, W, 3), as `data.decode` returns them; got {channels} channels")
+        prepared = self.normalize(self.resize(pixels))
+        return prepared if tf.is_tensor(image) or not tf.executing_eagerly() else prepared.numpy()
 
 
 def scaled(size: tuple[int, int], channels: int = 3, crop: float = 0.875) -> Preprocessing:

@@ -32,7 +32,9 @@ def from_arrays(
     if images.ndim == 3:
         images = images[..., np.newaxis]
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape:
-        raise InputError(f"images must be (n, H, W), (n, H, W, 1) or (n, H, W, 3); got {images.shape}")
+        raise InputError(
+            f"images must be (n, H, W), (n, H, W, 1) or (n, H, W, 3); got {images.shape}{alpha_hint(images.shape)}"
+        )
     check_uint8(images)
     if labels.shape not in ((len(images),), (len(images), 1)):
         raise InputError(
@@ -57,6 +59,13 @@ def from_arrays(
     digests = stack_digests([content_digest(image) for image in images])
     whole = Split(images, labels.astype(np.int32), tuple(classes), digests)
     return Dataset(whole.select(~held_out), whole.select(held_out))
+
+
+def alpha_hint(shape: tuple[int, ...]) -> str:
+    """What to do where arrays of this shape have an alpha channel; else nothing."""
+    if shape[-1:] not in ((2,), (4,)):
+        return ""
+    return ": composite alpha on white first, colour * a + 255 * (1 - a) with a from 0 to 1"
 
 
 def check_uint8(images: np.ndarray) -> None:

@@ -1,30 +1,72 @@
-"""Image files as pixels.
+"""Image files as pixels: the one definition of what an image shows.
 
-Pillow decodes every file, in training and in evaluation. It reads the declared size before any pixel; supports EXIF
-orientation, CMYK, 16 bits, palettes, animations and WebP; and releases the GIL while it works. TensorFlow's decoders
-support few of these, and allocate whatever size a header declares.
+Pillow decodes every file, in training and in evaluation. It reads the declared size before any pixel; supports EXIF,
+CMYK, 16 bits, palettes, animations and WebP; and releases the GIL while it works. TensorFlow's decoders allocate
+whatever size a header declares, and leave out half of this: `export.image_decoder` adds it in a SavedModel's graph.
 """
 
 from __future__ import annotations
 
 import io
+import re
+import struct
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from ..errors import InputError
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 MAX_PIXELS = 2**26  # declared in the header, refused before decoding: 200 MB as RGB, above a phone's 64 megapixels
+ORIENTATION, SHORT, LONG = 0x0112, 3, 4  # a tag of EXIF, and two types of its numbers
+UPRIGHT = {  # what undoes each EXIF orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+HEAD = 512  # bytes at the start of a file that tell what it is
+CONVERT = "convert it to PNG, for example with `magick mogrify -format png FILE`"
+OTHERS = {  # what else people have as images -> how such a file starts
+    f"an AVIF image: {CONVERT}": rb".{4}ftyp(avi[fs]|(mif1|msf1).{4}(.{4})*?avif)",
+    f"a HEIC image: {CONVERT}": rb".{4}ftyp(hei[cxms]|hev[cmsx]|mif1|msf1)",
+    f"a camera's raw image: {CONVERT}": rb"II\*\0.{4}CR|II[RU].|IIRS|MMOR|FUJIFILMCCD-RAW|.{4}ftypcrx",
+    f"a TIFF or raw image: {CONVERT}": rb"II[*+]\0|MM\0[*+]",
+    f"a JPEG 2000 image: {CONVERT}": rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51",
+    f"a JPEG XL image: {CONVERT}": rb"\0\0\0\x0cJXL |\xff\x0a",
+    f"a Photoshop image: {CONVERT}": rb"8BPS",
+    f"an SVG drawing: {CONVERT}": rb"(\xef\xbb\xbf)?\s*(<(\?xml|!).*)?<svg",
+    f"an icon: {CONVERT}": rb"\0\0[\1\2]\0",
+    f"a PDF document: {CONVERT}": rb"%PDF",
+    "a video": rb".{4}ftyp|.{4}(moov|mdat|wide)|\x1a\x45\xdf\xa3|RIFF.{4}AVI ",
+    "a web page, not an image: download the image itself": rb"(\xef\xbb\xbf)?\s*<(!doctype html|html|head|\?xml)",
+    "a pointer of Git LFS: fetch the images with `git lfs pull`": rb"version https://git-lfs",
+    "metadata of macOS, not an image": rb"\0\x05\x16\x07",
+    "a damaged image": rb"\xff\xd8\xff|\x89PNG|GIF8|RIFF.{4}WEBP",
+}
 
 
 def decode(source: str | Path | bytes, *, detail: int | None = None) -> np.ndarray:
-    """Decode a JPEG, PNG, BMP, GIF or WebP file, or its bytes, to uint8 (H, W, 3) RGB, upright.
+    """Decode a JPEG, PNG, BMP, GIF or WebP file, or its bytes, to uint8 (H, W, 3) RGB.
 
-    Transparent pixels are composited on white. The first frame of an animation is used. With `detail` a JPEG may be
-    decoded at 1/2, 1/4 or 1/8 of its size, with both sides at least `detail` pixels: much faster, but not bit-exact.
+    The content decides the format, not the name. Everything of this package sees an image as this function does:
+
+    - It is upright: EXIF orientation is applied (in PNG only a chunk before the pixels; orientation in XMP is not).
+    - Transparency is composited on white: an alpha channel, a transparent palette entry or colour, and what the frame
+      of a GIF does not cover.
+    - It is the first frame of an animation or a multi-picture file.
+    - It has three channels: grey is repeated, palettes are looked up, CMYK is `(255 - ink) * (255 - black) / 255`.
+    - It has 8 bits: the high byte of 16, and 255 / (2^n - 1) of each level of 1, 2 or 4.
+    - Colours are as stored: a colour profile (ICC) or gamma is not applied, as in TensorFlow, Keras and torchvision.
+
+    With `detail` a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, with both sides at least `detail` pixels: much
+    faster, but not bit-exact.
 
     Raises:
         InputError: the file does not exist, or does not hold a complete image.
@@ -40,33 +82,93 @@ def decode(source: str | Path | bytes, *, detail: int | None = None) -> np.ndarr
 
 
 def pixels(file: BinaryIO, detail: int | None) -> np.ndarray:
-    """Decode an open file as `decode` does; raise whatever Pillow raises."""
-    if not file.read(1):
+    """Decode an open file as `decode` does; raise whatever Pillow raises, or a `ValueError`."""
+    head = file.read(HEAD)
+    if not head:
         raise ValueError("empty file")
-    with Image.open(file, formats=FORMATS) as image:  # from the start of the file
+    try:
+        image = Image.open(file, formats=FORMATS)  # from the start of the file
+    except UnidentifiedImageError:
+        raise ValueError(unreadable(head)) from None
+    with image:
         if image.width * image.height > MAX_PIXELS:
             raise Image.DecompressionBombError
         if detail is not None:
             image.draft(None, (detail, detail))
-        ImageOps.exif_transpose(image, in_place=True)
-        return np.asarray(_rgb(image))
+        turn = UPRIGHT.get(orientation(image.info.get("exif", b"")))
+        frame = image.tile[0].extents if image.format == "GIF" else None
+        if image.format == "PNG":
+            _scale_key(image)
+        image.load()
+        if image.format == "PNG":
+            _check_end_of_png(file)
+        upright = _rgb(image, frame)
+        return np.asarray(upright if turn is None else upright.transpose(turn))
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    """Convert any mode of these formats to 8-bit RGB."""
-    if image.mode.startswith("I"):  # 16-bit grey, which Pillow clips instead of scaling
-        image = Image.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8))
+def orientation(exif: bytes) -> int:
+    """The orientation in the first directory of an EXIF record, 1..8; 1 where there is none.
+
+    Pillow would parse all of the record, warn of damaged ones, and also look in XMP, which no browser does.
+    """
+    record = exif.removeprefix(b"Exif\0\0")
+    order = "<" if record.startswith(b"II") else ">"
+    try:
+        (start,) = struct.unpack_from(f"{order}I", record, 4)
+        (count,) = struct.unpack_from(f"{order}H", record, start)
+        for place in range(start + 2, start + 2 + 12 * count, 12):
+            tag, kind = struct.unpack_from(f"{order}HH", record, place)
+            if tag == ORIENTATION and kind in (SHORT, LONG):
+                return int(struct.unpack_from(f"{order}{'H' if kind == SHORT else 'I'}", record, place + 8)[0])
+    except struct.error:  # it ends before
+        pass
+    return 1
+
+
+def _rgb(image: Image.Image, frame: tuple[int, int, int, int] | None) -> Image.Image:
+    """Convert any mode of these formats to 8-bit RGB on white; without `frame` all of the image has pixels."""
+    if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip
+        values, key = np.asarray(image), image.info.get("transparency")
+        image = Image.fromarray(np.where(values == key, 255, values >> 8).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+    image = image.convert("RGB")
+    if frame not in (None, (0, 0, *image.size)):
+        canvas = Image.new("RGB", image.size, "white")
+        canvas.paste(image.crop(frame), frame)
+        return canvas
+    return image
+
+
+def _scale_key(image: ImageFile.ImageFile) -> None:
+    """Bring the transparent level or colour of a PNG to 8 bits, as Pillow does with pixels alone."""
+    match image.tile[0].args, image.info.get("transparency"):
+        case "1" | "L;2" | "L;4" as raw, int(level):
+            image.info["transparency"] = level * {"1": 255, "L;2": 85, "L;4": 17}[raw]
+        case "RGB;16B", tuple(levels):
+            image.info["transparency"] = tuple(level >> 8 for level in levels)
+
+
+def _check_end_of_png(file: BinaryIO) -> None:
+    """Refuse a PNG without its last chunk, of which Pillow has read the name, or nothing in an animation."""
+    file.seek(-4, io.SEEK_CUR)
+    rest = file.read()
+    if not 0 <= rest.find(b"IEND") <= len(rest) - 8:  # its checksum follows
+        raise OSError("image file is truncated")
+
+
+def unreadable(head: bytes) -> str:
+    """Say in a few words what a file is that Pillow does not know as one of `FORMATS`, by its first bytes."""
+    for kind, pattern in OTHERS.items():
+        if re.match(pattern, head, re.DOTALL | re.IGNORECASE):
+            return kind
+    return "not a JPEG, PNG, BMP, GIF or WebP image"
 
 
 def reason(error: Exception) -> str:
     """Say in a few words what is wrong with an image. Damaged files make Pillow raise nearly any exception."""
     match error:
-        case UnidentifiedImageError():
-            return "not a JPEG, PNG, BMP, GIF or WebP image"
         case Image.DecompressionBombError():
             return f"it declares more than {MAX_PIXELS / 1e6:.0f} million pixels"
         case OSError(strerror=str(text)):

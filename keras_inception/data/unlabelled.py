@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from .archives import is_archive, unpacked
-from .arrays import check_uint8
+from .arrays import alpha_hint, check_uint8
 from .folders import examine_all
 from .split import Rejected, Split
 from .tree import images_below
@@ -77,9 +77,10 @@ def _files(path: str | Path) -> list[Path]:
 
 def _arrays(images: np.ndarray) -> list[np.ndarray]:
     one = images.ndim == 2 or (images.ndim == 3 and images.shape[-1] in (1, 3))
-    batch = (images.ndim == 3 and not one) or (images.ndim == 4 and images.shape[-1] in (1, 3))
+    hint = alpha_hint(images.shape)  # (H, W, 4) is no batch of images 4 pixels wide
+    batch = (images.ndim == 3 and not one and not hint) or (images.ndim == 4 and images.shape[-1] in (1, 3))
     if not (one or batch) or 0 in images.shape:
-        raise InputError(f"an array must be (H, W), (H, W, 1 or 3), or a batch of these; got {images.shape}")
+        raise InputError(f"an array must be (H, W), (H, W, 1 or 3), or a batch of these; got {images.shape}{hint}")
     check_uint8(images)
     return [images] if one else list(images)
 

@@ -36,24 +36,13 @@ def jpeg(seed, size=64):
     return encoded(small.resize((size, size), Image.Resampling.BICUBIC), format="JPEG", quality=95)
 
 
-def quarters(mode="RGB", size=32):
+def quarters(size=32):
     """Red, green, blue and white, from the upper left to the lower right."""
     image = Image.new("RGB", (size, size), WHITE)
     half = size // 2
     for corner, colour in {(0, 0): RED, (half, 0): GREEN, (0, half): BLUE}.items():
         image.paste(colour, (*corner, corner[0] + half, corner[1] + half))
-    return image.convert(mode)
-
-
-def corners(image):
-    """The colours in the middle of the quarters."""
-    a, b = image.shape[0] // 4, image.shape[1] // 4
-    return [tuple(map(int, image[y, x])) for y in (a, -a) for x in (b, -b)]
-
-
-def is_quarters(image, tolerance=0):
-    assert image.dtype == np.uint8
-    np.testing.assert_allclose(corners(image), [RED, GREEN, BLUE, WHITE], atol=tolerance)
+    return image
 
 
 def folder(path, **classes):
@@ -65,107 +54,7 @@ def folder(path, **classes):
     return path
 
 
-# Decoding
-
-
-@pytest.mark.parametrize("file_format", ["PNG", "BMP", "GIF"])
-def test_lossless_formats_are_exact(file_format, tmp_path):
-    file = tmp_path / "image.jpg"  # the content decides the format, not the name
-    file.write_bytes(encoded(quarters(), format=file_format))
-    is_quarters(decode(file))
-    is_quarters(decode(str(file)))
-    is_quarters(decode(file.read_bytes()))
-
-
-def test_lossy_formats_are_close():
-    is_quarters(decode(encoded(quarters(), format="JPEG", quality=95)), 3)
-    is_quarters(decode(encoded(quarters(), format="JPEG", progressive=True)), 3)
-    is_quarters(decode(encoded(quarters(), format="WEBP", quality=95)), 8)
-    is_quarters(decode(encoded(quarters(), format="WEBP", lossless=True)))
-
-
-def test_an_ordinary_jpeg_equals_tensorflows_decoder():
-    image = jpeg(1)
-    expected = tf.io.decode_jpeg(image, dct_method="INTEGER_ACCURATE", fancy_upscaling=True)
-    np.testing.assert_allclose(decode(image), expected, atol=1)
-
-
-def test_cmyk_jpeg():
-    image = encoded(quarters("CMYK"), format="JPEG", quality=95)
-    assert b"Adobe" in image  # whose CMYK is stored inverted
-    is_quarters(decode(image), 3)
-    np.testing.assert_allclose(corners(decode(image)), corners(tf.io.decode_jpeg(image, channels=3).numpy()), atol=3)
-
-
-def test_sixteen_bit_grey_png_is_scaled_not_clipped():
-    levels = np.array([[0, 257, 1000, 32768, 65000, 65535]], np.uint16)
-    image = decode(encoded(Image.fromarray(levels), format="PNG"))
-    assert image.tolist() == [[[v, v, v] for v in (0, 1, 4, 128, 253, 255)]]
-
-
-def test_grey_becomes_three_equal_channels():
-    levels = np.arange(0, 250, 10, dtype=np.uint8).reshape(5, 5)
-    for mode in ("L", "LA"):
-        image = decode(encoded(Image.fromarray(levels).convert(mode), format="PNG"))
-        np.testing.assert_array_equal(image, np.repeat(levels[..., None], 3, axis=-1))
-    assert corners(decode(encoded(quarters("1"), format="PNG")))[3] == WHITE
-
-
-def test_transparency_is_laid_on_white():
-    image = Image.new("RGBA", (4, 1))
-    for x, colour in enumerate([(255, 0, 0, 255), (255, 0, 0, 0), (0, 0, 0, 128), (0, 255, 0, 255)]):
-        image.putpixel((x, 0), colour)
-    expected = [[RED, WHITE, (127, 127, 127), GREEN]]
-    assert decode(encoded(image, format="PNG")).tolist() == np.array(expected).tolist()
-    assert decode(encoded(image, format="WEBP", lossless=True)).tolist() == np.array(expected).tolist()
-
-
-def test_palette_with_and_without_transparency():
-    image = quarters().quantize(8)
-    is_quarters(decode(encoded(image, format="PNG")))
-    blue = image.getpixel((8, 24))
-    image = decode(encoded(image, format="PNG", transparency=blue))
-    assert corners(image) == [RED, GREEN, WHITE, WHITE]
-    keyed = decode(encoded(quarters(), format="PNG", transparency=GREEN))  # an RGB image with one transparent colour
-    assert corners(keyed) == [RED, WHITE, BLUE, WHITE]
-
-
-@pytest.mark.parametrize(("file_format", "options"), [("GIF", {}), ("WEBP", {"lossless": True}), ("PNG", {})])
-def test_the_first_frame_of_an_animation(file_format, options):
-    others = [Image.new("RGB", (32, 32), colour) for colour in (BLUE, GREEN)]
-    is_quarters(decode(encoded(quarters(), format=file_format, save_all=True, append_images=others, **options)))
-
-
-@pytest.mark.parametrize(
-    ("orientation", "undo"),
-    [
-        (1, None),
-        (2, Image.Transpose.FLIP_LEFT_RIGHT),
-        (3, Image.Transpose.ROTATE_180),
-        (6, Image.Transpose.ROTATE_90),
-        (8, Image.Transpose.ROTATE_270),
-    ],
-)
-def test_exif_orientation_is_applied(orientation, undo):
-    image = quarters().resize((64, 32))  # as a person should see it
-    stored = image if undo is None else image.transpose(undo)
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    image = decode(encoded(stored, format="JPEG", exif=exif, quality=95))
-    assert image.shape == (32, 64, 3)
-    is_quarters(image, 3)
-
-
-def test_damaged_exif_does_not_lose_the_image():
-    is_quarters(decode(encoded(quarters(), format="JPEG", quality=95, exif=b"Exif\0\0garbage")), 3)
-
-
-def test_detail_decodes_a_large_jpeg_smaller_but_not_below():
-    image = jpeg(3, size=1024)
-    assert decode(image, detail=200).shape == (256, 256, 3)
-    assert decode(image, detail=600).shape == (1024, 1024, 3)
-    small = np.asarray(Image.fromarray(decode(image)).reduce(4))
-    np.testing.assert_allclose(decode(image, detail=200), small, atol=6)
+# Files that cannot be decoded
 
 
 def png_header(width, height):
@@ -185,7 +74,7 @@ BROKEN = {
     "headless.png": (encoded(quarters(), format="PNG")[:60], "truncated"),
     "empty.png": (b"", "empty"),
     "letter.jpg": (b"Dear Sir or Madam, " * 20, "not a JPEG, PNG, BMP, GIF or WebP"),
-    "photo.tif": (encoded(quarters(), format="TIFF"), "not a JPEG, PNG, BMP, GIF or WebP"),
+    "photo.tif": (encoded(quarters(), format="TIFF"), "a TIFF or raw image: convert it"),
     "large.png": (png_header(8200, 8200), "declares more than 67 million pixels"),
     "bomb.png": (png_header(60000, 60000), "declares more than 67 million pixels"),
 }

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from keras_inception.errors import InputError
 from keras_inception.preprocessing import Preprocessing, scaled
 
 IMAGENET = {"mean": (123.7, 116.3, 103.5), "std": (58.4, 57.1, 57.4)}
@@ -104,6 +105,27 @@ def test_a_compiled_graph_and_a_batch_give_the_same_bits(channels):
         image = noise(*shape)
         np.testing.assert_array_equal(compiled(image), preprocessing(image))
         np.testing.assert_array_equal(preprocessing(image[np.newaxis])[0], preprocessing(image))
+
+
+@pytest.mark.parametrize("given", [noise(9, 7), noise(9, 7).tolist(), np.stack([noise(9, 7)] * 2)])
+def test_arrays_become_arrays_and_tensors_become_tensors(given):
+    preprocessing = scaled((8, 8))
+    result = preprocessing(given)
+    assert isinstance(result, np.ndarray)
+    assert result.dtype == np.float32
+    of_tensor = preprocessing(tf.constant(given))
+    assert tf.is_tensor(of_tensor)
+    np.testing.assert_array_equal(result, of_tensor)
+    traced = tf.function(lambda: preprocessing(given))()  # inside a graph there are only tensors
+    assert tf.is_tensor(traced)
+    np.testing.assert_allclose(result, traced, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(9, 7, 4), (9, 7, 2), (2, 9, 7, 1), (9, 7)])
+def test_images_of_other_channels_are_refused_in_one_line(shape):
+    for image in (np.zeros(shape, np.uint8), tf.zeros(shape, tf.uint8)):
+        with pytest.raises(InputError, match=rf"images are RGB.*, as `data.decode` returns them; got {shape[-1]} chan"):
+            scaled((8, 8))(image)
 
 
 @pytest.mark.parametrize(

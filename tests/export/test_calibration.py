@@ -54,7 +54,7 @@ def model():
 
 
 def inputs(n=60):
-    return PREPROCESSING(IMAGES[:n]).numpy()
+    return PREPROCESSING(IMAGES[:n])
 
 
 def test_a_sample_has_all_classes_in_proportion_and_is_the_same_again(split):

@@ -64,7 +64,7 @@ def model(digits):
     keras.utils.set_random_seed(0)
     model = network()
     model.compile(keras.optimizers.Adam(5e-3), "sparse_categorical_crossentropy")
-    model.fit(PREPROCESSING(digits.train.sources).numpy(), digits.train.labels, epochs=5, verbose=0)
+    model.fit(PREPROCESSING(digits.train.sources), digits.train.labels, epochs=5, verbose=0)
     return model
 
 
@@ -152,7 +152,7 @@ def test_the_same_class_where_classes_tie():
 @pytest.mark.parametrize("name", ["saved_model", "tflite float32", "tflite int8"])
 def test_agreement_on_network_inputs(exported, results, model, digits, name):
     sample = digits.val.sample(LIMIT)
-    inputs = PREPROCESSING(sample.sources).numpy()
+    inputs = PREPROCESSING(sample.sources)
     alone = export.agreement(exported[name], model, inputs)
     labelled = export.agreement(exported[name], model, (inputs, sample.labels))
     assert alone.top1 is alone.keras_top1 is None
@@ -185,7 +185,7 @@ print(json.dumps([{k: plain(v) for k, v in reply.items()} for reply in replies])
 
 def test_saved_model_serves_without_keras_or_this_package(exported, model, digits, tmp_path):
     image = digits.val.image(0)
-    prepared = PREPROCESSING(image[np.newaxis]).numpy()
+    prepared = PREPROCESSING(image[np.newaxis])
     want = model(prepared, training=False).numpy()[0]
     np.save(tmp_path / "image.npy", image)
     np.save(tmp_path / "input.npy", np.repeat(prepared, 3, axis=0))
@@ -276,7 +276,7 @@ def test_int8_file_with_bytes_at_the_edge(model, digits, results, tmp_path):
         model,
         tmp_path / "bytes.tflite",
         quantization="int8",
-        calibration=PREPROCESSING(digits.train.sources[:100]).numpy(),
+        calibration=PREPROCESSING(digits.train.sources[:100]),
         preprocessing=PREPROCESSING,
         labels=digits.classes,
         edge="uint8",
@@ -298,7 +298,7 @@ def test_without_preprocessing_the_file_takes_the_networks_input(model, digits, 
         {"inputs": ["input"], "outputs": ["probabilities"]}
     ]
     assert metadata.read_record(content) == export.Record()  # nothing is known
-    inputs = PREPROCESSING(digits.val.sources[:20]).numpy()
+    inputs = PREPROCESSING(digits.val.sources[:20])
     assert export.agreement(path, model, inputs).max_difference < 1e-5
     with pytest.raises(InputError, match="neither the model nor the file knows"):
         export.agreement(path, model, digits.val)

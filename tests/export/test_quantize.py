@@ -54,7 +54,7 @@ def model(digits):
     keras.utils.set_random_seed(0)
     model = network()
     model.compile(keras.optimizers.Adam(5e-3), "sparse_categorical_crossentropy")
-    model.fit(PREPROCESSING(digits.train.sources).numpy(), digits.train.labels, epochs=6, verbose=0)
+    model.fit(PREPROCESSING(digits.train.sources), digits.train.labels, epochs=6, verbose=0)
     return model
 
 

@@ -36,7 +36,7 @@ def model():
 @pytest.fixture(scope="module")
 def inputs():
     pixels = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3)).astype(np.uint8)
-    return PREPROCESSING(pixels).numpy()
+    return PREPROCESSING(pixels)
 
 
 # The rounding of a number is 2^-12 in float16 and 2^-9 in bfloat16; a dozen layers in a row, each adding its own, make
