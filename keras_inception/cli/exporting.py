@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -16,6 +16,7 @@ from .output import cell, say, show
 if TYPE_CHECKING:
     from ..data import Split
     from ..export import Agreement
+    from ..export.saved_model import Signature
     from ..run import Run
 
 
@@ -36,6 +37,14 @@ def export(
     cluster: Annotated[
         int | None, typer.Option(metavar="VALUES", help="With --qat: first let a kernel have so many values.")
     ] = None,
+    serving_default: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIGNATURE",
+            help="What saved_model takes if a request names no signature: image, encoded or preprocessed.",
+            show_default="image",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -55,6 +64,7 @@ def export(
         qat=qat,
         prune=prune,
         cluster=cluster,
+        serving_default=cast("Signature | None", serving_default),
         overwrite=overwrite,
     )
     if qat:
