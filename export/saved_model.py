@@ -86,7 +86,7 @@ def to_saved_model(
     with new_output(path, overwrite=overwrite, kind="SavedModel", is_kind=is_saved_model) as part:
         source = Exportable.of(model_or_run, labels=labels, preprocessing=preprocessing)
         if source.preprocessing is None and serving_default == "encoded":
-            raise InputError("the signature 'encoded' prepares images: give preprocessing=, or leave serving_default out")
+            raise InputError("the signature 'encoded' preprocesses images: give preprocessing= too")
         module = tf.Module()
         model = optimize(source.model)
         if precision != "float32":

@@ -197,7 +197,7 @@ def test_saved_model_serves_without_keras_or_this_package(exported, model, digit
     from_image, from_files, from_large, from_input = json.loads(done.stdout)
     best = digits.classes[want.argmax()]
     assert from_image["label"] == [best]
-    assert (exported["saved_model"] / "assets.extra" / "labels.txt").read_text().split() == list(digits.classes)
+    assert (exported["saved_model"] / "assets.extra" / "labels.txt").read_text().splitlines() == list(digits.classes)
     np.testing.assert_allclose(from_image["probabilities"], [want], atol=1e-5)
     np.testing.assert_allclose(from_files["probabilities"][0], want, atol=1e-5)
     np.testing.assert_allclose(from_files["probabilities"][2], from_large["probabilities"][0], atol=1e-5)
