@@ -18,7 +18,7 @@ from .openvino import need_openvino, to_openvino
 from .quantization.calibration import CalibrationSet
 from .quantization.qat import fine_tune
 from .quantization.qat.fine_tune import Compressed
-from .saved_model import Signature, to_saved_model
+from .saved_model import Signature, check_signature, to_saved_model
 from .tflite.convert import Quantization, to_tflite
 
 # Format -> the file in a run's exports/, and its TFLite quantisation.
@@ -68,8 +68,10 @@ def export_run(
             be written, or a file that exists without `overwrite`; nothing is written.
     """
     _check_formats(formats, qat, prune or cluster)
-    if serving_default and "saved_model" not in formats:
-        raise InputError("serving_default is of a SavedModel: ask for the format saved_model too, or leave it out")
+    if serving_default:
+        check_signature(serving_default)
+        if "saved_model" not in formats:
+            raise InputError("serving_default is of a SavedModel: ask for the format saved_model too, or leave it out")
     pruning = _pruning(prune)
     folder = folder or run.path / "exports"
     need_writable(folder)

@@ -80,8 +80,7 @@ def to_saved_model(
     """
     if precision not in get_args(Precision):
         raise InputError(f"unknown precision {precision!r}; give one of {', '.join(get_args(Precision))}")
-    if serving_default not in get_args(Signature):
-        raise InputError(f"unknown signature {serving_default!r}; give one of {', '.join(get_args(Signature))}")
+    check_signature(serving_default)
     path = Path(path)
     with new_output(path, overwrite=overwrite, kind="SavedModel", is_kind=is_saved_model) as part:
         source = Exportable.of(model_or_run, labels=labels, preprocessing=preprocessing)
@@ -101,6 +100,16 @@ def to_saved_model(
         if source.labels:
             (part / LABELS_FILE).write_text(label_lines(source.labels), encoding="utf-8")
     return path
+
+
+def check_signature(name: str) -> None:
+    """Check that a SavedModel of ours can have a signature of this name.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if name not in get_args(Signature):
+        raise InputError(f"unknown signature {name!r}; give one of {', '.join(get_args(Signature))}")
 
 
 def record_of(source: Exportable, takes: Input) -> Record:
@@ -184,7 +193,7 @@ def _signatures(source: Exportable, network: Function) -> dict[Signature, Functi
     prepare, shape = source.preprocessing, source.preprocessing.input_shape
 
     def from_image(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        return outputs_of(prepare(image))
+        return outputs_of(prepare(tf.ensure_shape(image, pixels.shape)))  # servers do not check it
 
     def from_encoded(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         return outputs_of(tf.map_fn(from_file, image_bytes, fn_output_signature=tf.TensorSpec(shape, tf.float32)))
@@ -192,10 +201,10 @@ def _signatures(source: Exportable, network: Function) -> dict[Signature, Functi
     def from_file(content: tf.Tensor) -> tf.Tensor:
         return prepare(tf.io.decode_image(content, channels=3, expand_animations=False))
 
-    image = tf.TensorSpec((None, None, None, 3), tf.uint8, name="image")
+    pixels = tf.TensorSpec((None, None, None, 3), tf.uint8, name="image")
     encoded = tf.TensorSpec((None,), tf.string, name="image_bytes")  # Vertex AI: names of binary inputs end in _bytes
     return {
-        "image": tf.function(from_image, [image], autograph=False),
+        "image": tf.function(from_image, [pixels], autograph=False),
         "encoded": tf.function(from_encoded, [encoded], autograph=False),
         **preprocessed,
     }

@@ -135,6 +135,20 @@ for words in (
 """
 
 
+@pytest.mark.parametrize(
+    ("formats", "signature", "words"),
+    [
+        (["tflite", "saved_model"], "jpeg", "unknown signature 'jpeg'; give one of image, encoded, preprocessed"),
+        (["tflite"], "encoded", "serving_default is of a SavedModel: ask for the format saved_model too"),
+    ],
+)
+def test_a_default_signature_that_cannot_be(formats, signature, words, run_of):
+    run = run_of("-")
+    with pytest.raises(InputError, match=words):
+        export.export_run(run, formats, serving_default=signature)
+    assert not (run.path / "exports").exists()
+
+
 def test_a_read_only_run(run_of, photos, tmp_path):
     """As services mount it. Root may write into any folder, so it gives that right up."""
     run = run_of(str(photos))

@@ -140,6 +140,7 @@ def test_without_labels_a_row_is_its_probabilities(server, model):
         (PREDICT, lambda file: {"instances": []}, 400, "No values in 'instances' array"),
         (PREDICT, lambda file: {"signature_name": "jpeg", "instances": [b64(file)]}, 400, '"jpeg" not found'),
         (PREDICT, lambda file: {"signature_name": "image", "instances": [b64(file)]}, 400, "expected type: uint8"),
+        (PREDICT, lambda file: {"signature_name": "image", "instances": [[[[9, 9, 9, 255]]]]}, 400, "[?,?,?,3]"),
         ("/v1/models/roses:predict", lambda file: {"instances": [b64(file)]}, 404, "not found"),
         ("/v2/models/flowers/infer", lambda file: {"inputs": []}, 404, "Not Found"),  # KServe v2 is not TF Serving's
     ],

@@ -157,10 +157,10 @@ def _tensor(value: Any, dtype: tf.DType) -> np.ndarray:
         return [leaf for item in part for leaf in leaves(item, expected[1:])]
 
     whole = shape(value)
-    kind = object if dtype == tf.string else dtype.as_numpy_dtype
-    flat = np.empty(int(np.prod(whole)), kind)
-    flat[:] = leaves(value, whole)
-    return flat.reshape(whole)
+    flat = np.array(leaves(value, whole), object)
+    if dtype.is_integer:
+        flat = flat.astype(np.int64)  # and then wrapped, as the server does
+    return (flat if dtype == tf.string else flat.astype(dtype.as_numpy_dtype)).reshape(whole)
 
 
 def _leaf(value: Any, dtype: tf.DType) -> Any:
