@@ -132,6 +132,16 @@ def versions(path: Path) -> list[Path]:
     return sorted(numbered, key=lambda folder: int(folder.name))
 
 
+def check_one_version(path: Path) -> None:
+    """Check that a path is not a folder of versions.
+
+    Raises:
+        InputError: it is one.
+    """
+    if numbered := versions(path):
+        raise InputError(f"{path} holds versions of a SavedModel: give one of them, such as the newest, {numbered[-1]}")
+
+
 def _network(model: keras.Model, given: str, module: tf.Module, jit_compile: bool) -> Function:
     """One graph function for all signatures, with an input of the dtype `given`.
 

@@ -22,7 +22,7 @@ from keras_inception.terminal import quiet
 from ..inputs import compiled, fits
 from ..onnx import is_onnx
 from ..openvino import FILE, is_openvino
-from ..saved_model import DEFAULT, RECORD_FILE, is_saved_model, versions
+from ..saved_model import DEFAULT, RECORD_FILE, check_one_version, is_saved_model
 from ..tflite.flatbuffer import foreign_operators, is_tflite, precision
 from ..tflite.mediapipe_metadata import read_labels
 from ..tflite.metadata import NAME, Input, Record, read_record
@@ -119,8 +119,7 @@ def _check_shape(path: Path, x: np.ndarray, shape: Any) -> None:
 
 
 def _open_saved_model(path: Path) -> OpenFile:
-    if numbered := versions(path):
-        raise InputError(f"{path} holds versions of a SavedModel: give one of them, such as the newest, {numbered[-1]}")
+    check_one_version(path)
     if not is_saved_model(path):
         raise InputError(f"{path} is not a SavedModel: it has no saved_model.pb")
     with refused(path, by="TensorFlow"), quiet():

@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras import layers
 from PIL import Image
 
-from keras_inception import InputError, Preprocessing, export
+from keras_inception import InputError, Preprocessing, cli, export
 from keras_inception.data import as_images
 from keras_inception.evaluation import predict
 
@@ -198,11 +198,18 @@ def test_the_default_signature_must_exist(model, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_of_versions_is_not_one_of_them(place, model):
-    inputs = np.zeros((1, 16, 16, 3), np.float32)
-    for opened in (export.open_predictor, lambda folder: export.agreement(folder, model, inputs)):
-        with pytest.raises(InputError, match=r"flowers holds versions of a SavedModel: give one .* the newest, .*/10$"):
-            opened(place / "flowers")
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda folder, model: export.open_predictor(folder),
+        lambda folder, model: cli.measuring.opened(folder),
+        lambda folder, model: export.agreement(folder, model, np.zeros((1, 16, 16, 3), np.float32)),
+        lambda folder, model: export.benchmark([folder]),
+    ],
+)
+def test_a_folder_of_versions_is_not_one_of_them(use, place, model):
+    with pytest.raises(InputError, match=r"flowers holds versions of a SavedModel: give one .* the newest, .*/10$"):
+        use(place / "flowers", model)
 
 
 def test_grpc(place, files, want):
