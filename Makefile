@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # constraints.txt pins the version of every dependency and tool.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test test-all lint parity weights test-mediapipe docs diagrams conformance-qat conformance-tflite servers clean
+.PHONY: help demo test test-all lint parity weights test-mediapipe docs diagrams conformance-qat conformance-tflite clean
 .DEFAULT_GOAL := test
 
 $(BIN)/installed: pyproject.toml constraints.txt
@@ -75,14 +75,15 @@ docs: $(BIN)/installed  ## build the documentation site, build/site/index.html; 
 diagrams: $(BIN)/installed  ## renew the generated pages and the diagrams of docs/
 	$(BIN)/python -m docs.generate --diagrams
 
+.PHONY: servers
+servers: $(BIN)/installed  ## run exported SavedModels in older versions of TensorFlow: minutes, and 600 MB for each
+	$(BIN)/python benchmarks/servers.py
+
 conformance-qat: $(BIN)/installed  ## train every network quantised and convert it to int8: hours; resumes
 	$(BIN)/python -m tests.conformance.qat
 
 conformance-tflite: $(BIN)/installed  ## convert every network to .tflite, float32 and int8: hours; resumes
 	$(BIN)/python -m tests.conformance.tflite
 
-servers: $(BIN)/installed  ## run exported SavedModels in older versions of TensorFlow: minutes, and 600 MB for each
-	$(BIN)/python benchmarks/servers.py
-
 clean:  ## remove the environments and what was built
-	rm -rf $(VENV) $(REFERENCE) $(WEIGHTS) $(MEDIAPIPE) .venv-servers build dist *.egg-info demo
+	rm -rf $(VENV) $(REFERENCE) $(WEIGHTS) $(MEDIAPIPE) build dist *.egg-info demo

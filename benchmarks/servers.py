@@ -3,7 +3,7 @@
     python benchmarks/servers.py            # or some versions: python benchmarks/servers.py 2.15.1
     make servers                            # the same: minutes, and 600 MB for each version
 
-Each version has an environment of its own, `.venv-servers/VERSION`, without this package. The table is printed and
+Each version has an environment of its own, `build/servers/VERSION`, without this package. The table is printed and
 written into servers.md: the largest difference of a probability from this version of TensorFlow, over all signatures.
 """
 
@@ -27,7 +27,7 @@ VERSIONS = "2.12.1", "2.15.1", "2.18.1", "2.20.0"
 NETWORKS = "alexnet", "inception_v3", "resnet50", "densenet121", "mobilenet_v2", "shufflenet_v2"
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 SIZE = 96
-ENVIRONMENTS = Path(__file__).parents[1] / ".venv-servers"
+ENVIRONMENTS = Path(__file__).parents[1] / "build" / "servers"
 PAGE = Path(__file__).with_suffix(".md")
 
 CLIENT = """
@@ -116,7 +116,8 @@ def cell(model: str, want: dict[str, np.ndarray], found: dict[str, np.ndarray], 
     if model in refused:
         return refused[model]
     names = [name for name in want if name.startswith(f"{model}-")]
-    return f"{max(np.abs(want[name] - found[name]).max() for name in names):.0e}"
+    difference = max(np.abs(want[name] - found[name]).max() for name in names)
+    return f"{difference:.0e}" if difference else "0"
 
 
 if __name__ == "__main__":

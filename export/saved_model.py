@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 import keras
 import tensorflow as tf
@@ -80,7 +80,7 @@ def to_saved_model(
     """
     if precision not in get_args(Precision):
         raise InputError(f"unknown precision {precision!r}; give one of {', '.join(get_args(Precision))}")
-    check_signature(serving_default)
+    signature_of(serving_default)
     path = Path(path)
     with new_output(path, overwrite=overwrite, kind="SavedModel", is_kind=is_saved_model) as part:
         source = Exportable.of(model_or_run, labels=labels, preprocessing=preprocessing)
@@ -102,14 +102,15 @@ def to_saved_model(
     return path
 
 
-def check_signature(name: str) -> None:
-    """Check that a SavedModel of ours can have a signature of this name.
+def signature_of(name: str) -> Signature:
+    """The signature of this name.
 
     Raises:
-        InputError: it cannot.
+        InputError: there is none.
     """
     if name not in get_args(Signature):
         raise InputError(f"unknown signature {name!r}; give one of {', '.join(get_args(Signature))}")
+    return cast(Signature, name)
 
 
 def record_of(source: Exportable, takes: Input) -> Record:

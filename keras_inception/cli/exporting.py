@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,7 +16,6 @@ from .output import cell, say, show
 if TYPE_CHECKING:
     from ..data import Split
     from ..export import Agreement
-    from ..export.saved_model import Signature
     from ..run import Run
 
 
@@ -28,6 +27,14 @@ def export(
         Path | None, typer.Option("--out", help="Folder for the files.", show_default="RUN/exports")
     ] = None,
     images: Images = None,
+    serving_default: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIGNATURE",
+            help="What saved_model takes if a request names no signature: image, encoded or preprocessed.",
+            show_default="image",
+        ),
+    ] = None,
     qat: Annotated[
         Path | None, typer.Option(metavar="IMAGES", help="Fine-tune tflite-int8 on these images, rounded to int8.")
     ] = None,
@@ -36,14 +43,6 @@ def export(
     ] = None,
     cluster: Annotated[
         int | None, typer.Option(metavar="VALUES", help="With --qat: first let a kernel have so many values.")
-    ] = None,
-    serving_default: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SIGNATURE",
-            help="What saved_model takes if a request names no signature: image, encoded or preprocessed.",
-            show_default="image",
-        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     as_json: Json = False,
@@ -61,10 +60,10 @@ def export(
         formats,
         out_path,
         images=calibration,
+        serving_default=serving_default,
         qat=qat,
         prune=prune,
         cluster=cluster,
-        serving_default=cast("Signature | None", serving_default),
         overwrite=overwrite,
     )
     if qat:
