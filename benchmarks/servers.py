@@ -24,7 +24,7 @@ from keras_inception import Preprocessing, create_model, export
 from keras_inception.export.saved_model import Precision
 
 VERSIONS = "2.12.1", "2.15.1", "2.18.1", "2.20.0"
-NETWORKS = "alexnet", "inception_v3", "resnet50", "densenet121", "mobilenet_v2", "shufflenet_v2"
+NETWORKS = "inception_v3", "mobilenet_v2", "shufflenet_v2"
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 SIZE = 96
 ENVIRONMENTS = Path(__file__).parents[1] / "build" / "servers"
@@ -34,18 +34,15 @@ CLIENT = """
 import sys
 from pathlib import Path
 import numpy as np, tensorflow as tf
-files = [Path(name).read_bytes() for name in sys.argv[3:]]
-given = dict(np.load(sys.argv[2]), image_bytes=files)
-for folder in sorted(Path(sys.argv[1]).iterdir()):
-    try:
-        signatures = tf.saved_model.load(str(folder)).signatures
-        for name, signature in signatures.items():
-            [(key, spec)] = signature.structured_input_signature[1].items()
-            outputs = signature(**{key: tf.constant(given[key], spec.dtype)})
-            assert outputs["label"].shape[0] == outputs["probabilities"].shape[0] == 2
-            np.save(f"{folder.name}-{name}.npy", outputs["probabilities"].numpy())
-    except Exception as error:
-        print(folder.name, str(error).strip().splitlines()[0], sep=": ")
+model, given, *files = sys.argv[1:]
+given = dict(np.load(given), image_bytes=[Path(file).read_bytes() for file in files])
+found = {}
+for name, signature in tf.saved_model.load(model).signatures.items():
+    [(key, spec)] = signature.structured_input_signature[1].items()
+    outputs = signature(**{key: tf.constant(given[key], spec.dtype)})
+    assert outputs["label"].shape[0] == outputs["probabilities"].shape[0] == 2
+    found[name] = outputs["probabilities"].numpy()
+np.savez("found.npz", **found)
 """
 
 
@@ -87,37 +84,40 @@ def python_of(version: str) -> Path:
     return python
 
 
-def outputs(python: Path | str, folder: Path, place: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """What the signatures return in this Python, and why models are refused."""
-    place.mkdir()
-    command = [python, "-c", CLIENT, folder / "models", folder / "given.npz", folder / "file.png", folder / "file.jpeg"]
-    done = subprocess.run([*map(str, command)], cwd=place, check=True, stdout=subprocess.PIPE, text=True)
-    refused = dict(line.split(": ", 1) for line in done.stdout.splitlines() if ": " in line)
-    return {file.stem: np.load(file) for file in sorted(place.glob("*.npy"))}, refused
+def outputs(python: Path | str, folder: Path, model: str) -> dict[str, np.ndarray] | str:
+    """What the signatures return in a process of this Python, or why it refuses the SavedModel."""
+    files = folder / "models" / model, folder / "given.npz", folder / "file.png", folder / "file.jpeg"
+    done = subprocess.run([*map(str, (python, "-c", CLIENT, *files))], cwd=folder, capture_output=True, text=True)
+    return dict(np.load(folder / "found.npz")) if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
 
 
 def main(versions: list[str]) -> None:
+    models = [f"{name} {precision}" for name in NETWORKS for precision in PRECISIONS]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         make(folder)
-        want, _ = outputs(sys.executable, folder, folder / "here")
-        rows = [f"| TensorFlow | {' | '.join(NETWORKS)} |", f"|---|{'---:|' * len(NETWORKS)}"]
+        want = {model: outputs(sys.executable, folder, model) for model in models}
+        rows = [f"| TensorFlow | {' | '.join(models)} |", f"|---|{'---:|' * len(models)}"]
         for version in versions:
-            found, refused = outputs(python_of(version), folder, folder / version)
-            cells = [" / ".join(cell(f"{name} {p}", want, found, refused) for p in PRECISIONS) for name in NETWORKS]
+            python = python_of(version)
+            cells = [difference(want[model], outputs(python, folder, model)) for model in models]
             rows.append(f"| {version} | {' | '.join(cells)} |")
             print(rows[-1], flush=True)
+            write(rows)
+
+
+def difference(want: dict[str, np.ndarray] | str, found: dict[str, np.ndarray] | str) -> str:
+    """The largest, over all signatures; or why there is none."""
+    if isinstance(want, str) or isinstance(found, str):
+        return want if isinstance(want, str) else str(found)
+    largest = max(np.abs(want[name] - found[name]).max() for name in want)
+    return f"{largest:.0e}" if largest else "0"
+
+
+def write(rows: list[str]) -> None:
     head = PAGE.read_text(encoding="utf-8").split("<!-- table -->")[0]
     about = f"{date.today()}: exported with TensorFlow {tf.__version__}; Python {platform.python_version()}."
     PAGE.write_text("\n".join([f"{head}<!-- table -->", about, "", *rows, ""]), encoding="utf-8")
-
-
-def cell(model: str, want: dict[str, np.ndarray], found: dict[str, np.ndarray], refused: dict[str, str]) -> str:
-    if model in refused:
-        return refused[model]
-    names = [name for name in want if name.startswith(f"{model}-")]
-    difference = max(np.abs(want[name] - found[name]).max() for name in names)
-    return f"{difference:.0e}" if difference else "0"
 
 
 if __name__ == "__main__":
