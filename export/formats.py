@@ -9,6 +9,7 @@ from typing import Any
 
 from keras_inception.data import Split
 from keras_inception.errors import InputError
+from keras_inception.files import need_writable
 from keras_inception.run import Run
 
 from .agreement import Agreement
@@ -17,7 +18,7 @@ from .openvino import need_openvino, to_openvino
 from .quantization.calibration import CalibrationSet
 from .quantization.qat import fine_tune
 from .quantization.qat.fine_tune import Compressed
-from .saved_model import to_saved_model
+from .saved_model import signature_of, to_saved_model
 from .tflite.convert import Quantization, to_tflite
 
 # Format -> the file in a run's exports/, and its TFLite quantisation.
@@ -42,6 +43,7 @@ def export_run(
     folder: Path | None = None,
     *,
     images: Split | str | Path | None = None,
+    serving_default: str | None = None,
     qat: str | Path | None = None,
     prune: str | None = None,
     cluster: int | None = None,
@@ -55,18 +57,23 @@ def export_run(
         folder: where the files go; the run's `exports/` by default.
         images: what tflite-int8 is calibrated with: a split, or a folder of labelled images in place of a recorded one
             that moved. The default is the run's training images. Formats in float need none.
+        serving_default: the default signature of saved_model, as in `to_saved_model`.
         qat: a folder of labelled images on which `quantize_aware` fine-tunes tflite-int8.
         prune: before that, `prune` to a share of zeros ("0.5") or to the pattern "2:4".
         cluster: before that, `cluster` to this many values per kernel.
         overwrite: replace files that exist.
 
     Raises:
-        InputError: an unknown format, images that cannot be read, an extra that is not installed, or a file that exists
-            without `overwrite`; nothing is written.
+        InputError: an unknown format, images that cannot be read, an extra that is not installed, a folder that cannot
+            be written, or a file that exists without `overwrite`; nothing is written.
     """
+    if serving_default and "saved_model" not in formats:
+        raise InputError("serving_default is of a SavedModel: ask for the format saved_model too, or leave it out")
+    signature = signature_of(serving_default or "image")
     _check_formats(formats, qat, prune or cluster)
     pruning = _pruning(prune)
     folder = folder or run.path / "exports"
+    need_writable(folder)
     paths = {name: folder / _FILES[name] for name in formats}
     if not overwrite and (existing := [path for path in paths.values() if path.exists()]):
         raise InputError(f"{existing[0]} exists; give --overwrite to replace it, or another --out")
@@ -80,7 +87,7 @@ def export_run(
     model = run.model()  # once: a network of some hundred layers takes seconds to load
     for name, path in paths.items():
         if name == "saved_model":
-            to_saved_model(model, path, **about)
+            to_saved_model(model, path, serving_default=signature, **about)
         elif name in EXTRAS:
             EXTRAS[name][2](model, path, **about)
         elif name == "tflite-int8" and qat is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 import keras
 import tensorflow as tf
@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras_inception.errors import InputError
 from keras_inception.files import new_output
 from keras_inception.preprocessing import Preprocessing
+from keras_inception.run import label_lines
 from keras_inception.terminal import quiet
 
 from .image_decoder import decode_graph
@@ -20,11 +21,15 @@ from .optimize import Graph, optimize
 from .tflite.metadata import NAME, Input, Record
 
 RECORD_FILE = f"assets.extra/{NAME}.json"  # assets.extra is the place for files of other programs
+LABELS_FILE = "assets.extra/labels.txt"
 # Weights of up to this many bytes become constants of the graph. TensorFlow copies a graph some 25 times when it saves
 # it: a network of 550 MB took 15 GB, and its few large layers gain nothing.
 FREEZE_BELOW = 2**28
 
 Precision = Literal["float32", "float16", "bfloat16"]
+
+Signature = Literal["image", "encoded", "preprocessed"]
+DEFAULT = "serving_default"  # the signature of a request that names none
 
 Function: TypeAlias = Callable[[tf.Tensor], Any]  # a tf.function of one tensor
 
@@ -35,6 +40,7 @@ def to_saved_model(
     *,
     labels: Sequence[str] | None = None,
     preprocessing: Preprocessing | None = None,
+    serving_default: Signature = "image",
     precision: Precision = "float32",
     jit_compile: bool = False,
     overwrite: bool = False,
@@ -43,15 +49,17 @@ def to_saved_model(
 
     The signatures, each with a free batch size:
 
-    - `serving_default`: `image`, uint8 (n, H, W, 3) RGB of any size.
-    - `encoded`: `encoded`, strings (n,): the bytes of JPEG, PNG, BMP, GIF or WebP files, each of any size, decoded to
-      what `data.decode` returns, within one grey level. Refused is what `decode` refuses, files of more than 67 million
-      pixels among them, and BMP files that are compressed or have 16 bits a pixel.
+    - `image`: `image`, uint8 (n, H, W, 3) RGB of any size, the same for all n.
+    - `encoded`: `image_bytes`, strings (n,): the bytes of JPEG, PNG, BMP, GIF or WebP files, each of any size, decoded
+      to what `data.decode` returns, within one grey level. Refused is what `decode` refuses, files of more than 67
+      million pixels among them, and BMP files that are compressed or have 16 bits a pixel.
     - `preprocessed`: `input`, the network's own input, float32 (n, *input_shape).
+    - `serving_default`: one of these again.
 
-    Each returns `probabilities` (n, classes) float32, and with known labels `label` (n,), the most probable one, and
-    `classes` (classes,), all labels in order. A network that does not end in a softmax or sigmoid returns `output`
-    instead of `probabilities`. Without preprocessing only the last signature exists, as `serving_default`.
+    Each returns `probabilities` (n, classes) float32, and with known labels `label` (n,), the most probable one. A
+    network that does not end in a softmax or sigmoid returns `output` instead of `probabilities`. All labels, in the
+    order of the outputs, are in `assets.extra/labels.txt`, one a line. Without preprocessing `serving_default` takes
+    `input` and there are no others.
 
     The network goes through `optimize` first. Its weights are stored once, as constants, so that TensorFlow fuses
     operators when it loads the graph; above `FREEZE_BELOW` bytes they are variables.
@@ -61,6 +69,8 @@ def to_saved_model(
         path: the folder to write.
         labels: class names in the order of the outputs; a run knows them.
         preprocessing: what the network was trained with; a run knows it.
+        serving_default: the signature of a request that names none. Services that send files as base64 and name none,
+            such as Vertex AI, need "encoded".
         precision: of the weights and of the computation except for the last layer; inputs and outputs stay float32.
             "float16" and "bfloat16" are for GPUs that compute faster in them: half the memory, but slower on a CPU.
             float16 ends at 65,504, which networks without batch norm may exceed.
@@ -72,20 +82,37 @@ def to_saved_model(
     """
     if precision not in get_args(Precision):
         raise InputError(f"unknown precision {precision!r}; give one of {', '.join(get_args(Precision))}")
+    signature_of(serving_default)
     path = Path(path)
     with new_output(path, overwrite=overwrite, kind="SavedModel", is_kind=is_saved_model) as part:
         source = Exportable.of(model_or_run, labels=labels, preprocessing=preprocessing)
+        if source.preprocessing is None and serving_default == "encoded":
+            raise InputError("the signature 'encoded' preprocesses images: give preprocessing= too")
         module = tf.Module()
         model = optimize(source.model)
         if precision != "float32":
             model = Graph(model).model(precision)
         with quiet():
             signatures = _signatures(source, _network(model, source.input_dtype, module, jit_compile))
-            tf.saved_model.save(module, str(part), signatures)
-        file = part / RECORD_FILE
-        file.parent.mkdir()
-        file.write_text(record_of(source, "image").to_json() + "\n", encoding="utf-8")
+            default = signatures.get(serving_default, signatures["preprocessed"])
+            named = signatures if source.preprocessing else {}
+            tf.saved_model.save(module, str(part), named | {DEFAULT: default})
+        (part / RECORD_FILE).parent.mkdir()
+        (part / RECORD_FILE).write_text(record_of(source, "image").to_json() + "\n", encoding="utf-8")
+        if source.labels:
+            (part / LABELS_FILE).write_text(label_lines(source.labels), encoding="utf-8")
     return path
+
+
+def signature_of(name: str) -> Signature:
+    """The signature of this name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in get_args(Signature):
+        raise InputError(f"unknown signature {name!r}; give one of {', '.join(get_args(Signature))}")
+    return cast(Signature, name)
 
 
 def record_of(source: Exportable, takes: Input) -> Record:
@@ -98,6 +125,24 @@ def record_of(source: Exportable, takes: Input) -> Record:
 def is_saved_model(path: Path) -> bool:
     """Whether the folder holds a SavedModel."""
     return (path / "saved_model.pb").is_file()
+
+
+def versions(path: Path) -> list[Path]:
+    """The SavedModels in a folder as TensorFlow Serving expects one, `NAME/1`, `NAME/2`, ..., the newest last."""
+    if not path.is_dir():
+        return []
+    numbered = [folder for folder in path.iterdir() if folder.name.isdecimal() and is_saved_model(folder)]
+    return sorted(numbered, key=lambda folder: int(folder.name))
+
+
+def check_one_version(path: Path) -> None:
+    """Check that a path is not a folder of versions.
+
+    Raises:
+        InputError: it is one.
+    """
+    if numbered := versions(path):
+        raise InputError(f"{path} holds versions of a SavedModel: give one of them, such as the newest, {numbered[-1]}")
 
 
 def _network(model: keras.Model, given: str, module: tf.Module, jit_compile: bool) -> Function:
@@ -144,33 +189,35 @@ def pixels_to_outputs(source: Exportable, module: tf.Module) -> tuple[Function, 
     return tf.function(outputs_of, [spec], autograph=False), spec
 
 
-def _signatures(source: Exportable, network: Function) -> dict[str, Function]:
+def _signatures(source: Exportable, network: Function) -> dict[Signature, Function]:
+    """Functions of one tensor whose every output has a row per image: servers split a response by it."""
+
     def outputs_of(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         outputs = network(inputs)
         if source.labels is None:
             return {source.output_name: outputs}
-        classes = tf.constant(source.labels)
-        best = tf.gather(classes, tf.argmax(outputs, axis=-1))
-        return {source.output_name: outputs, "label": best, "classes": classes}
+        label = tf.gather(tf.constant(source.labels), tf.argmax(outputs, axis=-1))
+        return {source.output_name: outputs, "label": label}
 
     own = tf.TensorSpec((None, *source.input_shape), source.input_dtype, name="input")
+    preprocessed: dict[Signature, Function] = {"preprocessed": tf.function(outputs_of, [own], autograph=False)}
     if source.preprocessing is None:
-        return {"serving_default": tf.function(outputs_of, [own], autograph=False)}
+        return preprocessed
     prepare, shape = source.preprocessing, source.preprocessing.input_shape
 
     def from_image(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        return outputs_of(prepare(image))
+        return outputs_of(prepare(tf.ensure_shape(image, pixels.shape)))  # servers do not check it
 
-    def from_encoded(encoded: tf.Tensor) -> dict[str, tf.Tensor]:
-        return outputs_of(tf.map_fn(from_file, encoded, fn_output_signature=tf.TensorSpec(shape, tf.float32)))
+    def from_encoded(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        return outputs_of(tf.map_fn(from_file, image_bytes, fn_output_signature=tf.TensorSpec(shape, tf.float32)))
 
     def from_file(content: tf.Tensor) -> tf.Tensor:
         return prepare(decode_graph(content))
 
-    image = tf.TensorSpec((None, None, None, 3), tf.uint8, name="image")
-    encoded = tf.TensorSpec((None,), tf.string, name="encoded")
+    pixels = tf.TensorSpec((None, None, None, 3), tf.uint8, name="image")
+    encoded = tf.TensorSpec((None,), tf.string, name="image_bytes")  # Vertex AI: names of binary inputs end in _bytes
     return {
-        "serving_default": tf.function(from_image, [image], autograph=False),
+        "image": tf.function(from_image, [pixels], autograph=False),
         "encoded": tf.function(from_encoded, [encoded], autograph=False),
-        "preprocessed": tf.function(outputs_of, [own], autograph=False),
+        **preprocessed,
     }

@@ -187,3 +187,14 @@ def reason(error: Exception) -> str:
         return (error.strerror or str(error)).lower()
     message = getattr(error, "message", str(error))  # "path; reason [Op:name]"
     return message.splitlines()[0].rsplit("; ", 1)[-1].split(" [")[0].lower()
+
+
+def need_writable(folder: Path) -> None:
+    """Check, before long work, that files can be made in a folder, which need not exist yet.
+
+    Raises:
+        InputError: they cannot: the folder, or the nearest one above it that exists, is read-only.
+    """
+    there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    if there.is_dir() and not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"{folder} cannot be written, because {there} is read-only: give another place (--out)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from importlib.metadata import version
@@ -87,7 +88,7 @@ class Run:
         """Write `labels.txt` and `run.json` into `path`; run.json last, since its presence says the run is finished."""
         record = asdict(self) | {"schema": SCHEMA, "preprocessing": self.preprocessing.to_dict()}
         del record["path"]
-        lines = "".join(f"{_one_line(label)}\n" for label in self.labels)
+        lines = label_lines(self.labels)
         write_file(self.path / "labels.txt", lambda part: part.write_text(lines, encoding="utf-8"))
         text = json.dumps(record, indent=2, sort_keys=True) + "\n"
         write_file(self.path / "run.json", lambda part: part.write_text(text, encoding="utf-8"))
@@ -165,6 +166,6 @@ class Run:
         return KerasPredictor(model=self.model(), labels=self.labels, preprocessing=self.preprocessing)
 
 
-def _one_line(label: str) -> str:
-    """A label for a file of one label per line."""
-    return " ".join(label.splitlines()) or label
+def label_lines(labels: Sequence[str]) -> str:
+    """The content of `labels.txt`: one label per line."""
+    return "".join(f"{' '.join(label.splitlines()) or label}\n" for label in labels)

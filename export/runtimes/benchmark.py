@@ -24,7 +24,7 @@ from keras_inception.errors import InputError
 
 from ..onnx import is_onnx
 from ..openvino import FILE, is_openvino
-from ..saved_model import is_saved_model
+from ..saved_model import check_one_version, is_saved_model
 from ..tflite.convert import to_tflite
 from ..tflite.flatbuffer import is_tflite, precision, shape_of
 from . import worker
@@ -243,6 +243,7 @@ def _kind(path: Path) -> str:
         return "onnx"
     if is_openvino(path):
         return "openvino"
+    check_one_version(path)
     raise InputError(f"{path} is not a SavedModel, a .tflite or .onnx file, or an OpenVINO folder")
 
 

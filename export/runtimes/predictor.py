@@ -13,7 +13,7 @@ from keras_inception.outputs import MAIN
 from keras_inception.preprocessing import Preprocessing
 
 from ..openvino import is_openvino
-from ..saved_model import is_saved_model
+from ..saved_model import is_saved_model, versions
 from ..tflite.flatbuffer import is_tflite
 from .runners import OpenFile, open_file
 
@@ -58,9 +58,9 @@ class ExportedFile:
 
 
 def is_exported(path: Path) -> bool:
-    """Whether a path is, or has the name of, an exported file."""
+    """Whether a path is, or has the name of, an exported file, or holds versions of a SavedModel."""
     named = path.suffix in (".tflite", ".onnx")
-    return named or is_tflite(path) or is_saved_model(path) or is_openvino(path)
+    return named or is_tflite(path) or is_saved_model(path) or is_openvino(path) or bool(versions(path))
 
 
 def open_predictor(path: str | Path) -> ExportedFile:

@@ -22,7 +22,7 @@ from keras_inception.terminal import quiet
 from ..inputs import compiled, fits
 from ..onnx import is_onnx
 from ..openvino import FILE, is_openvino
-from ..saved_model import RECORD_FILE, is_saved_model
+from ..saved_model import DEFAULT, RECORD_FILE, check_one_version, is_saved_model
 from ..tflite.flatbuffer import foreign_operators, is_tflite, precision
 from ..tflite.mediapipe_metadata import read_labels
 from ..tflite.metadata import NAME, Input, Record, read_record
@@ -119,20 +119,22 @@ def _check_shape(path: Path, x: np.ndarray, shape: Any) -> None:
 
 
 def _open_saved_model(path: Path) -> OpenFile:
+    check_one_version(path)
     if not is_saved_model(path):
         raise InputError(f"{path} is not a SavedModel: it has no saved_model.pb")
     with refused(path, by="TensorFlow"), quiet():
         loaded = tf.saved_model.load(str(path))
     signatures = loaded.signatures
-    if "serving_default" not in signatures:
-        raise InputError(f"{path} has no signature serving_default; it has {', '.join(signatures) or 'none'}")
+    names = [name for name in ("image", "preprocessed") if name in signatures] or [DEFAULT]
+    if names[0] not in signatures:
+        raise InputError(f"{path} has no signature {DEFAULT}; it has {', '.join(signatures) or 'none'}")
     file = path / RECORD_FILE
     record = Record.from_json(file.read_text(encoding="utf-8")) if file.is_file() else Record()
     runners: dict[Input, Runner] = {}
-    for name in {"serving_default", "preprocessed"} & set(signatures):
+    for name in names:
         spec, run = _signature(path, loaded, name)
         runners["image" if spec.dtype == tf.uint8 else "input"] = run
-    format = " ".join(["saved_model", *_half_precision(signatures["serving_default"].graph)])
+    format = " ".join(["saved_model", *_half_precision(signatures[names[0]].graph)])
     return OpenFile(path=path, format=format, bytes=size_of(path), record=record, runners=runners, labels=record.labels)
 
 
@@ -214,7 +216,7 @@ def _cross_check(path: Path) -> OpenFile:
 def _network_of(path: Path) -> Any:
     """A SavedModel's network alone: without images as input, which only TensorFlow resizes, and without strings."""
     loaded = tf.saved_model.load(str(path))
-    name = "preprocessed" if "preprocessed" in loaded.signatures else "serving_default"
+    name = "preprocessed" if "preprocessed" in loaded.signatures else DEFAULT
     spec, _ = _signature(path, loaded, name)
     signature = loaded.signatures[name]
     [numeric] = [key for key, value in signature.structured_outputs.items() if value.dtype.is_floating]

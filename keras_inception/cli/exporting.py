@@ -27,6 +27,14 @@ def export(
         Path | None, typer.Option("--out", help="Folder for the files.", show_default="RUN/exports")
     ] = None,
     images: Images = None,
+    serving_default: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIGNATURE",
+            help="What saved_model takes if a request names no signature: image, encoded or preprocessed.",
+            show_default="image",
+        ),
+    ] = None,
     qat: Annotated[
         Path | None, typer.Option(metavar="IMAGES", help="Fine-tune tflite-int8 on these images, rounded to int8.")
     ] = None,
@@ -52,6 +60,7 @@ def export(
         formats,
         out_path,
         images=calibration,
+        serving_default=serving_default,
         qat=qat,
         prune=prune,
         cluster=cluster,

@@ -57,12 +57,13 @@ def report(
     out_path: Annotated[Path | None, typer.Option("--out", help="The page.", show_default="RUN/report.html")] = None,
 ) -> None:
     """Draw a run's page anew: curves, confusion, calibration, mistakes and where the network looked."""
-    from ..files import write_file
+    from ..files import need_writable, write_file
     from ..outputs import MAIN
     from ..report import page, read_history
     from ..run import Run
 
     run, target = Run.load(run_path), out_path or run_path / "report.html"
+    need_writable(target.parent)
     split = run.images("held_out", images)
     probabilities = run.probabilities(split)[MAIN]
     text = page(run, run.predictor.model, read_history(run), split, probabilities, endpoint=endpoint)

@@ -202,7 +202,7 @@ class Cell:
         assert text.count("<svg") >= 3
 
     def export_int8(self, run: Run) -> None:
-        words = ("export", run.path, "--to", "tflite-int8", "--to", "saved_model")
+        words = ("export", run.path, "--to", "tflite-int8", "--to", "saved_model", "--serving-default", "encoded")
         self.command(*words, *self.images(run, *words))
         assert (run.path / "exports" / "int8.tflite").is_file()
 

@@ -1,6 +1,10 @@
 """Exports of a run: what is missing is an error before anything is written."""
 
 import importlib.util
+import os
+import shutil
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -107,3 +111,68 @@ def test_missing_extras_are_told_before_anything_is_written(name, package, run_o
     with pytest.raises(InputError, match=rf"pip install 'keras-inception\[{name}\]'"):
         export.export_run(run, ["tflite", name])
     assert not (run.path / "exports").exists()
+
+
+READ_ONLY = """
+import sys
+from keras_inception.cli import app
+from keras_inception import InputError
+run, file, place = sys.argv[1:]
+for words in (
+    ["predict", run, file],
+    ["evaluate", run],
+    ["verify", run],
+    ["export", run, "--to", "saved_model", "--out", place],
+    ["export", run, "--to", "tflite"],
+    ["report", run],
+):
+    try:
+        app(words, standalone_mode=False)
+    except (InputError, OSError) as error:
+        print(words[0], "says:", error)
+    else:
+        print(words[0], "is done")
+"""
+
+
+@pytest.mark.parametrize(
+    ("formats", "signature", "words"),
+    [
+        (["tflite", "saved_model"], "jpeg", "unknown signature 'jpeg'; give one of image, encoded, preprocessed"),
+        (["tflite"], "encoded", "serving_default is of a SavedModel: ask for the format saved_model too"),
+    ],
+)
+def test_a_default_signature_that_cannot_be(formats, signature, words, run_of):
+    run = run_of("-")
+    with pytest.raises(InputError, match=words):
+        export.export_run(run, formats, serving_default=signature)
+    assert not (run.path / "exports").exists()
+
+
+def test_a_read_only_run(run_of, photos, tmp_path):
+    """As services mount it. Root may write into any folder, so it gives that right up."""
+    run = run_of(str(photos))
+    export.to_tflite(run, run.path / "exports" / "float32.tflite")
+    folders = [run.path, *(path for path in run.path.rglob("*") if path.is_dir())]
+    for path in run.path.rglob("*"):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    run.path.chmod(0o555)
+    command = [sys.executable, "-c", READ_ONLY, run.path, next(photos.rglob("*.png")), tmp_path / "elsewhere"]
+    if os.geteuid() == 0:
+        if not shutil.which("setpriv"):
+            pytest.skip("root needs setpriv (util-linux) to give up its right to write anywhere")
+        command = ["setpriv", "--bounding-set=-dac_override", *command]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+    for folder in folders:
+        folder.chmod(0o755)
+    lines = [line for line in done.stdout.splitlines() if "says:" in line or "is done" in line]
+    exports = run.path / "exports"
+    assert lines == [
+        "predict is done",
+        "evaluate is done",
+        "verify is done",
+        "export is done",
+        f"export says: {exports} cannot be written, because {exports} is read-only: give another place (--out)",
+        f"report says: {run.path} cannot be written, because {run.path} is read-only: give another place (--out)",
+    ], done.stderr[-3000:]
+    assert (tmp_path / "elsewhere" / "saved_model").is_dir()

@@ -90,7 +90,7 @@ def test_batches_for_training_and_evaluation(decoded, tmp_path):
 
 def test_the_signature_for_files_agrees_with_the_one_for_pixels(signatures, decoded, probabilities):
     files = tf.constant([content for content, _ in FILES.values()])
-    found = signatures["encoded"](encoded=files)["probabilities"]
+    found = signatures["encoded"](image_bytes=files)["probabilities"]
     np.testing.assert_allclose(found, probabilities, atol=0.01)  # one grey level
     exact = [name for name, (_, shown) in FILES.items() if shown is not None and ALPHA.shape == shown.shape[:2]]
     pixels = tf.constant(np.stack([decoded[name] for name in exact]))
@@ -222,7 +222,7 @@ def test_what_a_server_alone_refuses_is_said(name, graph):
 
 def test_one_bad_file_names_its_fault(signatures):
     with pytest.raises(tf.errors.InvalidArgumentError, match="not a JPEG, PNG, BMP, GIF or WebP image"):
-        signatures["encoded"](encoded=tf.constant([FILES["plain.jpg"][0], b"<html>"]))
+        signatures["encoded"](image_bytes=tf.constant([FILES["plain.jpg"][0], b"<html>"]))
 
 
 def test_the_saved_graph_has_plain_operators(signatures):
