@@ -268,12 +268,15 @@ with new_output(Path(sys.argv[1]), **target) as part:
     part.mkdir()
     (part / "file").write_text(sys.argv[2])
     print("writes", flush=True)
-    time.sleep(1)
+    while not Path(sys.argv[3]).exists():
+        time.sleep(0.01)
 """
-    first = python(code, path, "first")
+    end = tmp_path / "end"
+    first = python(code, path, "first", end)
     said(first, "writes")
-    second = python(code, path, "second")
+    second = python(code, path, "second", end)
     assert second.wait(20) == 1
+    end.touch()
     line = last_line(second)
     assert f"process {first.pid} on " in line
     assert f"is writing {path}" in line
