@@ -39,7 +39,9 @@ def cache_directory() -> Path:
             return Path(given).expanduser()
         return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "keras_inception"
     except RuntimeError as error:
-        raise InputError(f"there is no home folder to keep downloads and features in: set {HOME} to a folder") from error
+        raise InputError(
+            f"there is no home folder to keep downloads and features in: set {HOME} to a folder"
+        ) from error
 
 
 def write_file(path: Path, write: Callable[[Path], Any]) -> None:

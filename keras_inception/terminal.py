@@ -66,7 +66,8 @@ def print_table(table: Table) -> None:
     for row in zip(*(column.cells for column in table.columns), strict=True):
         for column, cell in zip(table.columns, row, strict=True):
             if cell:
-                console.print(f"{column.header}: {cell}" if column.header else str(cell), overflow="fold")
+                title = f"{column.header}: " if column.header else ""
+                console.print(f"{title}{cell}", overflow="fold")
         console.print()
 
 
@@ -93,7 +94,9 @@ def progress_bar(
     count: list[ProgressColumn] = [DownloadColumn(), TransferSpeedColumn()] if in_bytes else [MofNCompleteColumn()]
     columns = TextColumn("{task.description}", markup=False), BarColumn(), *count, TimeRemainingColumn()
     console = _stderr()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal or console.is_dumb_terminal) as bar:
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal or console.is_dumb_terminal
+    ) as bar:
         task = bar.add_task(description, total=total, completed=done)
         yield lambda steps: bar.advance(task, steps)
 

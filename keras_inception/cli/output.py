@@ -16,6 +16,13 @@ def say(line: str) -> None:
     Console(markup=False, emoji=False, highlight=False).print(line, soft_wrap=True)
 
 
+def show_metrics(metrics: dict[str, Any], classes: int, as_json: bool) -> None:
+    """Print what was measured; a table has no top-5 accuracy of five classes or fewer, where it is 100 %."""
+    if not as_json and classes <= 5:
+        metrics = {name: value for name, value in metrics.items() if name != "top5"}
+    show([metrics], as_json, whole=True)
+
+
 def show(rows: list[dict[str, Any]], as_json: bool, *, whole: bool = False) -> None:
     """Rows as a table, or as JSON; `whole` is a single record."""
     if as_json:

@@ -152,14 +152,14 @@ def test_what_differs_is_named(half_done, changes, message) -> None:
         train(images(), out=half_done, **SETTINGS | changes)
 
 
-@pytest.mark.parametrize("name", ["epoch_1.keras", "best.keras"])
+@pytest.mark.parametrize("name", ["epoch_1.keras", "best_1.keras"])
 @pytest.mark.parametrize("damage", ["cut", "missing"])
 def test_a_damaged_state_says_what_to_do(half_done, tmp_path, monkeypatch, name, damage) -> None:
     shutil.copytree(half_done, tmp_path / "x")
     file = tmp_path / "x" / "training_state" / name
     content = file.read_bytes()
     file.unlink() if damage == "missing" else file.write_bytes(content[:500])
-    if name == "best.keras":  # needed when the best epoch is the first
+    if name == "best_1.keras":  # needed when the best epoch is the first
         monkeypatch.setattr(TrainingState, "is_best", lambda *_: False)
         monkeypatch.setattr(TrainingState, "best", lambda *_: 0)
     with pytest.raises(InputError, match=r"missing or damaged, so the training cannot be resumed: delete .*state"):
