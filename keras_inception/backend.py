@@ -1,10 +1,11 @@
-"""Keras' backend: it is chosen when Keras is first imported, and this package needs TensorFlow's."""
+"""Which Keras is imported, and with which backend: both are decided at its first import, for the whole process."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 NAME = "tensorflow"
@@ -12,12 +13,14 @@ VARIABLE = "KERAS_BACKEND"
 
 
 def check_backend() -> None:
-    """Refuse another backend before Keras is imported, which would fail for one that is not installed.
+    """Refuse another backend than TensorFlow before Keras is imported, which fails for one that is not installed.
+
+    A file `keras.py` or `tensorflow.py` that Python would import in place of the package is refused too.
 
     In a process of the command line the refusal is a line on stderr and exit code 1.
 
     Raises:
-        ImportError: Keras uses, or would use, another backend.
+        ImportError: Keras uses, or would use, another backend, or is not Keras.
     """
     if (problem := _problem()) is None:
         return
@@ -28,6 +31,10 @@ def check_backend() -> None:
 
 
 def _problem() -> str | None:
+    for package in ("keras", "tensorflow"):
+        spec = None if package in sys.modules else find_spec(package)
+        if spec and spec.submodule_search_locations is None:
+            return f"{spec.origin} hides the package {package}: rename the file, or work in another folder"
     if (config := getattr(sys.modules.get("keras"), "config", None)) and hasattr(config, "backend"):
         found = config.backend()
         if found == NAME:

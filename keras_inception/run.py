@@ -88,7 +88,8 @@ class Run:
         record = asdict(self) | {"schema": SCHEMA, "preprocessing": self.preprocessing.to_dict()}
         del record["path"]
         lines = "".join(f"{_one_line(label)}\n" for label in self.labels)
-        write_file(self.path / "labels.txt", lambda part: part.write_text(lines, encoding="utf-8"))
+        # A folder's name may be no UTF-8: Python has what it cannot decode as surrogates.
+        write_file(self.path / "labels.txt", lambda part: part.write_bytes(lines.encode(errors="backslashreplace")))
         text = json.dumps(record, indent=2, sort_keys=True) + "\n"
         write_file(self.path / "run.json", lambda part: part.write_text(text, encoding="utf-8"))
 

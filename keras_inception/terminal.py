@@ -37,14 +37,22 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "
 _STREAMS = threading.RLock()  # they belong to the whole process: one thread would restore another's silence
 
 
-def _stderr() -> Console:
-    """A new one each time, since it finds out when it is made whether it is on a terminal."""
-    return Console(stderr=True)
+def console(*, stderr: bool = False, width: int | None = None) -> Console:
+    """A console for plain text on stdout, or on stderr. A new one each time: it finds out whether it is a terminal."""
+    stated = os.environ.get("COLUMNS", "")
+    if width is None and not (stated.isdecimal() and int(stated)):  # rich takes 0 columns literally
+        width = shutil.get_terminal_size().columns
+    return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
 
 
 def note(text: str, style: str = "yellow") -> None:
     """Print a remark on stderr as it is: the terminal wraps a long line, a file gets it whole."""
-    _stderr().print(text, style=style, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    console(stderr=True).print(text, style=style, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """Print text on stdout as it is: the terminal wraps a long line, a file gets it whole."""
+    console().print(text, soft_wrap=True)
 
 
 def print_table(table: Table) -> None:
@@ -53,30 +61,22 @@ def print_table(table: Table) -> None:
     Words wrap, numbers (columns justified to the right) do not: where the terminal is too narrow for the table, each
     row is printed as a list.
     """
-    console = Console(width=_width(), markup=False, emoji=False, highlight=False)
-    needed = 0
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()
+    out, needed = console(width=None if on_terminal else UNLIMITED), 0
     for column in table.columns:
         column.overflow = "fold"
         column.no_wrap = column.justify == "right"
-        text = Measurement.get(console, console.options, Group(str(column.header), *column.cells))
+        text = Measurement.get(out, out.options, Group(str(column.header), *column.cells))
         needed += text.maximum if column.no_wrap else min(text.minimum, LEGIBLE)
-    if needed + 2 * len(table.columns) <= console.width:
-        console.print(table)
+    if needed + 2 * len(table.columns) <= out.width:
+        out.print(table)
         return
     for row in zip(*(column.cells for column in table.columns), strict=True):
         for column, cell in zip(table.columns, row, strict=True):
             if cell:
                 title = f"{column.header}: " if column.header else ""
-                console.print(f"{title}{cell}", overflow="fold")
-        console.print()
-
-
-def _width() -> int | None:
-    """The columns of a table; None leaves it to the terminal."""
-    if sys.stdout is None or not sys.stdout.isatty():
-        return UNLIMITED
-    stated = os.environ.get("COLUMNS", "")
-    return None if stated.isdecimal() and int(stated) else shutil.get_terminal_size().columns
+                out.print(f"{title}{cell}", overflow="fold")
+        out.print()
 
 
 @contextmanager
@@ -93,10 +93,9 @@ def progress_bar(
     """
     count: list[ProgressColumn] = [DownloadColumn(), TransferSpeedColumn()] if in_bytes else [MofNCompleteColumn()]
     columns = TextColumn("{task.description}", markup=False), BarColumn(), *count, TimeRemainingColumn()
-    console = _stderr()
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal or console.is_dumb_terminal
-    ) as bar:
+    err = console(stderr=True)
+    hidden = not err.is_terminal or err.is_dumb_terminal
+    with Progress(*columns, console=err, transient=True, disable=hidden) as bar:
         task = bar.add_task(description, total=total, completed=done)
         yield lambda steps: bar.advance(task, steps)
 

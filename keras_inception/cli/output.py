@@ -5,15 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
-from ..terminal import print_table
+from ..terminal import print_table, say
 
-
-def say(line: str) -> None:
-    """Print text on stdout as it is; in a file or pipe no line is wrapped."""
-    Console(markup=False, emoji=False, highlight=False).print(line, soft_wrap=True)
+__all__ = ["say", "show", "show_metrics"]
 
 
 def show_metrics(metrics: dict[str, Any], classes: int, as_json: bool) -> None:
