@@ -193,9 +193,9 @@ def quiet() -> Iterator[None]:
 
 def _temporary_file() -> IO[bytes]:
     try:
-        return tempfile.TemporaryFile("w+b")
+        return tempfile.TemporaryFile("w+b", buffering=0)
     except OSError:  # nowhere can be written to, as in a container with a read-only root
-        return open(os.devnull, "w+b")
+        return open(os.devnull, "w+b", buffering=0)
 
 
 def _is_open(descriptor: int) -> bool:
