@@ -10,6 +10,8 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from .backend import check_backend
+
 if TYPE_CHECKING:
     from . import analysis, data, diagram, early_exit, evaluation, export, layers, models, training, weights
     from .callbacks import AuxiliaryHeads, LabelSmoothing, fade, strip_auxiliary
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from .training import recipes
     from .training.train import train
     from .weights import decode_predictions, preprocess_input
+
+check_backend()
 
 # Public name -> the module that has it. TensorFlow takes seconds to load, so nothing is imported before it is used.
 _MODULE_OF = {

@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import secrets
 import shutil
-import signal
 import socket
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from .errors import InputError
-from .terminal import note
+from .terminal import note, uninterrupted
 
 HOME = "KERAS_INCEPTION_HOME"  # where the cache is
 PART = ".part."  # how the name of every temporary file starts
+LOCK = ".lock"  # how the name of every lock ends
+# What a network drive, or a folder of another system that is mounted here, may answer to a lock or to `fsync`.
+UNSUPPORTED = errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL
 ARCHIVES = ".keras", ".h5", ".npz"  # zip and HDF5: interrupted inside, their writers raise errors of their own
 
 
 def cache_directory() -> Path:
-    """The folder for downloads, features and manifests."""
-    return Path(os.environ.get(HOME) or Path.home() / ".cache" / "keras_inception").expanduser()
+    """The folder for downloads and features: `KERAS_INCEPTION_HOME`, or `keras_inception` in the user's cache.
+
+    Raises:
+        InputError: the user has no home folder, as an account that exists only in a container.
+    """
+    try:
+        if given := os.environ.get(HOME):
+            return Path(given).expanduser()
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "keras_inception"
+    except RuntimeError as error:
+        raise InputError(
+            f"there is no home folder to keep downloads and features in: set {HOME} to a folder"
+        ) from error
 
 
 def write_file(path: Path, write: Callable[[Path], Any]) -> None:
@@ -43,32 +56,32 @@ def write_file(path: Path, write: Callable[[Path], Any]) -> None:
             write(part)
             _flush(part)
             part.replace(path)
+    except OSError as error:
+        if error.filename == str(part):
+            error.filename = str(path)  # the name that means something to the user
+        raise
     finally:
-        part.unlink(missing_ok=True)
+        discard(part)
 
 
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Defer Ctrl-C until the block ends. For short writes and renames only: nothing else can end the block."""
-    if threading.current_thread() is not threading.main_thread() or not callable(signal.getsignal(signal.SIGINT)):
-        yield  # no handler that could raise here
-        return
-    received: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if received:
-        signal.raise_signal(signal.SIGINT)
+def discard(path: Path) -> None:
+    """Delete a file that nobody reads any more; an absent one is no error.
+
+    It is emptied first: Google Drive, mounted as a folder, moves deleted files to its bin, where they count as used.
+    """
+    with suppress(OSError):
+        if path.stat().st_nlink == 1:  # under another name, it is somebody's
+            os.truncate(path, 0)
+    path.unlink(missing_ok=True)
 
 
 @contextmanager
 def locked(path: Path, doing: str = "writing", *, wait: bool = True) -> Iterator[None]:
     """Let one process, and one thread of it, run the block for this path at a time.
 
-    The lock is a file beside `path`, `.NAME.lock`, which is removed at the end. The system frees it when a process
-    dies. The folder of `path` must exist; `path` itself need not.
+    The lock is a file beside `path`, `.NAME.lock`, which is removed at the end; in a folder that is mounted where
+    nothing can be written, it is `.lock` inside. The system frees it when a process dies. The folder of `path` must
+    exist; `path` itself need not. A file system without locks is remarked on, and the block runs.
 
     Args:
         path: the file or folder to work on.
@@ -78,27 +91,41 @@ def locked(path: Path, doing: str = "writing", *, wait: bool = True) -> Iterator
     Raises:
         InputError: another process holds the lock and `wait` is False.
     """
-    file = path.with_name(f".{path.name}.lock")
-    lock = FileLock(file)
+    beside = path.absolute()
+    file = beside.with_name(f".{beside.name}.lock")
+    if beside.is_dir() and not os.access(beside.parent, os.W_OK):
+        file = beside / LOCK
+    lock = FileLock(file, fallback_to_soft=False)
+    try:
+        _acquire(lock, file, f"is {doing} {path}", wait=wait)
+        yield
+    finally:
+        if lock.is_locked:
+            file.unlink(missing_ok=True)  # while we hold it: who waits for it finds it unlinked and makes a new one
+        lock.release()
+
+
+def _acquire(lock: BaseFileLock, file: Path, does: str, *, wait: bool) -> None:
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        holder = f"{_holder(file)} is {doing} {path}"
+        holder = f"{_holder(file)} {does}"
         if not wait:
             raise InputError(f"{holder}: wait until it has finished, or stop it") from None
         note(f"{holder}: waiting until it has finished", style="")
         lock.acquire()
-    try:
-        file.write_text(f"{os.getpid()} {socket.gethostname()}")
-        yield
-    finally:
-        file.unlink(missing_ok=True)  # while we hold it: who waits for this file finds it unlinked and makes a new one
-        lock.release()
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+        file.unlink(missing_ok=True)
+        note(f"{file.parent} is on a file system without locks: let no second process write there meanwhile")
+        return
+    file.write_text(f"{os.getpid()} {socket.gethostname()}", encoding="utf-8")
 
 
 def _holder(lock: Path) -> str:
     with suppress(OSError, ValueError):
-        pid, host = lock.read_text().split(maxsplit=1)
+        pid, host = lock.read_text(encoding="utf-8").split(maxsplit=1)
         return f"process {pid} on {host}"
     return "another process"
 
@@ -170,7 +197,11 @@ def _flush(path: Path) -> None:
     for file in path.rglob("*") if path.is_dir() else [path]:
         if file.is_file():
             with open(file, "rb") as opened:
-                os.fsync(opened.fileno())
+                try:
+                    os.fsync(opened.fileno())
+                except OSError as error:
+                    if error.errno not in UNSUPPORTED:
+                        raise
 
 
 def _os_errors() -> tuple[type[Exception], ...]:

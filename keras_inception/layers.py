@@ -108,18 +108,23 @@ def numerics(record: Numerics) -> Iterator[None]:
 
 @contextmanager
 def deep_graph() -> Iterator[None]:
-    """Allow Keras to wire a very deep functional model inside the `with` block.
+    """Allow Keras to wire a very deep functional model inside the `with` block; new layers in it are channels_last.
 
     Whenever a functional model is made (built, loaded, cloned), Keras walks its graph by recursion, a Python frame a
     layer. ResNet1202 has 4,800 layers in a row and DenseNet264 934, and Python's default limit is 1,000 frames.
     Calling, training and saving a model need no such block.
+
+    All tensors here are NHWC, so the user's default (`image_data_format` in keras.json) does not count. A layer keeps
+    the data format that it is made with.
     """
-    before = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(before, 20_000))
+    limit, data_format = sys.getrecursionlimit(), keras.config.image_data_format()
+    sys.setrecursionlimit(max(limit, 20_000))
+    keras.config.set_image_data_format("channels_last")
     try:
         yield
     finally:
-        sys.setrecursionlimit(before)
+        keras.config.set_image_data_format(data_format)
+        sys.setrecursionlimit(limit)
 
 
 # --------------------------------------------------------------------------------------------------------- functions

@@ -106,9 +106,10 @@ class Run:
         try:
             return keras.models.load_model(file, compile=False)
         except Exception as error:  # whatever a cut zip or HDF5 file, or a newer Keras, makes Keras raise
-            there = ", ".join(f"{k} {v}" for k, v in self.versions.items() if versions().get(k) != v)
-            cause = f"it was written by {there}" if there else "it is damaged: restore it from a copy, or train again"
-            raise InputError(f"{file} cannot be loaded; {cause}") from error
+            here, cure = versions(), "restore it from a copy, or train again"
+            others = [f"{k} {v} (here {here[k]})" for k, v in self.versions.items() if here.get(k, v) != v]
+            cause = f"it was written with {', '.join(others)}: install these, or, if it is damaged, {cure}"
+            raise InputError(f"{file} cannot be loaded; {cause if others else f'it is damaged: {cure}'}") from error
 
     def images(self, side: Side, images: str | Path | None = None) -> Split:
         """The images of one side of the run's split, "train" or "held_out", labelled in the order of `labels`.
@@ -167,5 +168,6 @@ class Run:
 
 
 def label_lines(labels: Sequence[str]) -> str:
-    """The content of `labels.txt`: one label per line."""
-    return "".join(f"{' '.join(label.splitlines()) or label}\n" for label in labels)
+    """The content of `labels.txt`: one label per line. What Python could not decode in a folder's name is escaped."""
+    text = "".join(f"{' '.join(label.splitlines()) or label}\n" for label in labels)
+    return text.encode(errors="backslashreplace").decode()

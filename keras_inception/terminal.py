@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
+import shutil
 import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import NoReturn, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import IO, Any, NoReturn, TypeVar
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -27,25 +30,53 @@ from rich.table import Table
 
 T = TypeVar("T")
 
-UNLIMITED = 10_000  # columns of a table in a file or pipe
+UNLIMITED = 10_000  # characters across a table in a file or pipe
+LEGIBLE = 12  # characters that a column of text is not made narrower than, if it has words of that length
+SIGNALS = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]  # Windows lacks it
 
 _STREAMS = threading.RLock()  # they belong to the whole process: one thread would restore another's silence
 
 
-def _stderr() -> Console:
-    """A new one each time, since it finds out when it is made whether it is on a terminal."""
-    return Console(stderr=True)
+def console(*, stderr: bool = False, width: int | None = None) -> Console:
+    """A console for plain text on stdout, or on stderr. A new one each time: it finds out whether it is a terminal."""
+    stated = os.environ.get("COLUMNS", "")
+    if width is None and not (stated.isdecimal() and int(stated)):  # rich takes 0 columns literally
+        width = shutil.get_terminal_size().columns
+    return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
 
 
 def note(text: str, style: str = "yellow") -> None:
     """Print a remark on stderr as it is: the terminal wraps a long line, a file gets it whole."""
-    _stderr().print(text, style=style, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    console(stderr=True).print(text, style=style, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """Print text on stdout as it is: the terminal wraps a long line, a file gets it whole."""
+    console().print(text, soft_wrap=True)
 
 
 def print_table(table: Table) -> None:
-    """Print a table of plain text on stdout, as wide as the terminal; in a file or pipe no cell is cut or wrapped."""
-    width = None if sys.stdout.isatty() else UNLIMITED
-    Console(width=width, markup=False, emoji=False, highlight=False).print(table)
+    """Print a table of plain text on stdout, as wide as the terminal; in a file or pipe no cell is cut or wrapped.
+
+    Words wrap, numbers (columns justified to the right) do not: where the terminal is too narrow for the table, each
+    row is printed as a list.
+    """
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()
+    out, needed = console(width=None if on_terminal else UNLIMITED), 0
+    for column in table.columns:
+        column.overflow = "fold"
+        column.no_wrap = column.justify == "right"
+        text = Measurement.get(out, out.options, Group(str(column.header), *column.cells))
+        needed += text.maximum if column.no_wrap else min(text.minimum, LEGIBLE)
+    if needed + 2 * len(table.columns) <= out.width:
+        out.print(table)
+        return
+    for row in zip(*(column.cells for column in table.columns), strict=True):
+        for column, cell in zip(table.columns, row, strict=True):
+            if cell:
+                title = f"{column.header}: " if column.header else ""
+                out.print(f"{title}{cell}", overflow="fold")
+        out.print()
 
 
 @contextmanager
@@ -62,8 +93,9 @@ def progress_bar(
     """
     count: list[ProgressColumn] = [DownloadColumn(), TransferSpeedColumn()] if in_bytes else [MofNCompleteColumn()]
     columns = TextColumn("{task.description}", markup=False), BarColumn(), *count, TimeRemainingColumn()
-    console = _stderr()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    err = console(stderr=True)
+    hidden = not err.is_terminal or err.is_dumb_terminal
+    with Progress(*columns, console=err, transient=True, disable=hidden) as bar:
         task = bar.add_task(description, total=total, completed=done)
         yield lambda steps: bar.advance(task, steps)
 
@@ -77,8 +109,17 @@ def progress(items: Iterable[T], description: str, total: int | None = None) -> 
 
 
 def interrupt(number: int, frame: object) -> NoReturn:
-    """The command line's handler of Ctrl-C."""
-    raise KeyboardInterrupt
+    """The command line's handler of Ctrl-C, and of the signals by which a terminal or a batch system ends a process."""
+    raise KeyboardInterrupt(number)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let each of `SIGNALS` end the block as Ctrl-C does, unless it is ignored, as under nohup, or handled already."""
+    defaults = (signal.SIG_DFL, signal.default_int_handler)
+    before = {s: handler for s in SIGNALS if (handler := signal.getsignal(s)) in defaults}
+    with _handled(dict.fromkeys(before, interrupt)):
+        yield
 
 
 @contextmanager
@@ -89,14 +130,32 @@ def foreign_call() -> Iterator[None]:
     process at once instead: what it was writing has a temporary name, which the next export to that path removes.
     In another's process nothing changes.
     """
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is interrupt
-    if ours:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    with _handled({s: signal.SIG_DFL for s in SIGNALS if signal.getsignal(s) is interrupt}):
+        yield
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Defer `SIGNALS` until the block ends. For short writes and renames only: nothing else can end the block."""
+    received: list[int] = []
+    with _handled({s: lambda number, frame: received.append(number) for s in SIGNALS if callable(signal.getsignal(s))}):
+        yield
+    if received:
+        signal.raise_signal(received[0])
+
+
+@contextmanager
+def _handled(handlers: Mapping[signal.Signals, Any]) -> Iterator[None]:
+    """Handle signals so within the block; in another thread than the main one, which no signal interrupts, not."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:
-        if ours:
-            signal.signal(signal.SIGINT, interrupt)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -104,28 +163,44 @@ def quiet() -> Iterator[None]:
     """Keep what is written to stdout and stderr within the block off the terminal, from C++ too.
 
     TensorFlow and its converters write there whatever their log levels are. If the block raises an exception, the
-    captured text is added to it as a note. Python's loggers, which write to the cell in a notebook, are disabled too.
+    captured text is added to it as a note. Python's streams are replaced as well as the file descriptors, which they
+    do not write to in a notebook; a descriptor that is closed stays so. Python's loggers are disabled.
     """
-    with _STREAMS, tempfile.TemporaryFile("w+b") as captured:
+    with _STREAMS, _temporary_file() as captured:
         logged = logging.root.manager.disable
         logging.disable(max(logged, logging.WARNING))
-        sys.stdout.flush()
-        sys.stderr.flush()
-        saved = [os.dup(stream) for stream in (1, 2)]
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        text = io.TextIOWrapper(captured, encoding="utf-8", errors="replace", write_through=True)
+        saved = {stream: os.dup(stream) for stream in (1, 2) if _is_open(stream)}
         try:
-            for stream in (1, 2):
+            for stream in saved:
                 os.dup2(captured.fileno(), stream)
-            yield
+            with redirect_stdout(text), redirect_stderr(text):
+                yield
         except Exception as error:
-            sys.stdout.flush()
-            sys.stderr.flush()
             captured.seek(0)
             error.add_note(captured.read().decode(errors="replace"))
             raise
         finally:
             logging.disable(logged)
-            sys.stdout.flush()
-            sys.stderr.flush()
-            for stream, copy in zip((1, 2), saved, strict=True):
+            for stream, copy in saved.items():
                 os.dup2(copy, stream)
                 os.close(copy)
+            text.detach()
+
+
+def _temporary_file() -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile("w+b", buffering=0)
+    except OSError:  # nowhere can be written to, as in a container with a read-only root
+        return open(os.devnull, "w+b", buffering=0)
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
-import signal
+import sys
 
 from ..errors import InputError
-from ..terminal import interrupt
+from ..terminal import interruptible
 from . import exporting, measuring, networks, output, training
 from .app import app, fail
 
@@ -16,18 +17,24 @@ __all__ = ["app", "exporting", "main", "measuring", "networks", "output", "train
 
 def main() -> None:
     """Run the command line: an expected failure is one line on stderr, and the exit code is 0 only on success."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.default_int_handler:
-        signal.signal(signal.SIGINT, interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # an encoding may lack what class and file names have
     try:
-        app()
+        try:
+            with interruptible():
+                app()
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except InputError as error:
         fail(str(error))
+    except BrokenPipeError:  # of `| head`; what is left in the buffer cannot be written either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             fail("the disk is full: free some space and run the same command again")
         if error.errno is None:
             raise
         fail(f"{error.filename or 'file'}: {os.strerror(error.errno).lower()}")
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -10,7 +10,7 @@ import typer
 
 from ..errors import InputError
 from .app import Images, Json, RunPath, app, fail
-from .output import say, show
+from .output import say, show, show_metrics
 
 if TYPE_CHECKING:
     from ..evaluation import Predictor
@@ -44,7 +44,8 @@ def evaluate(
         images = given
     if crops != 1:
         predictors = [_with_crops(predictor, path, crops) for predictor, path in zip(predictors, paths, strict=False)]
-    show([evaluate(predictors[0] if len(predictors) == 1 else Ensemble(predictors), images)], as_json, whole=True)
+    measured = evaluate(predictors[0] if len(predictors) == 1 else Ensemble(predictors), images)
+    show_metrics(measured, len(predictors[0].labels), as_json)
 
 
 @app.command()
@@ -55,11 +56,12 @@ def report(
         str | None, typer.Option(help="Where to look for Grad-CAM, as mixed_6e.", show_default="the last map")
     ] = None,
     out_path: Annotated[Path | None, typer.Option("--out", help="The page.", show_default="RUN/report.html")] = None,
+    as_json: Json = False,
 ) -> None:
     """Draw a run's page anew: curves, confusion, calibration, mistakes and where the network looked."""
     from ..files import need_writable, write_file
     from ..outputs import MAIN
-    from ..report import page, read_history
+    from ..report import figures, page, read_history
     from ..run import Run
 
     run, target = Run.load(run_path), out_path or run_path / "report.html"
@@ -68,13 +70,16 @@ def report(
     probabilities = run.probabilities(split)[MAIN]
     text = page(run, run.predictor.model, read_history(run), split, probabilities, endpoint=endpoint)
     write_file(target, lambda part: part.write_text(text, encoding="utf-8"))
-    say(f"wrote {target}")
+    if as_json:
+        show([{"page": str(target)} | figures(run.labels, split, probabilities)], as_json, whole=True)
+    else:
+        say(f"wrote {target}")
 
 
 @app.command()
 def predict(
     path: Annotated[Path, typer.Argument(metavar="RUN", help=PREDICTOR, show_default=False)],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Image files, or folders of them.")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGES...", help="Image files, or folders of them.")],
     top: Annotated[int, typer.Option(min=1, help="Classes per image.")] = 3,
     as_json: Json = False,
 ) -> None:
@@ -84,7 +89,7 @@ def predict(
     from ..outputs import MAIN
 
     predictor = opened(path)
-    given, names, rejected = as_images(list(images))
+    given, names, rejected = as_images(images)
     rows: list[dict[str, Any]] = []
     for name, row in zip(names, predictor.probabilities(given)[MAIN] if names else (), strict=True):
         found = ranked(name, row, predictor.labels, top)

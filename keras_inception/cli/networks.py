@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +12,9 @@ from ..errors import InputError
 from ..terminal import print_table
 from .app import Json, app
 from .output import say, show
+
+if TYPE_CHECKING:
+    from ..registry import Architecture
 
 
 @app.command()
@@ -49,21 +53,45 @@ def models(
 def info(
     name: Annotated[str, typer.Argument(help="A network, as `models` lists them.")],
     diagram: Annotated[Path | None, typer.Option(help="Draw the network and its modules into this .svg file.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Print a network's table: every row of the paper's, with size, cost and receptive field."""
     from ..analysis import checkpoint_rows, info_table
     from ..registry import get
 
     architecture = get(name)
-    print_table(info_table(architecture))
-    if rows := checkpoint_rows(architecture):
-        show(_without_urls(rows), as_json=False)
+    weights = checkpoint_rows(architecture)
+    if as_json:
+        show([_described(architecture) | {"weights": weights}], as_json, whole=True)
+    else:
+        print_table(info_table(architecture))
+        if weights:
+            show(_without_urls(weights), as_json)
     if diagram:
         from ..analysis.cost import blueprint
         from ..diagram.draw import draw
 
         draw(blueprint(architecture.build), diagram)
-        say(f"wrote {diagram}")
+        if not as_json:
+            say(f"wrote {diagram}")
+
+
+def _described(architecture: Architecture) -> dict[str, Any]:
+    """What the table of a network shows."""
+    from ..analysis.cost import blueprint, endpoint_costs, total
+
+    rows = endpoint_costs(blueprint(architecture.build))
+    sums = asdict(total(rows))
+    return {
+        "name": architecture.name,
+        "builder": architecture.builder,
+        "paper": asdict(architecture.paper),
+        "input": architecture.input_shape,
+        "classes": architecture.classes,
+        "arguments": architecture.own,
+        **sums,
+        "rows": [asdict(row) for row in rows],
+    }
 
 
 def _without_urls(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
-from ..terminal import print_table
+from ..terminal import print_table, say
+
+__all__ = ["say", "show", "show_metrics"]
 
 
-def say(line: str) -> None:
-    """Print text on stdout as it is; in a file or pipe no line is wrapped."""
-    Console(markup=False, emoji=False, highlight=False).print(line, soft_wrap=True)
+def show_metrics(metrics: dict[str, Any], classes: int, as_json: bool) -> None:
+    """Print what was measured; a table has no top-5 accuracy of five classes or fewer, where it is 100 %."""
+    if not as_json and classes <= 5:
+        metrics = {name: value for name, value in metrics.items() if name != "top5"}
+    show([metrics], as_json, whole=True)
 
 
 def show(rows: list[dict[str, Any]], as_json: bool, *, whole: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +10,7 @@ import typer
 
 from .app import Json, app, fail
 from .exporting import report_agreement, verified
-from .output import say, show
+from .output import say, show_metrics
 
 
 @app.command()
@@ -86,9 +87,10 @@ def train(
             tensorboard=tensorboard,
             **{k: v for k, v in changes.items() if v is not None},
         )
-    except KeyboardInterrupt:
-        fail("interrupted; the same command resumes after the last whole epoch", code=130)
-    show([run.metrics], as_json, whole=True)
+    except KeyboardInterrupt as error:
+        number = error.args[0] if error.args else signal.SIGINT
+        fail("interrupted; the same command resumes after the last whole epoch", code=128 + number)
+    show_metrics(run.metrics, len(run.labels), as_json)
     if not as_json:
         say(f"wrote {run.path}; see {run.path / 'report.html'}")
 

@@ -1,5 +1,5 @@
 """A run as one self-contained HTML page."""
 
-from .page import page, read_history
+from .page import figures, page, read_history
 
-__all__ = ["page", "read_history"]
+__all__ = ["figures", "page", "read_history"]

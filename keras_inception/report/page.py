@@ -7,6 +7,7 @@ import csv
 import html
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import matplotlib
@@ -18,7 +19,7 @@ from ..analysis.saliency import grad_cam, last_map
 from ..data import Split
 from ..evaluation import scores
 from ..run import Run
-from .charts import confusion_chart, curves, printable, reliability
+from .charts import calibration_error, confusion_chart, curves, printable, reliability
 
 WORST = 12  # images to show
 STYLE = """
@@ -36,6 +37,32 @@ def read_history(run: Run) -> list[dict[str, float]]:
     """Return the rows of `history.csv`, one per epoch."""
     with open(run.path / "history.csv", newline="", encoding="utf-8") as file:
         return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+
+
+def figures(labels: Sequence[str], held_out: Split, probabilities: np.ndarray) -> dict[str, Any]:
+    """Return what the page shows in numbers, as JSON values: metrics, calibration, the confusion matrix, each class.
+
+    Rows of the confusion matrix are true classes, columns predicted ones. Recall is None for a class without images,
+    precision for one that is never predicted. Arguments are as for `page`.
+    """
+    predicted = probabilities.argmax(axis=1)
+    confusion = confusion_matrix(held_out.labels, predicted, labels=range(len(labels)))
+    true, found = confusion.sum(axis=1), confusion.sum(axis=0)
+    return {
+        **scores(probabilities, held_out.labels),
+        "n": len(held_out),
+        "calibration_error": float(calibration_error(probabilities.max(axis=1), predicted == held_out.labels)),
+        "classes": [
+            {
+                "label": label,
+                "images": int(true[c]),
+                "recall": confusion[c, c] / true[c] if true[c] else None,
+                "precision": confusion[c, c] / found[c] if found[c] else None,
+            }
+            for c, label in enumerate(labels)
+        ],
+        "confusion": confusion.tolist(),
+    }
 
 
 def page(

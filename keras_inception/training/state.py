@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..files import write_file
+from ..files import PART, discard, write_file
 from ..run import STATE
 from ..terminal import note
 
@@ -22,8 +22,9 @@ Row = Mapping[str, float]
 class TrainingState:
     """`state.json` in a folder of its own: the request, the history, and the files of the last whole epoch.
 
-    Every file is whole or not there, and state.json is written last. Only files that it names, or that were kept by
-    this object, are ever deleted.
+    Every file is whole or not there, and state.json is written last. A file is never replaced: the new one has a name
+    of its own, and the old one is discarded when state.json names the new one. Only files that state.json names, or
+    that were kept by this object, and parts that a killed process left, are ever deleted.
     """
 
     def __init__(self, folder: Path, *, name: Path | None = None):
@@ -31,7 +32,8 @@ class TrainingState:
         self.folder, self.name = folder, name or folder
         self.history: list[dict[str, float]] = []
         self._file = folder / "state.json"
-        self._kept: set[str] = set()
+        self._kept: dict[str, str] = {}  # name -> file
+        self._obsolete: list[str] = []  # files that the next state.json does not name
         self._last = ""
 
     @property
@@ -75,7 +77,9 @@ class TrainingState:
                 f"{self.name} holds an unfinished training with {other}: repeat its own command to resume it, "
                 "or give another folder (--out)"
             )
-        self.history, self._last, self._kept = state["history"], state["last"], set(state["kept"])
+        for part in self.folder.glob(f"{PART}????????.*"):
+            discard(part)
+        self.history, self._last, self._kept = state["history"], state["last"], dict(state["kept"])
         if self.history:
             done = int(self.history[-1].get("epoch", len(self.history)))
             note(f"resuming {self.name} after epoch {done}", style="")
@@ -86,17 +90,21 @@ class TrainingState:
         return self.folder / self._last
 
     def path(self, name: str) -> Path:
-        """Where a kept file is."""
-        return self.folder / name
+        """Where what was kept under a name is."""
+        return self.folder / self._kept.get(name, name)
 
     def keep(self, name: str, write: Callable[[Path], Any]) -> None:
-        """Keep a file beside the epochs, in place of one of that name.
+        """Keep a file beside the epochs, in place of one of that name, "best.keras", once the epoch is saved.
 
         The best epoch is kept before the epoch itself is saved. If the process is killed in between, the epoch is
         trained again, to the same weights, and the file is written again.
         """
-        write_file(self.folder / name, write)
-        self._kept.add(name)
+        stem, dot, suffix = name.partition(".")
+        file = f"{stem}_{len(self.history) + 1}{dot}{suffix}"
+        write_file(self.folder / file, write)
+        if (before := self._kept.get(name, file)) != file:
+            self._obsolete.append(before)
+        self._kept[name] = file
 
     def best(self, first: int = 0) -> int:
         """The epoch, from 0, with the best held-out accuracy; of equal ones the one with the smallest loss."""
@@ -117,10 +125,12 @@ class TrainingState:
         except BaseException:
             self.history.pop()
             self._last = before
-            (self.folder / name).unlink(missing_ok=True)
+            discard(self.folder / name)
             raise
         if before and before != name:
-            (self.folder / before).unlink(missing_ok=True)
+            self._obsolete.append(before)
+        while self._obsolete:
+            discard(self.folder / self._obsolete.pop())
 
     def _save(self) -> None:
         state = {
@@ -128,16 +138,16 @@ class TrainingState:
             "schema": SCHEMA,
             "request": self._request,
             "last": self._last,
-            "kept": sorted(self._kept),
+            "kept": self._kept,
             "history": self.history,
         }
         write_file(self._file, lambda part: part.write_text(json.dumps(state), encoding="utf-8"))
 
     def clear(self) -> None:
         """Delete the files of the training, and the folder if nothing else is in it."""
-        for name in (*self._kept, self._last, self._file.name):
+        for name in (*self._kept.values(), *self._obsolete, self._last, self._file.name):
             if name:
-                (self.folder / name).unlink(missing_ok=True)
+                discard(self.folder / name)
         with suppress(OSError):
             self.folder.rmdir()
 

@@ -2,18 +2,19 @@
 
 import io
 import json
+import os
 import resource
 import signal
 import subprocess
 import sys
 import time
-from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from keras_inception import cli
+from keras_inception.cli import output
 
 CLASSES = ("across", "down", "dots")
 
@@ -80,6 +81,7 @@ def test_evaluate(call, run, images):
     assert set(held_out) == {"top1", "top5", "loss", "n"}
     code, out, _ = call("evaluate", run, images, "--json")
     assert json.loads(out)["n"] == 48 > held_out["n"]
+    assert "top5" not in call("evaluate", run)[1]  # of three classes
 
 
 def test_evaluate_several_views_and_several_runs(call, run, images):
@@ -97,6 +99,12 @@ def test_report_is_drawn_anew(call, run, tmp_path):
     assert code == 0
     assert "Grad-CAM at c1" in (tmp_path / "page.html").read_text()
     assert (run / "report.html").read_text() == before
+    code, out, _ = call("report", run, "--out", tmp_path / "page.html", "--json")
+    found = json.loads(out)
+    assert found["page"] == str(tmp_path / "page.html")
+    assert [c["label"] for c in found["classes"]] == list(CLASSES)
+    assert np.sum(found["confusion"]) == found["n"] == sum(c["images"] for c in found["classes"])
+    assert found["top1"] == pytest.approx(np.trace(found["confusion"]) / found["n"])
 
 
 def test_predict(call, run, images):
@@ -172,6 +180,30 @@ def test_models_and_info(call):
     code, out, _ = call("info", "lenet5")
     assert code == 0
     assert "c3" in out
+    found = json.loads(call("info", "lenet5", "--json")[1])
+    assert found["parameters"] == 61_706 == sum(row["parameters"] for row in found["rows"])
+    assert found["weights"] == []
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_names_that_the_terminals_encoding_lacks(encoding, call, monkeypatch):
+    out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(cli, "app", lambda: output.say("Käse 猫"))
+    cli.main()
+    assert out.buffer.getvalue().decode(encoding) == ("K\\xe4se \\u732b\n" if encoding == "ascii" else "Käse \\u732b\n")
+
+
+def test_a_reader_that_has_enough(monkeypatch):
+    """`| head -1`: what does not fit into the pipe is lost, without a word."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        monkeypatch.setattr(cli, "app", lambda: print("{}"))
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+    assert stop.value.code == 1
 
 
 @pytest.mark.parametrize(
@@ -189,6 +221,8 @@ def test_models_and_info(call):
         (("train", "{images}", "--out", "x", "--recipe", "resnet_cifra"), "did you mean resnet_cifar"),
         (("train", "{images}", "--out", "x", "--model", "lenet5", "--weights", "inet"), "no weights are published for"),
         (("report", "{run}", "--endpoint", "c4"), "has no endpoint 'c4' that is a map; near ones are"),
+        (("predict", "{run}", "https://example.com/a.jpg"), "is a URL, which is not read: download the file"),
+        (("predict", "{run}", "{images}/*.jpg"), "give a pattern without quotes, so that the shell expands it"),
         (("predict", "{run}", "nothing.jpg"), "nothing.jpg cannot be read: no such file"),
         (("predict", "{run}", "{run}/run.json"), "run.json cannot be read: not a JPEG"),
         (("export", "{run}", "--to", "coreml"), "unknown format 'coreml'; give one of saved_model, tflite"),
@@ -216,17 +250,16 @@ def _start(*arguments, **kwargs):
     )
 
 
-def test_ctrl_c_can_be_resumed(call, images, tmp_path):
+def test_a_training_that_is_ended_can_be_resumed(call, images, tmp_path):
     command = ("train", images, *ARGUMENTS, "--epochs", "40", "--out", tmp_path / "x")
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs do not hear Ctrl-C
-    process = _start(*command, preexec_fn=heard)
+    process = _start(*command)
     state = tmp_path / "x" / "training_state" / "state.json"
     while not state.exists() or not json.loads(state.read_text())["history"]:
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)  # of a batch system; Ctrl-C takes the same way
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    assert process.returncode == 143, err
     assert "the same command resumes" in err
     assert "Traceback" not in err
     epochs = len(json.loads(state.read_text())["history"])

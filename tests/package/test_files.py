@@ -1,5 +1,6 @@
 """Files are complete or absent, whatever ends the writer and however many processes write."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -7,12 +8,13 @@ import sys
 import threading
 import time
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from keras_inception import InputError
-from keras_inception.files import locked, new_output, uninterrupted, write_file
+from keras_inception import InputError, files
+from keras_inception.files import discard, locked, new_output, uninterrupted, write_file
 
 
 @pytest.fixture
@@ -101,6 +103,40 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch) -> 
     assert events == [(tmp_path / "a").stat().st_ino, "renamed"]
 
 
+@pytest.mark.parametrize(("number", "raises"), [(errno.EINVAL, False), (errno.ENOTSUP, False), (errno.ENOSPC, True)])
+def test_a_file_system_without_fsync(tmp_path, monkeypatch, number, raises) -> None:
+    def fails(file: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fails)
+    path = tmp_path / "a"
+    with pytest.raises(OSError, match="No space") if raises else nullcontext():
+        write_file(path, lambda part: part.write_text("1"))
+    assert names(tmp_path) == ([] if raises else ["a"])
+
+
+def test_an_error_names_the_file_that_was_asked_for(tmp_path) -> None:
+    with pytest.raises(OSError, match="No such file") as raised:
+        write_file(tmp_path / "missing" / "a", lambda part: part.write_text("1"))
+    assert raised.value.filename == str(tmp_path / "missing" / "a")
+
+
+def test_a_discarded_file_is_empty_before_it_is_deleted(tmp_path, monkeypatch) -> None:
+    """Google Drive moves deleted files to its bin, where their bytes count."""
+    sizes, unlink = [], Path.unlink
+    monkeypatch.setattr(
+        Path, "unlink", lambda self, **kw: (sizes.append(self.exists() and self.stat().st_size), unlink(self, **kw))
+    )
+    (tmp_path / "a").write_text("a checkpoint")
+    (tmp_path / "b").write_text("another")
+    os.link(tmp_path / "b", tmp_path / "copy")
+    for name in "abc":
+        discard(tmp_path / name)
+    assert sizes == [0, 7, False]
+    assert names(tmp_path) == ["copy"]
+    assert (tmp_path / "copy").read_text() == "another"
+
+
 def test_ctrl_c_waits_for_an_archive_and_for_nothing_else(tmp_path) -> None:
     """Raised within a zip it would come out as an error of the zip's."""
 
@@ -169,6 +205,31 @@ def test_a_lock_is_refused_in_a_line_that_names_who_has_it(python, tmp_path) -> 
     holder.wait(20)
     with locked(path, wait=False):
         assert names(tmp_path) == [".runs.lock"]
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_remarked_on(tmp_path, monkeypatch, capsys, number) -> None:
+    import fcntl
+
+    def fails(file: int, operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", fails)
+    with locked(tmp_path / "run", wait=False):
+        assert names(tmp_path) == []
+    assert "is on a file system without locks" in capsys.readouterr().err
+    assert names(tmp_path) == []
+
+
+def test_a_folder_that_is_mounted_where_nothing_can_be_written(tmp_path, monkeypatch) -> None:
+    """Its lock is inside; so it is of the working directory, whose path has no name."""
+    monkeypatch.setattr(files.os, "access", lambda path, mode: Path(path) != tmp_path.parent)
+    monkeypatch.chdir(tmp_path)
+    with locked(Path()):
+        assert names(tmp_path) == [".lock"]
+        with pytest.raises(InputError, match="is writing"), locked(tmp_path, wait=False):
+            pytest.fail("two have it")
     assert names(tmp_path) == []
 
 
@@ -268,12 +329,15 @@ with new_output(Path(sys.argv[1]), **target) as part:
     part.mkdir()
     (part / "file").write_text(sys.argv[2])
     print("writes", flush=True)
-    time.sleep(1)
+    while not Path(sys.argv[3]).exists():
+        time.sleep(0.01)
 """
-    first = python(code, path, "first")
+    end = tmp_path / "end"
+    first = python(code, path, "first", end)
     said(first, "writes")
-    second = python(code, path, "second")
+    second = python(code, path, "second", end)
     assert second.wait(20) == 1
+    end.touch()
     line = last_line(second)
     assert f"process {first.pid} on " in line
     assert f"is writing {path}" in line

@@ -1,15 +1,27 @@
 """The terminal: nothing is cut where there is none, a progress bar only where there is one, silence that ends."""
 
+import io
 import os
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 
 import pytest
 from rich.table import Table
 
-from keras_inception.terminal import foreign_call, note, print_table, progress, progress_bar, quiet
+from keras_inception.terminal import (
+    foreign_call,
+    interruptible,
+    note,
+    print_table,
+    progress,
+    progress_bar,
+    quiet,
+    say,
+    uninterrupted,
+)
 
 LONG = "word " * 60 + "[end] :smile: $5_$ 100%"
 
@@ -39,6 +51,101 @@ def test_a_table_fits_the_terminal(monkeypatch, capsys) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) > 5
     assert max(len(re.sub(r"\x1b\[\d*m", "", line)) for line in lines) <= 40
+
+
+ROW = {"file": "runs/flowers/exports/float32.tflite", "bytes": "1,234,567", "milliseconds": "12.25"}
+
+
+@pytest.mark.parametrize("columns", [20, 40, 60, 80, 200])
+def test_a_narrow_terminal_cuts_no_number_and_no_name(columns, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    made = Table(box=None)
+    for name in ROW:
+        made.add_column(name, justify="left" if name == "file" else "right")
+    made.add_row(*ROW.values())
+    print_table(made)
+    lines = [re.sub(r"\x1b\[\d*m", "", line) for line in capsys.readouterr().out.splitlines()]
+    assert max(map(len, lines)) <= columns
+    assert all(any(number in line for line in lines) for number in ("1,234,567", "12.25"))
+    text = "".join(re.sub(r"(1,234,567|12\.25|bytes|milliseconds)", "", line).replace(" ", "") for line in lines)
+    assert ROW["file"] in text
+    assert "…" not in text
+
+
+@pytest.mark.parametrize("columns", ["0", "many", ""])
+def test_columns_that_are_no_number(columns, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    say(LONG)
+    note(LONG)
+    assert capsys.readouterr() == (f"{LONG}\n", f"{LONG}\n")
+
+
+def test_without_streams(monkeypatch) -> None:
+    """As in pythonw, or where stdout is closed."""
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    with quiet():
+        os.write(1, b"from C")
+    print_table(table())
+    say("text")
+    note("remark")
+    with progress_bar("first") as advance:
+        advance(1)
+
+
+def test_silence_for_streams_without_a_descriptor(monkeypatch) -> None:
+    """As in a notebook, where they write into the cell."""
+    cell = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", cell)
+
+    @quiet()
+    def fails() -> None:
+        print("from Python")
+        os.write(1, b"from C")
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken") as raised:
+        fails()
+    print("after")
+    assert cell.getvalue() == "after\n"
+    assert "from Python\nfrom C" in raised.value.__notes__[0]
+
+
+def test_silence_where_no_file_can_be_made(monkeypatch, capfd) -> None:
+    def fails(*args, **kwargs) -> None:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", fails)
+    with quiet():
+        os.write(1, b"from C")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_a_process_is_as_ctrl_c(number) -> None:
+    before = signal.getsignal(number)
+    written = []
+
+    @interruptible()
+    def writes() -> None:
+        with uninterrupted():
+            signal.raise_signal(number)
+            written.append("the end")
+        written.append("more")
+
+    with pytest.raises(KeyboardInterrupt) as raised:
+        writes()
+    assert written == ["the end"]
+    assert raised.value.args == (number,)
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_that_is_ignored_stays_ignored(monkeypatch) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # under nohup
+    with interruptible():
+        signal.raise_signal(signal.SIGHUP)
+    assert signal.signal(signal.SIGHUP, before) is signal.SIG_IGN
 
 
 @pytest.fixture

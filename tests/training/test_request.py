@@ -152,18 +152,56 @@ def test_what_differs_is_named(half_done, changes, message) -> None:
         train(images(), out=half_done, **SETTINGS | changes)
 
 
-@pytest.mark.parametrize("name", ["epoch_1.keras", "best.keras"])
+@pytest.mark.parametrize("name", ["epoch_1.keras", "best_1.keras"])
 @pytest.mark.parametrize("damage", ["cut", "missing"])
 def test_a_damaged_state_says_what_to_do(half_done, tmp_path, monkeypatch, name, damage) -> None:
     shutil.copytree(half_done, tmp_path / "x")
     file = tmp_path / "x" / "training_state" / name
     content = file.read_bytes()
     file.unlink() if damage == "missing" else file.write_bytes(content[:500])
-    if name == "best.keras":  # needed when the best epoch is the first
+    if name == "best_1.keras":  # needed when the best epoch is the first
         monkeypatch.setattr(TrainingState, "is_best", lambda *_: False)
         monkeypatch.setattr(TrainingState, "best", lambda *_: 0)
     with pytest.raises(InputError, match=r"missing or damaged, so the training cannot be resumed: delete .*state"):
         train(images(), out=tmp_path / "x", **SETTINGS)
+
+
+def test_checkpoints_are_emptied_before_they_are_deleted(tmp_path, monkeypatch) -> None:
+    """Or they fill the bin of a Google Drive; none is replaced, which would put it there too."""
+    deleted, unlink, replace = {}, Path.unlink, Path.replace
+    size = lambda path: path.stat().st_size if path.exists() else 0  # noqa: E731
+    monkeypatch.setattr(
+        Path, "unlink", lambda self, **kw: (deleted.update({self.name: size(self)}), unlink(self, **kw))
+    )
+    monkeypatch.setattr(
+        Path, "replace", lambda self, to: (deleted.update({f"old {to.name}": size(Path(to))}), replace(self, to))
+    )
+    state = TrainingState(tmp_path / "state")
+    state.open({}, lambda other: None)
+    for epoch, better in enumerate((True, False, True, True)):
+        if better:
+            state.keep("best.keras", lambda part: part.write_bytes(bytes(1000)))
+        row = {"val_accuracy": float(epoch), "val_loss": 0.0}
+        state.save(lambda part: part.write_bytes(bytes(3000)), row, suffix=".keras")
+        again = TrainingState(tmp_path / "state")  # what a killed process leaves at any time
+        again.open({}, lambda other: None)
+        assert size(again.last) == 3000
+        assert size(again.path("best.keras")) == 1000
+    found = sorted(path.name for path in (tmp_path / "state").iterdir())
+    assert found == ["best_4.keras", "epoch_4.keras", "state.json"]
+    state.clear()
+    assert {name for name, count in deleted.items() if count} == {"old state.json"}
+    assert {"best_1.keras", "best_3.keras", "best_4.keras", "epoch_1.keras", "epoch_4.keras"} <= set(deleted)
+    assert not (tmp_path / "state").exists()
+
+
+def test_what_a_killed_process_was_writing_is_deleted(tmp_path) -> None:
+    state = TrainingState(tmp_path / "state")
+    state.open({}, lambda other: None)
+    (tmp_path / "state" / ".part.0123abcd.epoch_2.keras").write_text("half of it")
+    (tmp_path / "state" / "notes.txt").write_text("mine")
+    TrainingState(tmp_path / "state").open({}, lambda other: None)
+    assert sorted(path.name for path in (tmp_path / "state").iterdir()) == ["notes.txt", "state.json"]
 
 
 # -------------------------------------------------------------------------------------------------- starting from a run

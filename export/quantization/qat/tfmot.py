@@ -42,13 +42,22 @@ __all__ = ["cluster_weights", "quiet_tfmot", "tf_keras", "tfmot"]
 def quiet_tfmot() -> Iterator[None]:
     """Silence the warnings of TFMOT and Keras 2 about their own code, from AutoGraph and NumPy.
 
+    Keras 2 reads the user's keras.json too; within the block its layers are float32 and channels_last all the same.
     Unlike `terminal.quiet` it leaves the process's streams alone, so that a training can print its progress.
     """
     logger = tf.get_logger()
     level = logger.level
+    before = tf_keras.backend.floatx(), tf_keras.backend.image_data_format()
     logger.setLevel(logging.ERROR)
     try:
+        _set_defaults("float32", "channels_last")
         with warnings.catch_warnings(action="ignore"):
             yield
     finally:
+        _set_defaults(*before)
         logger.setLevel(level)
+
+
+def _set_defaults(floatx: str, data_format: str) -> None:
+    tf_keras.backend.set_floatx(floatx)
+    tf_keras.backend.set_image_data_format(data_format)
