@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -213,10 +212,6 @@ def _configs(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _fill(model: keras.Model, checkpoint: Checkpoint, source: WeightsSource) -> None:
-    if source.path is None and _is_pytorch(checkpoint) and not _has_torch():
-        others = [c.tag for c in checkpoints(checkpoint.model) if not _is_pytorch(c)]
-        instead = f", or choose {others[0]!r}" if others else ""
-        raise InputError(f"{checkpoint.id} needs PyTorch: pip install 'keras-inception[torch]'{instead}")
     path = source.path or fetch(checkpoint)
     tensors = read(path) if source.tensors is None else source.tensors
     heads = auxiliary_names(model)
@@ -227,14 +222,3 @@ def _fill(model: keras.Model, checkpoint: Checkpoint, source: WeightsSource) -> 
     if untrained:
         note(f"{checkpoint.id} has no auxiliary heads: {' and '.join(heads)} start untrained")
     loaded[model] = checkpoint
-
-
-def _is_pytorch(checkpoint: Checkpoint) -> bool:
-    return file_name(checkpoint).endswith((".pth", ".pt"))
-
-
-def _has_torch() -> bool:
-    try:
-        return importlib.util.find_spec("torch") is not None
-    except ValueError:  # sys.modules has None for it
-        return False
