@@ -19,6 +19,7 @@ from .evaluation import KerasPredictor, Prediction, predict
 from .files import write_file
 from .layers import deep_graph
 from .preprocessing import Preprocessing
+from .weights.record import Prepared, loaded
 
 SCHEMA = 1  # of run.json; raise it when an older reader would misread a newer run
 PACKAGES = ("keras-inception", "keras", "tensorflow")
@@ -103,11 +104,13 @@ class Run:
         if not file.is_file():
             raise InputError(f"{self.path} has no model.keras: the run is incomplete; train again")
         try:
-            return keras.models.load_model(file, compile=False)
+            network = keras.models.load_model(file, compile=False)
         except Exception as error:  # whatever a cut zip or HDF5 file, or a newer Keras, makes Keras raise
             there = ", ".join(f"{k} {v}" for k, v in self.versions.items() if versions().get(k) != v)
             cause = f"it was written by {there}" if there else "it is damaged: restore it from a copy, or train again"
             raise InputError(f"{file} cannot be loaded; {cause}") from error
+        loaded[network] = Prepared(preprocessing=self.preprocessing, labels=self.labels)
+        return network
 
     def images(self, side: Side, images: str | Path | None = None) -> Split:
         """The images of one side of the run's split, "train" or "held_out", labelled in the order of `labels`.

@@ -220,7 +220,10 @@ def test_a_tensor_in_another_hdf5_file_is_not_read(tmp_path: Path) -> None:
         ("float8.pth", "holds a tensor of torch.float8_e4m3fn, which is not read: save it as float32"),
         ("quantised.pth", "holds quantised tensors, conv.weight for example: save the float model's state_dict"),
         ("complex.pth", "holds complex tensors"),
-        ("whole.pth", "an object of torch.nn.modules.container.Sequential in place of a state_dict, and its code is not run"),
+        (
+            "whole.pth",
+            "an object of torch.nn.modules.container.Sequential in place of a state_dict, and its code is not run",
+        ),
         ("old_whole.pth", "an object of torch.nn.modules.container.Sequential"),
         ("whole_in.pt", "an object of torch.nn.modules.container.Sequential"),
         ("traced.pt", "is a TorchScript archive: save model.state_dict()"),
