@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_inception import decode_predictions, preprocess_input
 from keras_inception.data import Augmentation, Split, from_arrays
 from keras_inception.errors import InputError
 from keras_inception.registry import get
@@ -178,6 +179,17 @@ def test_preprocessing_follows_the_weights(pretrained, tmp_path) -> None:
     settings = SETTINGS | {"epochs": 1, "freeze_epochs": 1}
     run = train(shapes(2), out=tmp_path / "x", weights=other.path / "model.keras", **settings)
     assert run.preprocessing == other.preprocessing
+
+
+def test_a_run_decodes_its_own_classes(pretrained) -> None:
+    run, picture = Run.load(pretrained.path), np.full((40, 50, 3), 200, np.uint8)
+    model = run.model()
+    prepared = preprocess_input(picture[None], model)
+    np.testing.assert_array_equal(prepared, preprocess_input(picture[None], run))
+    probabilities = model.predict_on_batch(prepared)
+    [best] = decode_predictions(probabilities, model, top=1)
+    assert best == decode_predictions(probabilities, run)[0][:1]
+    assert best[0].name == run.labels[int(np.argmax(probabilities))]
 
 
 def cut_after(monkeypatch, count: int) -> None:
