@@ -4,8 +4,8 @@ A pickle names classes and functions, and says with what to call them. Here a te
 records of this module, and every other name stands for a class that keeps nothing: calling it, or restoring its state,
 does nothing. So a file may hold an `argparse.Namespace`, paths, dates or an optimizer, and no code of it ever runs.
 
-Both layouts are read: the zip archive of PyTorch 1.6 and later, and the pickles in a row before it. The bytes of a
-tensor are read only if `tensors` is asked for it.
+Both layouts are read: the zip archive of PyTorch 1.6 and later, and the pickles in a row before it. Only the tensors of
+the network are read, not those of an optimizer beside it.
 """
 
 from __future__ import annotations
@@ -91,10 +91,10 @@ def _state(content: Any, path: Path) -> dict[str, StoredTensor]:
     held = [content[k] for k in STATES if k in content] if isinstance(content, Mapping) else [content]
     if whole := next((x for x in held if isinstance(x, Nothing)), None):
         raise _Refused(
-            f"holds an object of {whole.stands_for} in place of a state_dict, and its code is not run: "
+            f"holds an object of {whole.stands_for[:80]!r} in place of a state_dict, and its code is not run: "
             "save model.state_dict() with PyTorch"
         )
-    keys = f" (its keys are {', '.join(map(str, content))})" if isinstance(content, Mapping) and content else ""
+    keys = f" (its keys are {', '.join(map(repr, list(content)[:5]))})" if isinstance(content, dict) and content else ""
     raise _Refused(f"is not a state_dict, names and tensors{keys}: save model.state_dict() with PyTorch")
 
 

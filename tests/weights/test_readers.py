@@ -222,13 +222,13 @@ def test_a_tensor_in_another_hdf5_file_is_not_read(tmp_path: Path) -> None:
         ("complex.pth", "holds complex tensors"),
         (
             "whole.pth",
-            "an object of torch.nn.modules.container.Sequential in place of a state_dict, and its code is not run",
+            "an object of 'torch.nn.modules.container.Sequential' in place of a state_dict, and its code is not run",
         ),
-        ("old_whole.pth", "an object of torch.nn.modules.container.Sequential"),
-        ("whole_in.pt", "an object of torch.nn.modules.container.Sequential"),
+        ("old_whole.pth", "an object of 'torch.nn.modules.container.Sequential'"),
+        ("whole_in.pt", "an object of 'torch.nn.modules.container.Sequential'"),
         ("traced.pt", "is a TorchScript archive: save model.state_dict()"),
         ("list.pth", "is not a state_dict"),
-        ("optimizer.pth", "is not a state_dict, names and tensors (its keys are optimizer, epoch)"),
+        ("optimizer.pth", "is not a state_dict, names and tensors (its keys are 'optimizer', 'epoch')"),
     ],
 )
 def test_pytorch_files_without_weights_that_can_be_read(name: str, says: str) -> None:

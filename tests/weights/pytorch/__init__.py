@@ -55,7 +55,6 @@ def write() -> None:
     save("views.pth", views)
     save("old_views.pth", views, _use_new_zipfile_serialization=False)
     save("half.pth", {"conv.weight": weight.half(), "fc.bias": bias.bfloat16(), "steps": torch.tensor([3])})
-    save("unsigned.pth", {"conv.weight": weight, "fc.bias": bias, "mask": torch.ones(2, dtype=torch.uint16)})
 
     save("float8.pth", {"conv.weight": weight.to(torch.float8_e4m3fn)})
     save("quantised.pth", {"conv.weight": torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8)})
