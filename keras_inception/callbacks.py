@@ -13,8 +13,10 @@ The weights are variables, so that a schedule never retraces the training step.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
+from types import FrameType
 from typing import Any, TypeAlias
 
 import keras
@@ -82,8 +84,8 @@ class AuxiliaryHeads(_LossCallback):
     all exits alike). `fit` and `evaluate` then take the labels once, (n,) integers or (n, classes) one-hot, with
     `class_weight` and `sample_weight` as for a network of one output. The logs hold the metrics given to `compile` for
     the main output under their usual names, and `aux_1_loss`, `aux_1_accuracy`, ... for the other heads. Without the
-    callback a network of several outputs takes what Keras always wants: a dict of labels. `strip_auxiliary` returns the
-    network to deploy.
+    callback a network of several outputs takes what Keras always wants, a dict of labels. So does a loaded network: a
+    file keeps no callbacks. `strip_auxiliary` returns the network to deploy.
 
     Keras sets the model of a callback before it traces the training step. Only a `tf.distribute` strategy builds the
     loss earlier: there, call `heads.set_model(model)` once before each `fit`.
@@ -123,8 +125,8 @@ class AuxiliaryHeads(_LossCallback):
 class LabelSmoothing(_LossCallback):
     """Replace each label by (1 - e) of the true class plus e spread over all classes (Szegedy et al., 2016, section 7).
 
-    Works for (n,) integer labels, for which the cross-entropy of Keras 3.15 has no smoothing, and for all heads of a
-    network.
+    Works for (n,) integer labels too, for which the cross-entropy of Keras up to 3.15 has no smoothing, and for all
+    heads of a network. Where the loss has `label_smoothing=`, use either.
 
     Args:
         smoothing: e, from 0 to less than 1; the paper uses 0.1.
@@ -161,7 +163,8 @@ class _Objective:
     """Replaces what a compiled model minimises and measures, until `end`.
 
     Keras does not tell callbacks when an exception ends `fit`. The model then keeps the replaced loss until its next
-    `fit`: there Keras calls `make_train_function` without having called `set_model` before, and the loss is restored.
+    `fit` or `evaluate`: there Keras calls `make_train_function` or `make_test_function` without having called
+    `set_model` before, and the loss is restored.
     """
 
     @classmethod
@@ -179,7 +182,7 @@ class _Objective:
         return found
 
     def __init__(self, model: keras.Model):
-        self.model, self.training, self.expected, self.installed = model, False, False, False
+        self.model, self.expected, self.installed = model, False, False
         if not model.compiled:
             raise InputError(f"{model.name} is not compiled: call compile(optimizer, loss) first")
         self.compilation = model._loss_tracker  # `compile` makes a new one each time
@@ -211,6 +214,14 @@ class _Objective:
         """Whether `compile` was called since, so that nothing here is valid any more."""
         return self.model._loss_tracker is not self.compilation
 
+    @property
+    def training(self) -> bool:
+        """Whether the model's `fit` is running, which only the stack says after an exception has ended one."""
+        frame: FrameType | None = sys._getframe()
+        while frame and not (frame.f_code.co_name == "fit" and frame.f_locals.get("self") is self.model):
+            frame = frame.f_back
+        return frame is not None
+
     def install(self) -> None:
         """Replace the model's attributes, past Keras' tracking of them, and expect a `fit` or `evaluate`."""
         self.expected = True
@@ -221,7 +232,7 @@ class _Objective:
 
     def end(self) -> None:
         """Restore the model's attributes."""
-        self.training = self.expected = False
+        self.expected = False
         if not self.installed:
             return
         self.installed, attributes = False, vars(self.model)
@@ -236,7 +247,6 @@ class _Objective:
 
     def begin(self) -> None:
         """Begin a training without auxiliary losses and smoothing; the callbacks set both at each epoch."""
-        self.training = True
         self.weight.assign(0.0)
         self.smoothing.assign(0.0)
 

@@ -20,6 +20,7 @@ from .evaluation import KerasPredictor, Prediction, predict
 from .files import write_file
 from .layers import deep_graph
 from .preprocessing import Preprocessing
+from .weights.record import Prepared, loaded
 
 SCHEMA = 1  # of run.json; raise it when an older reader would misread a newer run
 PACKAGES = ("keras-inception", "keras", "tensorflow")
@@ -104,12 +105,14 @@ class Run:
         if not file.is_file():
             raise InputError(f"{self.path} has no model.keras: the run is incomplete; train again")
         try:
-            return keras.models.load_model(file, compile=False)
+            network = keras.models.load_model(file, compile=False)
         except Exception as error:  # whatever a cut zip or HDF5 file, or a newer Keras, makes Keras raise
             here, cure = versions(), "restore it from a copy, or train again"
             others = [f"{k} {v} (here {here[k]})" for k, v in self.versions.items() if here.get(k, v) != v]
             cause = f"it was written with {', '.join(others)}: install these, or, if it is damaged, {cure}"
             raise InputError(f"{file} cannot be loaded; {cause if others else f'it is damaged: {cure}'}") from error
+        loaded[network] = Prepared(preprocessing=self.preprocessing, labels=self.labels)
+        return network
 
     def images(self, side: Side, images: str | Path | None = None) -> Split:
         """The images of one side of the run's split, "train" or "held_out", labelled in the order of `labels`.

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-from keras.layers import BatchNormalization
+from keras.layers import BatchNormalization, Flatten, GlobalAveragePooling2D, GlobalMaxPooling2D
 
 from ..errors import InputError
 from ..layers import deep_graph
+from ..model_graph import layer_of
 from ..outputs import backbone_of, main_output, without_auxiliary
 
 __all__ = ["backbone_of", "backbone_rates", "copy_layers", "deployed", "freeze", "head_of", "unfreeze"]
@@ -40,15 +41,37 @@ def copy_layers(source: keras.Model, target: keras.Model) -> None:
 
 
 def freeze(network: keras.Model) -> None:
-    """Leave the backbone as it is; its batch norms use their moving statistics in training too."""
-    for layer in backbone_of(network).layers:
+    """Leave the backbone as it is; its batch norms use their moving statistics in training too.
+
+    The classifier and auxiliary heads keep learning. A network without a top is a backbone as a whole: put a head of
+    your own on `network.output`.
+
+    Raises:
+        InputError: the network is not functional, or has several outputs and no main one.
+    """
+    for layer in _backbone_layers(network):
         layer.trainable = False
 
 
 def unfreeze(network: keras.Model, *, batch_norm: bool) -> None:
-    """Let the backbone learn, its batch norms only if asked: otherwise they keep statistics, scales and offsets."""
-    for layer in backbone_of(network).layers:
+    """Let the backbone learn, its batch norms only if asked: otherwise they keep statistics, scales and offsets.
+
+    Raises:
+        InputError: as of `freeze`.
+    """
+    for layer in _backbone_layers(network):
         layer.trainable = batch_norm or not isinstance(layer, BatchNormalization)
+
+
+def _backbone_layers(network: keras.Model) -> list[keras.layers.Layer]:
+    """The layers before the main classifier, or all where no layer classifies.
+
+    A network without a top ends in a feature map, or in a vector of one that is pooled or flattened.
+    """
+    output = main_output(network)
+    last = layer_of(output)
+    features = isinstance(last, GlobalAveragePooling2D | GlobalMaxPooling2D | Flatten | BatchNormalization)
+    return network.layers if len(output.shape) > 2 or features else backbone_of(network).layers
 
 
 def backbone_rates(network: keras.Model, rate: float) -> dict[str, float]:

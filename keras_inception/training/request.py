@@ -128,7 +128,9 @@ class TrainingRequest:
             if ours.get(name) != theirs.get(name):
                 if name == "data.fingerprint":
                     return "other images, or another split of them"
-                return f"{name.split('.')[-1]} {theirs.get(name)!r}, not {ours.get(name)!r}"
+                words = f"{name.split('.')[-1]} {theirs.get(name)!r}, not {ours.get(name)!r}"
+                further = " (the learning rate follows their number: finish it, then train further with --weights)"
+                return words + (further if name == "recipe.epochs" else "")
         return None
 
     def finished(self, path: Path, metrics: Mapping[str, float]) -> Run:

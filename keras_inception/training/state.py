@@ -164,7 +164,8 @@ def check_directory(out: Path) -> None:
     """
     if (out / "run.json").exists():
         raise InputError(
-            f"{out} holds a finished run; give another --out (and --weights {out} to train it further), or remove it"
+            f"{out} holds a finished run; give another --out, or remove it. To train it for more epochs: "
+            f"keras-inception train IMAGES --weights {out} --out {out}-2 --epochs N"
         )
     if not out.exists():
         return

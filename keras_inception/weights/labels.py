@@ -6,10 +6,10 @@ WordNet. Three names are changed to be unique: the two cranes are told apart, an
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import keras
 import numpy as np
@@ -18,11 +18,11 @@ import tensorflow as tf
 from ..errors import InputError
 from ..outputs import MAIN
 from ..preprocessing import Preprocessing
-from .record import Checkpoint, checkpoint_of
+from .record import Checkpoint, record_of
 
 
 class Label(NamedTuple):
-    """A class of ImageNet: its WordNet id, "n01440764", and its name, "tench"."""
+    """A class of ImageNet: its WordNet id, "n01440764", and its name, "tench"; of another data set the id is ""."""
 
     synset: str
     name: str
@@ -43,22 +43,34 @@ def imagenet_labels() -> tuple[Label, ...]:
     return tuple(Label(*line.split(" ", 1)) for line in text.splitlines())
 
 
-def preprocess_input(images: Any, model: keras.Model | Checkpoint) -> tf.Tensor:
-    """Prepare images as those that the model's checkpoint was trained on.
+class Trained(Protocol):
+    """A `Run` or another trained network with its preprocessing and its classes, in the order of the outputs."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the classes."""
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How images become the input."""
+
+
+def preprocess_input(images: Any, model: keras.Model | Checkpoint | Trained) -> tf.Tensor:
+    """Prepare images as those that the model was trained on.
 
     Args:
         images: RGB in 0..255, of any size: H x W x 3, N x H x W x 3, or a list of images of different sizes. For a
             network with more than three channels they have as many, RGB first: further channels are normalised as R, G,
             B, R, ..., as their kernels were repeated.
-        model: a network with published weights, or the checkpoint itself.
+        model: a network with published weights or of a run (`Run.model()`), or the checkpoint or `Run` itself.
 
     Returns:
         The input of the network, float32: N x H x W x channels, or H x W x channels for one image.
 
     Raises:
-        InputError: the images have another shape or range, or the model has no checkpoint.
+        InputError: the images have another shape or range, or nothing is known of the model's preprocessing.
     """
-    preprocessing = (model if isinstance(model, Checkpoint) else checkpoint_of(model)).preprocessing
+    preprocessing = record_of(model).preprocessing
     channels = 3
     if isinstance(model, keras.Model):
         *size, own = model.input_shape[1:]
@@ -92,33 +104,41 @@ def _checked(images: Any, channels: int) -> np.ndarray:
 
 
 def decode_predictions(
-    predictions: Any, model: keras.Model | Checkpoint | None = None, top: int = 5
+    predictions: Any, model: keras.Model | Checkpoint | Trained | None = None, top: int = 5
 ) -> list[list[ClassScore]]:
     """Name the `top` classes of each image, the most probable first.
 
     Args:
-        predictions: probabilities, N x 1000; or N x 1001, whose class 0 is the background.
-        model: the network with published weights, or the checkpoint; None for the classes of ImageNet.
+        predictions: probabilities, N x classes. Of ImageNet N x 1000; or N x 1001, whose class 0 is the background.
+        model: the network with published weights or of a run, or the checkpoint or `Run` itself; None for the classes
+            of ImageNet. A class of a run has its name alone, unless that is a WordNet id of ImageNet.
         top: the number of classes per image.
 
     Raises:
-        InputError: the predictions are not of ImageNet's classes.
+        InputError: the predictions are not of these classes.
     """
     predictions = np.asarray(predictions[MAIN] if isinstance(predictions, Mapping) else predictions)
-    if model is not None:
-        checkpoint = model if isinstance(model, Checkpoint) else checkpoint_of(model)
-        if checkpoint.dataset != "imagenet":
-            raise InputError(f"{checkpoint.id} has the classes of {checkpoint.dataset}, which have no names here")
-    if predictions.ndim != 2 or predictions.shape[1] not in (1000, 1001):
-        raise InputError(
-            f"predictions are N x 1000 or N x 1001 of ImageNet's classes; got {' x '.join(map(str, predictions.shape))}"
-            "; the labels of a fine-tuned network are in its run directory"
-        )
-    labels: Sequence[Label] = imagenet_labels()
-    if predictions.shape[1] == 1001:
+    labels = _labels(model)
+    if predictions.ndim == 2 and predictions.shape[1] == 1001 == len(labels) + 1:
         labels = (Label("", "background"), *labels)
+    if predictions.ndim != 2 or predictions.shape[1] != len(labels):
+        imagenet = labels is imagenet_labels()
+        of = "N x 1000 or N x 1001 of ImageNet's classes" if imagenet else f"N x {len(labels)} of the run's classes"
+        hint = "; for a fine-tuned network give its Run, Run.load(directory)" if imagenet else ""
+        raise InputError(f"predictions are {of}; got {' x '.join(map(str, predictions.shape))}{hint}")
     best = np.argsort(-predictions, axis=1, kind="stable")[:, :top]
     return [
         [ClassScore(labels[i].synset, labels[i].name, float(row[i])) for i in order]
         for row, order in zip(predictions, best, strict=True)
     ]
+
+
+def _labels(model: Any) -> tuple[Label, ...]:
+    """The classes of what `decode_predictions` takes as `model`."""
+    record = None if model is None else record_of(model)
+    if isinstance(record, Checkpoint) and record.dataset != "imagenet":
+        raise InputError(f"{record.id} has the classes of {record.dataset}, which have no names here")
+    if record is None or isinstance(record, Checkpoint) or not record.labels:
+        return imagenet_labels()
+    known = {label.synset: label for label in imagenet_labels()}
+    return tuple(known.get(name, Label("", name)) for name in record.labels)

@@ -1,19 +1,19 @@
 """Read the tensors of a weights file in any supported format: path -> {name: array}.
 
-Nothing in a file is trusted. Pickles are read by PyTorch's restricted loader, which runs no code; of a `.keras` archive
-only the weights are read. Sizes are checked before anything is loaded: the size of the file, the sizes in the directory
-of a zip archive (`.zip`, `.keras`, PyTorch's `.pth`), and those of the tensors in an HDF5 file; the safetensors library
-compares its header with the file. A file that is truncated or of another kind than its name says, or that has a value
-that is not finite, is an InputError of one line.
+Nothing in a file is trusted. Pickles run no code (see `pytorch`); of a `.keras` archive only the weights are read.
+Sizes are checked before anything is loaded: the size of the file, the sizes in the directory of a zip archive (`.zip`,
+`.keras`), and those of the tensors in an HDF5 file or a PyTorch file, which may also hold an optimizer that is not
+read; the safetensors library compares its header with the file. A file that is truncated or of another kind than its
+name says, or that has a value that is not finite, is an InputError of one line.
 """
 
 from __future__ import annotations
 
-import pickle
+import json
+import re
 import tempfile
-import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +22,24 @@ import ml_dtypes
 import numpy as np
 
 from ..errors import InputError
+from .pytorch import read_state
 
 Tensors = dict[str, np.ndarray]
 
 LARGEST = 2**31  # bytes of a file, unpacked: three times the largest published file
 
 
+# What wrappers put before every name: DataParallel, torch.compile, Lightning, and classifiers around a backbone.
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.")
+SHARD = re.compile(r"(.*)-\d{5}-of-(\d{5})(\.safetensors|\.bin)")
+
+
 def read(path: str | Path) -> Tensors:
     """Read the tensors of a Keras `.h5`, `.weights.h5` or `.keras`, a `.safetensors`, a `.pth`, or a `.zip` of one.
 
     The names are those in the file. In Keras' formats a name is "layer|weight", both as Keras wrote them; Keras 3
-    numbers the weights of a layer: "layer|0".
+    numbers the weights of a layer: "layer|0". In PyTorch's a prefix before all names, "module." for example, is left
+    out. The index of several files, or one of these files, gives the tensors of all.
 
     Raises:
         InputError: there is no such file, it is of another kind, damaged, or has a value that is not finite.
@@ -40,18 +47,40 @@ def read(path: str | Path) -> Tensors:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"no weights file at {path}")
-    reader = READERS.get(path.suffix)
-    if reader is None:
-        raise InputError(f"{path} has none of the endings of published weights: {', '.join(READERS)}")
-    if (size := _unpacked_size(path)) > LARGEST:
-        raise InputError(f"{path} has {size:,} bytes, unpacked; more than {LARGEST:,} are not read")
-    tensors = reader(path)
+    tensors: Tensors = {}
+    for file in _shards(path):
+        reader = next((reader for ending, reader in READERS.items() if file.name.endswith(ending)), None)
+        if reader is None:
+            raise InputError(f"{file} has none of the endings of published weights: {', '.join(READERS)}")
+        if reader is not _pth and (size := _unpacked_size(file)) > LARGEST:
+            raise InputError(f"{file} has {size:,} bytes, unpacked; more than {LARGEST:,} are not read")
+        tensors |= reader(file)
+    if reader in (_safetensors, _pth):
+        tensors = without_prefixes(tensors)
     if not tensors:
         raise InputError(f"{path} holds no weights")
     for name, array in tensors.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise InputError(f"{path} is damaged: {name} has values that are not finite")
     return tensors
+
+
+def _shards(path: Path) -> list[Path]:
+    """The files that a network is split into, where `path` is one of them or their index; otherwise the file itself."""
+    if path.name.endswith(INDEX):
+        try:
+            names = {Path(name).name for name in json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _damaged(path, "index", error) from error
+        shards = [path.with_name(name) for name in sorted(names)]
+    elif shard := SHARD.fullmatch(path.name):
+        before, count, ending = shard.groups()
+        shards = [path.with_name(f"{before}-{i:05d}-of-{count}{ending}") for i in range(1, int(count) + 1)]
+    else:
+        return [path]
+    if missing := [shard.name for shard in shards if not shard.is_file()]:
+        raise InputError(f"{path} is one part of {len(shards)}; missing beside it: {', '.join(missing[:5])}")
+    return shards
 
 
 def _unpacked_size(path: Path) -> int:
@@ -127,38 +156,37 @@ def _array(dataset: h5py.Dataset) -> np.ndarray:
 
 
 def _safetensors(path: Path) -> Tensors:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors import SafetensorError, deserialize
 
     try:
-        tensors = load_file(path)
+        stored = dict(deserialize(path.read_bytes()))
+        if other := next((t["dtype"] for t in stored.values() if t["dtype"] not in SAFETENSORS_TYPES), None):
+            raise InputError(f"{path} holds tensors of the type {other}: save the network in float32, without scales")
+        arrays = {
+            k: np.frombuffer(t["data"], SAFETENSORS_TYPES[t["dtype"]]).reshape(t["shape"]) for k, t in stored.items()
+        }
     except (SafetensorError, OSError, ValueError, KeyError) as error:
+        if isinstance(error, InputError):
+            raise
         raise _damaged(path, "safetensors", error) from error
-    return {k: v.astype(np.float32) if v.dtype == np.float16 else v for k, v in tensors.items()}
+    halves = (np.float16, ml_dtypes.bfloat16)
+    return {k: v.astype(np.float32) if v.dtype in halves else v for k, v in arrays.items()}
 
 
 def _pth(path: Path) -> Tensors:
     try:
-        import torch
-    except ImportError as error:
-        raise InputError(f"reading {path} needs PyTorch: pip install 'keras-inception[torch]'") from error
-
-    try:
-        with warnings.catch_warnings():  # about formats that it may not know; those raise
-            warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(f"{path} is refused: it holds more than tensors, which loading it would have run") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        return read_state(path, LARGEST)
+    except InputError:
+        raise
+    except Exception as error:  # whatever a pickle that is none can raise
         raise _damaged(path, "PyTorch", error) from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    if not isinstance(content, dict) or not all(isinstance(v, torch.Tensor) for v in content.values()):
-        raise InputError(f"{path} is not a state_dict: names and tensors")
-    for name, tensor in content.items():
-        if tensor.nbytes > LARGEST:  # one stored number can be a tensor of any size, until it is converted
-            raise _damaged(path, "PyTorch", ValueError(f"{name} is stated to have {tensor.nbytes:,} bytes"))
-    return {k: v.float().numpy() if v.is_floating_point() else v.numpy() for k, v in content.items()}
+
+
+def without_prefixes(tensors: Mapping[str, np.ndarray]) -> Tensors:
+    """The tensors by the names that the network has by itself, where a wrapper has put a prefix before all of them."""
+    while prefix := next((p for p in PREFIXES if tensors and all(name.startswith(p) for name in tensors)), None):
+        tensors = {name.removeprefix(prefix): array for name, array in tensors.items()}
+    return dict(tensors)
 
 
 def _archive(path: Path) -> Tensors:
@@ -166,7 +194,7 @@ def _archive(path: Path) -> Tensors:
     with tempfile.TemporaryDirectory() as folder:
         try:
             with zipfile.ZipFile(path) as archive:
-                files = [info for info in archive.infolist() if Path(info.filename).suffix in WEIGHTS]
+                files = [info for info in archive.infolist() if info.filename.endswith(tuple(WEIGHTS))]
                 if len(files) != 1:
                     raise InputError(f"{path} holds {len(files)} files of weights; one is expected")
                 inner = Path(folder, Path(files[0].filename).name)
@@ -178,8 +206,16 @@ def _archive(path: Path) -> Tensors:
         return read(inner)
 
 
-WEIGHTS: dict[str, Callable[[Path], Tensors]] = {".h5": _h5, ".safetensors": _safetensors, ".pth": _pth, ".pt": _pth}
+SAFETENSORS_TYPES: dict[str, Any] = {
+    **{"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16, "BOOL": np.bool_},
+    **{"I64": np.int64, "I32": np.int32, "I16": np.int16, "I8": np.int8, "U8": np.uint8},
+}
+WEIGHTS: dict[str, Callable[[Path], Tensors]] = {
+    **{".h5": _h5, ".safetensors": _safetensors},
+    **dict.fromkeys((".pth", ".pt", ".bin", ".ckpt", ".pth.tar"), _pth),
+}
 READERS = WEIGHTS | {".zip": _archive, ".keras": _archive}
+INDEX = (".safetensors.index.json", ".bin.index.json")  # of a network in several files, as Hugging Face writes it
 
 
 def _damaged(path: Path, kind: str, error: Exception) -> InputError:

@@ -71,7 +71,16 @@ class Checkpoint:
         return f"{self.model}.{self.tag}"
 
 
-loaded: WeakKeyDictionary[keras.Model, Checkpoint] = WeakKeyDictionary()  # the checkpoint that filled a model
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """How a model that came from a run or a `.tflite` file takes images, and its classes; () are those of ImageNet."""
+
+    preprocessing: Preprocessing
+    labels: tuple[str, ...] = ()
+
+
+# What filled a model. A model is in it as long as it exists.
+loaded: WeakKeyDictionary[keras.Model, Checkpoint | Prepared] = WeakKeyDictionary()
 
 
 def checkpoint_of(model: keras.Model) -> Checkpoint:
@@ -80,9 +89,28 @@ def checkpoint_of(model: keras.Model) -> Checkpoint:
     Raises:
         InputError: it was built without published weights, or it was loaded from a file.
     """
-    if (checkpoint := loaded.get(model)) is None:
-        raise InputError(
-            f"{model.name} was not built with published weights, or was loaded from a file: a run directory keeps its "
-            "preprocessing and labels, and keras_inception.weights.find(...) returns a checkpoint with its own"
-        )
-    return checkpoint
+    if isinstance(checkpoint := loaded.get(model), Checkpoint):
+        return checkpoint
+    raise _unknown(model)
+
+
+def record_of(model: Any) -> Any:
+    """What knows the preprocessing and the classes of a model: a `Checkpoint` or a `Prepared`; a record is its own.
+
+    Raises:
+        InputError: nothing does.
+    """
+    if not isinstance(model, keras.Model):
+        if not hasattr(model, "preprocessing"):
+            raise InputError(f"model is a network with published weights, a checkpoint or a Run; got {model!r}")
+        return model
+    if (record := loaded.get(model)) is None:
+        raise _unknown(model)
+    return record
+
+
+def _unknown(model: keras.Model) -> InputError:
+    return InputError(
+        f"{model.name} was not built with published weights, or was loaded from a file: give the Run in its place, "
+        "Run.load(directory), or a checkpoint, keras_inception.weights.find(...)"
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -23,13 +22,18 @@ from ..terminal import note
 from .download import fetch, file_name, has_digest
 from .matching import Layout, fill, recognises
 from .publishers import LAYOUTS, checkpoints, find
-from .readers import READERS, read
+from .readers import INDEX, READERS, read
 from .record import Checkpoint, loaded
 from .transfer import CLASSIFIER, adapter, copy_tensors
 
 Weights: TypeAlias = str | Path | Checkpoint | None
 
 OWN = (".weights.h5", ".keras")
+# The files that the folder of a run, or of a network of the Hugging Face hub, has its weights in; the first is taken.
+IN_FOLDERS = (
+    *("model.keras", "model.safetensors", "model.safetensors.index.json"),
+    *("pytorch_model.bin", "pytorch_model.bin.index.json"),
+)
 # Arguments of a builder that may differ from those of the network that the weights were trained in.
 FREE = {"weights", "include_top", "input_shape", "classes", "aux_heads", "exits"}
 
@@ -116,7 +120,7 @@ def choose(
 
 
 def load(model: keras.Model, source: WeightsSource | str | Path) -> None:
-    """Fill `model` with what `choose` returned, or with a `.weights.h5` or `.keras` file of the same network.
+    """Fill `model` with what `choose` returned, or with a `.weights.h5`, `.keras` or `.h5` file of the same network.
 
     The file's network may have other classes, channels, input size or auxiliary heads: see `transfer.copy_weights`.
 
@@ -125,8 +129,8 @@ def load(model: keras.Model, source: WeightsSource | str | Path) -> None:
     """
     if not isinstance(source, WeightsSource):
         source = WeightsSource(path=Path(source))
-        if not str(source.path).endswith(OWN):
-            raise InputError(f"{source.path} is not a .weights.h5 or .keras file; published files go to the builder")
+        if not str(source.path).endswith((".h5", ".keras")):
+            raise InputError(f"{source.path} is not a .weights.h5, .keras or .h5 file; others go to the builder")
     if source.checkpoint:
         _fill(model, source.checkpoint, source)
     elif source.path:
@@ -139,9 +143,9 @@ def load(model: keras.Model, source: WeightsSource | str | Path) -> None:
 
 def _is_path(weights: str, network: str) -> bool:
     """Whether this is the name of a file: a tag has no folder, and a dot only before a digit."""
-    if weights in {c.tag for c in checkpoints(network)}:
+    if weights == "imagenet" or weights in {c.tag for c in checkpoints(network)}:
         return False
-    return os.sep in weights or bool(re.search(r"\.[a-z]\w*$", weights)) or Path(weights).is_file()
+    return os.sep in weights or bool(re.search(r"\.[a-z]\w*$", weights)) or bool(weights and Path(weights).exists())
 
 
 def _allowed(given: Any) -> str:
@@ -152,9 +156,7 @@ def _allowed(given: Any) -> str:
 
 def _of_file(path: Path, network: str, fitting: Sequence[Checkpoint]) -> WeightsSource:
     """A file of the caller's; `fitting` are the checkpoints that agree with the arguments."""
-    if not path.name.endswith(tuple(READERS)):
-        hint = "; weights.from_tflite(model, path) reads a .tflite" if path.suffix == ".tflite" else ""
-        raise InputError(_allowed(str(path)) + hint)
+    path = _file_at(path)
     tensors = read(path)
     if path.name.endswith(OWN):
         return WeightsSource(path, tensors=tensors)
@@ -175,6 +177,28 @@ def _of_file(path: Path, network: str, fitting: Sequence[Checkpoint]) -> Weights
     if len({(c.numerics, str(c.preprocessing)) for c in known}) > 1:
         note(f"{path} is not a known file; treated as {taken.id}: numerics {taken.numerics!r} and its preprocessing")
     return WeightsSource(path, taken, tensors, exact=False)
+
+
+def _file_at(path: Path) -> Path:
+    """The file of weights at a path: itself, or the one in the folder of a run or of a network of the Hugging Face hub.
+
+    Raises:
+        InputError: it is a file of another kind; nothing says yet that it is there.
+    """
+    if path.is_dir() and (inside := next((path / name for name in IN_FOLDERS if (path / name).is_file()), None)):
+        return inside
+    if path.name.endswith((*READERS, *INDEX)):
+        return path
+    hint = ""
+    if path.suffix == ".tflite":
+        hint = "; weights.from_tflite(model, path) reads a .tflite"
+    elif (path / "saved_model.pb").is_file():
+        hint = "; it is a SavedModel, which keeps no names of layers: save the model as .keras where it was made"
+    elif re.search(r"\.(index|data-\d+-of-\d+)$", path.name) or path.with_name(f"{path.name}.index").is_file():
+        hint = "; it is a TensorFlow checkpoint: load it into its network, and call save_weights('NAME.weights.h5')"
+    elif path.is_dir():
+        hint = f"; this folder has none of {', '.join(IN_FOLDERS)}"
+    raise InputError(_allowed(str(path)) + hint)
 
 
 def _layout(checkpoint: Checkpoint) -> Layout:
@@ -213,10 +237,6 @@ def _configs(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _fill(model: keras.Model, checkpoint: Checkpoint, source: WeightsSource) -> None:
-    if source.path is None and _is_pytorch(checkpoint) and not _has_torch():
-        others = [c.tag for c in checkpoints(checkpoint.model) if not _is_pytorch(c)]
-        instead = f", or choose {others[0]!r}" if others else ""
-        raise InputError(f"{checkpoint.id} needs PyTorch: pip install 'keras-inception[torch]'{instead}")
     path = source.path or fetch(checkpoint)
     tensors = read(path) if source.tensors is None else source.tensors
     heads = auxiliary_names(model)
@@ -227,14 +247,3 @@ def _fill(model: keras.Model, checkpoint: Checkpoint, source: WeightsSource) -> 
     if untrained:
         note(f"{checkpoint.id} has no auxiliary heads: {' and '.join(heads)} start untrained")
     loaded[model] = checkpoint
-
-
-def _is_pytorch(checkpoint: Checkpoint) -> bool:
-    return file_name(checkpoint).endswith((".pth", ".pt"))
-
-
-def _has_torch() -> bool:
-    try:
-        return importlib.util.find_spec("torch") is not None
-    except ValueError:  # sys.modules has None for it
-        return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -12,6 +12,8 @@ from ai_edge_litert.schema_py_generated import BuiltinOperator, Model, SubGraph,
 from keras.layers import BatchNormalization, Conv2D, Dense, DepthwiseConv2D
 
 from ..errors import InputError
+from ..preprocessing import Preprocessing, scaled
+from .record import Prepared, loaded
 
 WEIGHTED: dict[
     int, Callable[[np.ndarray], np.ndarray]
@@ -52,6 +54,9 @@ def from_tflite(model: keras.Model, path: str | Path) -> None:
     The model must be a single path of layers with weights, as MobileNet is, because only then the order is certain.
     Batch norm may only follow such a layer.
 
+    `preprocess_input` and `decode_predictions` then take the model. A file whose input is uint8 states how pixels are
+    scaled; for others it is as in TensorFlow's hosted networks, [-1, 1]. A thousand classes are those of ImageNet.
+
     Raises:
         InputError: there is no such file, it is damaged, or it holds another network. The model is unchanged.
     """
@@ -74,6 +79,8 @@ def from_tflite(model: keras.Model, path: str | Path) -> None:
             bias = np.zeros_like(bias)
         if norm is not None:
             _make_bias(norm, bias)
+    if ours and ours[-1].kernel.shape[-1] == 1000 and model.input_shape[-1] in (1, 3):
+        loaded[model] = Prepared(preprocessing=_preprocessing(path, model.input_shape[1:]))
 
 
 def read(path: str | Path) -> list[StoredLayer]:
@@ -92,6 +99,20 @@ def read(path: str | Path) -> list[StoredLayer]:
         return list(_layers(Model.GetRootAs(content, 0)))
     except Exception as error:  # a wrong offset can raise anything
         raise InputError(f"{path} is damaged, or has weights that are not plain constants: {error}") from error
+
+
+def _preprocessing(path: str | Path, input_shape: tuple[int | None, int | None, int]) -> Preprocessing:
+    """How a hosted file takes images: (pixel - zero point) * scale, where it takes bytes."""
+    graph = Model.GetRootAs(Path(path).read_bytes(), 0).Subgraphs(0)
+    tensor = graph.Tensors(graph.Inputs(0))
+    height, width = (own or int(stated) for own, stated in zip(input_shape, tensor.ShapeAsNumpy()[1:3], strict=False))
+    channels = input_shape[2]
+    prepared = scaled((height, width), channels)
+    quantization = tensor.Quantization()
+    if tensor.Type() != TensorType.UINT8 or quantization is None or not quantization.ScaleLength():
+        return prepared
+    mean, std = float(quantization.ZeroPoint(0)), 1 / float(quantization.Scale(0))
+    return replace(prepared, mean=(mean,) * channels, std=(std,) * channels)
 
 
 def _layers(model: Model) -> Iterator[StoredLayer]:

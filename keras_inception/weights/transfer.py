@@ -15,7 +15,7 @@ from ..outputs import MAIN, classifiers
 from ..terminal import note
 from .labels import imagenet_labels
 from .matching import HEADS, Adapt, Match, base_name, fitted
-from .record import loaded
+from .record import Checkpoint, loaded
 
 AUXILIARY = ("aux_", "exit_")  # how the layers of auxiliary heads and early exits begin
 CLASSIFIER = ("logits", "conv10_conv", "class_maps_conv", "last_exit_logits")  # the layers of main classifiers
@@ -74,6 +74,8 @@ def copy_tensors(
     left = {n: arrays for n, arrays in theirs.items() if not _is_optional(n, arrays, target)}
     leftover = [f"{layer_name} {array.shape}" for layer_name, arrays in left.items() for array in arrays]
     problem = f"{name} does not fit {target.name}"
+    if nested := next((n for n in theirs if "/layers/" in n or n == target.name), None):
+        problem += f" (its layers are in the model {nested.partition('/')[0]!r} inside: save that one by itself)"
     values = fitted(matches, leftover, missing, model=target, problem=problem, adapt=adapter(target, name=name))
     _check_settings(configs or {}, target, problem)
     for variable, value in values:
@@ -152,7 +154,8 @@ def fit_classes(model: keras.Model, labels: Sequence[str]) -> None:
     They are initialised anew, unless they were trained on ImageNet and the labels are the WordNet ids of its classes.
     """
     known = tuple(label.synset for label in imagenet_labels())
-    if (published := loaded.get(model)) and not (published.dataset == "imagenet" and tuple(labels) == known):
+    published = loaded.get(model)
+    if isinstance(published, Checkpoint) and not (published.dataset == "imagenet" and tuple(labels) == known):
         reinitialise_classifiers(model)
 
 

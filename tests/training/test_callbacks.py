@@ -275,6 +275,59 @@ def test_evaluate_takes_the_callback() -> None:
         assert not replaced(model)
 
 
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt])
+def test_a_later_evaluate_is_keras_own(error) -> None:
+    model = network("aux_1")
+    model.compile(keras.optimizers.SGD(0.0), SPARSE)
+    p, options = heads(model), {"batch_size": 12, "verbose": 0, "return_dict": True}
+    interrupted(model, error, AuxiliaryHeads(0.3))
+    found = model.evaluate(X, {"aux_1": Y, "predictions": Y}, **options)
+    assert found["loss"] == pytest.approx(sum(map(crossentropy, p.values())), rel=1e-5)
+    assert not replaced(model)
+    interrupted(model, error, aux := AuxiliaryHeads(0.3))
+    found = model.evaluate(X, Y, callbacks=[aux], **options)
+    assert found["loss"] == pytest.approx(crossentropy(p["predictions"]), rel=1e-5)
+    assert not replaced(model)
+
+
+class Evaluate(keras.callbacks.Callback):
+    """Evaluates in the middle of a `fit`, as people do on further data."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self.found = self.model.evaluate(X, Y, batch_size=12, verbose=0, return_dict=True)
+
+
+def test_an_evaluate_within_a_fit_has_the_heads() -> None:
+    model, within = compiled("aux_1"), Evaluate()
+    p = heads(model)
+    losses = logs(model, AuxiliaryHeads(0.3), within, epochs=2)["loss"]
+    assert losses == pytest.approx([crossentropy(p["predictions"]) + 0.3 * crossentropy(p["aux_1"])] * 2, rel=1e-5)
+    assert within.found["aux_1_loss"] == pytest.approx(crossentropy(p["aux_1"]), rel=1e-5)
+    assert not replaced(model)
+
+
+def test_a_network_with_heads_from_a_file(tmp_path) -> None:
+    """A file keeps no callbacks; docs/troubleshooting.md has Keras' message."""
+    model = compiled("aux_1")
+    p = heads(model)
+    model.save(tmp_path / "heads.keras")
+    loaded = keras.models.load_model(tmp_path / "heads.keras")
+    with pytest.raises(KeyError, match=r"The path: .*'aux_1'.* in the `loss` argument, can't be found"):
+        loaded.evaluate(X, Y, verbose=0)
+    found = loaded.evaluate(X, Y, batch_size=12, verbose=0, return_dict=True, callbacks=[AuxiliaryHeads()])
+    assert found["loss"] == pytest.approx(crossentropy(p["predictions"]), rel=1e-5)
+    deployed = strip_auxiliary(loaded)
+    deployed.compile(loss=SPARSE)
+    assert deployed.evaluate(X, Y, batch_size=12, verbose=0) == pytest.approx(found["loss"], rel=1e-5)
+
+
+class Smoothed(keras.losses.SparseCategoricalCrossentropy):
+    """As in the Keras after 3.15."""
+
+    def get_config(self) -> dict:
+        return super().get_config() | {"label_smoothing": 0.1}
+
+
 @pytest.mark.parametrize("options", [{"jit_compile": True}, {"steps_per_execution": 2}, {"run_eagerly": True}])
 def test_options_of_compile(options) -> None:
     model = network("aux_1")
@@ -319,6 +372,7 @@ def test_mixed_precision() -> None:
             ),
             "the loss already smooths labels",
         ),
+        (lambda: LabelSmoothing().set_model(compiled(loss=Smoothed())), "the loss already smooths labels: compile it"),
         (lambda: LabelSmoothing().set_model(network()), "is not compiled"),
         (lambda: AuxiliaryHeads().set_model(listed()), "several outputs must be a dict with 'predictions'; two has"),
     ],

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_inception import decode_predictions, preprocess_input
 from keras_inception.data import Augmentation, Split, from_arrays
 from keras_inception.errors import InputError
 from keras_inception.registry import get
@@ -122,6 +123,53 @@ def test_what_learns_and_what_keeps_its_statistics(prepare, learns) -> None:
     assert backbone_of(model).output.name == model.get_layer("pool").output.name  # the dropout is the head's
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"pooling": "avg"},
+        {"pooling": "max"},
+        {"applications": True},
+        {"applications": True, "pooling": "avg"},
+    ],
+)
+def test_a_network_without_a_top_is_a_backbone(options) -> None:
+    applications = options.pop("applications", False)
+    build = keras.applications.MobileNetV2 if applications else get("squeezenet1_1").build
+    network = build(include_top=False, input_shape=(64, 64, 3), weights=None, **options)
+    freeze(network)
+    assert not network.trainable_variables
+    head = keras.layers.Dense(2)(keras.layers.Flatten()(network.output))
+    whole = keras.Model(network.input, head)
+    freeze(whole)
+    assert len(whole.trainable_variables) == 2
+    unfreeze(network, batch_norm=False)
+    norms = {isinstance(layer, keras.layers.BatchNormalization) for layer in network.layers if not layer.trainable}
+    assert norms <= {True}
+    assert network.trainable_variables
+
+
+def test_heads_learn_while_the_backbone_is_frozen() -> None:
+    network = get("inception_v1_bn").build(aux_heads=True, classes=3, input_shape=(64, 64, 3))
+    freeze(network)
+    learning = {layer.name for layer in network.layers if layer.trainable_variables}
+    assert learning >= {"logits", "aux_1_logits", "aux_2_logits"}
+    assert all(name == "logits" or name.startswith("aux_") for name in learning)
+
+
+class Subclassed(keras.Model):
+    """A model whose layers cannot be followed."""
+
+
+def test_what_has_no_backbone_to_freeze() -> None:
+    with pytest.raises(InputError, match="is not a functional model, so its layers cannot be followed"):
+        freeze(Subclassed())
+    inputs = keras.Input((8,))
+    two = keras.Model(inputs, [keras.layers.Dense(2, name=name)(inputs) for name in ("left", "right")])
+    with pytest.raises(InputError, match=r"has 2 outputs \(left, right\) and none is called predictions"):
+        freeze(two)
+
+
 def test_preprocessing_follows_the_weights(pretrained, tmp_path) -> None:
     other = replace(pretrained, preprocessing=replace(pretrained.preprocessing, mean=(9.0,), crop=1.0))
     other = replace(other, path=tmp_path / "other")
@@ -131,6 +179,17 @@ def test_preprocessing_follows_the_weights(pretrained, tmp_path) -> None:
     settings = SETTINGS | {"epochs": 1, "freeze_epochs": 1}
     run = train(shapes(2), out=tmp_path / "x", weights=other.path / "model.keras", **settings)
     assert run.preprocessing == other.preprocessing
+
+
+def test_a_run_decodes_its_own_classes(pretrained) -> None:
+    run, picture = Run.load(pretrained.path), np.full((40, 50, 3), 200, np.uint8)
+    model = run.model()
+    prepared = preprocess_input(picture[None], model)
+    np.testing.assert_array_equal(prepared, preprocess_input(picture[None], run))
+    probabilities = model.predict_on_batch(prepared)
+    [best] = decode_predictions(probabilities, model, top=1)
+    assert best == decode_predictions(probabilities, run)[0][:1]
+    assert best[0].name == run.labels[int(np.argmax(probabilities))]
 
 
 def cut_after(monkeypatch, count: int) -> None:

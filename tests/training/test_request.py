@@ -142,7 +142,10 @@ def test_other_images_or_another_split_are_not_resumed(tmp_path, monkeypatch) ->
     [
         ({"model": "squeezenet1_1", "size": 64}, "unfinished training with network 'lenet5', not 'squeezenet1_1'"),
         ({"seed": 3}, "unfinished training with seed 0, not 3"),
-        ({"epochs": 9}, "unfinished training with epochs 2, not 9"),
+        (
+            {"epochs": 9},
+            r"with epochs 2, not 9 \(the learning rate follows .* --weights\): repeat",
+        ),
         ({"balance": True}, "unfinished training with balance False, not True"),
         ({"augmentation": Augmentation()}, "unfinished training with augmentation None, not"),
     ],

@@ -138,7 +138,10 @@ def test_bad_settings_write_nothing(stripes, tmp_path, changes, message):
 
 
 def test_out_is_never_overwritten(run, stripes, tmp_path):
-    with pytest.raises(InputError, match="holds a finished run"):
+    with pytest.raises(
+        InputError,
+        match=r"holds a finished run; .* --weights \S+ --out \S+-2 --epochs N$",
+    ):
         train(stripes, out=run.path, **SETTINGS)
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(InputError, match="neither empty nor an unfinished run"):

@@ -193,18 +193,6 @@ def test_another_type(weights: Any) -> None:
     refused(weights, f"weights must be None, .*; got {re.escape(repr(weights))}$")
 
 
-def test_pytorchs_own_files_need_pytorch(
-    checkpoint: Checkpoint, publish: Publish, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "torch", None)
-    publish(None, "squeezenet1_1", "pth_in1k", urls=(f"{server.address}/x.pth",))
-    told = r"needs PyTorch: pip install 'keras-inception\[torch\]'"
-    refused("pth_in1k", rf"squeezenet1_1\.pth_in1k {told}, or choose 'tv_in1k'$")
-    assert not server.asked  # before a download of hundreds of megabytes
-    (tmp_path / "x.pth").write_bytes(b"whatever")
-    refused(tmp_path / "x.pth", rf"x\.pth {told}")
-
-
 def test_a_download_that_is_not_what_was_published(
     checkpoint: Checkpoint, server: Server, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from keras.layers import Add, BatchNormalization, Conv2D, Dense, DepthwiseConv2D, GlobalAveragePooling2D, Input, ReLU
 
-from keras_inception import InputError
+from keras_inception import InputError, MobileNetV1, decode_predictions, preprocess_input
 from keras_inception.weights import from_tflite
 
 IMAGES = np.random.default_rng(0).normal(size=(16, 12, 12, 3)).astype("float32")
@@ -99,6 +99,22 @@ def test_another_network_is_refused_and_left_alone(file: Path, build: Callable[[
     assert "\n" not in str(raised.value)
     for was, now in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(was, now)
+
+
+def test_preprocessing_and_labels_of_a_thousand_classes(tmp_path: Path) -> None:
+    model = network(classes=1000)
+    from_tflite(model, convert(model, tmp_path / "float32.tflite"))
+    picture = np.full((20, 20, 3), 255, np.uint8)
+    np.testing.assert_array_equal(preprocess_input(picture, model), np.ones((12, 12, 3)))
+    best = decode_predictions(np.eye(1000)[:1], model, top=1)
+    assert best == [[("n01440764", "tench", 1.0)]]
+
+
+def test_a_file_of_bytes_says_how_pixels_are_scaled(data_folder: Path) -> None:
+    model = MobileNetV1(alpha=0.25, input_shape=(128, 128, 3))
+    from_tflite(model, data_folder / "mobilenet_v1_0.25_128_quant.tflite")
+    prepared = preprocess_input(np.full((128, 128, 3), 128, np.uint8), model)
+    np.testing.assert_allclose(prepared, 0, atol=0.01)
 
 
 def headless() -> keras.Model:

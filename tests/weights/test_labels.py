@@ -1,7 +1,7 @@
 """The names of ImageNet's classes, and images as a checkpoint takes them."""
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -12,7 +12,7 @@ import tensorflow as tf
 import keras_inception as ki
 from keras_inception import InputError, Preprocessing
 from keras_inception.weights import Checkpoint, ClassScore, imagenet_labels
-from keras_inception.weights.record import loaded
+from keras_inception.weights.record import Prepared, loaded
 
 CHECKPOINT = Checkpoint(
     model="lenet5",
@@ -69,12 +69,32 @@ def test_decode_predictions_with_a_background() -> None:
     assert ki.decode_predictions(probabilities, top=2) == [[("", "background", 0.6), ("n01440764", "tench", 0.4)]]
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What a `Run` has of its network."""
+
+    preprocessing: Preprocessing = CHECKPOINT.preprocessing
+    labels: tuple[str, ...] = ("n01440764", "my cat", "dog")
+
+
+def test_a_run_and_its_network_know_their_classes_and_their_preprocessing() -> None:
+    run, model = Trained(), keras.Model(x := keras.Input((32, 32, 3)), x)
+    loaded[model] = Prepared(preprocessing=run.preprocessing, labels=run.labels)
+    for given in (run, model):
+        [best] = ki.decode_predictions(np.array([[0.3, 0.6, 0.1]]), given, top=2)
+        assert best == [("", "my cat", 0.6), ("n01440764", "tench", 0.3)]
+        prepared = ki.preprocess_input(image(40, 50), given)
+        np.testing.assert_array_equal(prepared, run.preprocessing(image(40, 50)))
+
+
 @pytest.mark.parametrize(
     ("shape", "model", "says"),
     [
-        ((2, 10), CHECKPOINT, r"N x 1000 or N x 1001 of ImageNet's classes; got 2 x 10; .* run directory"),
+        ((2, 10), CHECKPOINT, r"N x 1000 or N x 1001 of ImageNet's classes; got 2 x 10; .*give its Run"),
         ((1000,), CHECKPOINT, "got 1000"),
         ((2, 1000), replace(CHECKPOINT, dataset="cifar10"), r"lenet5\.test has the classes of cifar10"),
+        ((2, 1000), Trained(), "predictions are N x 3 of the run's classes; got 2 x 1000$"),
+        ((2, 1000), "runs/a", "model is a network with published weights, a checkpoint or a Run; got 'runs/a'"),
         ((2, 1000), keras.Sequential([keras.Input((2,))], name="mine"), "mine was not built with published weights"),
     ],
 )

@@ -4,6 +4,7 @@ import json
 import warnings
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -208,12 +209,35 @@ def test_layers_without_names(own: Path) -> None:
     refused(lambda: squeezenet(weights=own), "does not name its layers; load it into its network, and save that")
 
 
-def test_a_nested_network_is_another_network(trained: keras.Model, tmp_path: Path) -> None:
-    nested = keras.Sequential([keras.Input(SIZE), trained])
-    path = save(nested, tmp_path / "nested.weights.h5")
-    refused(
-        lambda: squeezenet(weights=path), r"does not fit squeezenet1_1: \d+ only in the file: functional/layers/conv2d "
-    )
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_network_inside_a_sequential(trained: keras.Model, tmp_path: Path, ending: str) -> None:
+    layers = [keras.Input(SIZE), keras.layers.Rescaling(1 / 255), trained, keras.layers.Dense(2)]
+    path = save(keras.Sequential(layers), tmp_path / f"nested.{ending}")
+    refused(lambda: squeezenet(weights=path), r"\(its layers are in the model '\w+' inside: save that one by itself\)")
+
+
+def test_a_folder_with_the_file_in_it(folder: Path, trained: keras.Model, tmp_path: Path) -> None:
+    (tmp_path / "model.keras").write_bytes((folder / "x.keras").read_bytes())
+    assert not different(squeezenet(weights=tmp_path), trained)
+
+
+def test_files_of_tensorflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("saved/saved_model.pb", "ckpt-1.index", "ckpt-1.data-00000-of-00001", "empty/notes.txt"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_bytes(b"")
+    for name in ("./ckpt-1", "ckpt-1.index", "ckpt-1.data-00000-of-00001"):
+        refused(
+            partial(squeezenet, weights=name), "; it is a TensorFlow checkpoint: load it into its network, and call"
+        )
+    refused(lambda: squeezenet(weights="saved"), "; it is a SavedModel, which keeps no names of layers: save the model")
+    refused(lambda: squeezenet(weights=tmp_path / "empty"), r"; this folder has none of model\.keras, model\.safe")
+
+
+def test_a_folder_called_imagenet_is_not_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("imagenet").mkdir()
+    refused(lambda: ki.LeNet5(weights="imagenet"), "no weights are published for lenet5")
 
 
 @pytest.mark.parametrize("by", ["link", "storage", "virtual"])

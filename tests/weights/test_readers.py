@@ -1,21 +1,25 @@
 """Weights files are read as they are, and other files are refused in one line."""
 
 import json
+import os
 import pickle
 import struct
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import h5py
+import ml_dtypes
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
 from keras_inception.errors import InputError
-from keras_inception.weights import readers
+from keras_inception.weights import pytorch, readers
 from keras_inception.weights.readers import read
 
+PYTORCH = Path(__file__).with_name("pytorch")
 ARRAYS = {"conv.weight": np.arange(24, dtype="float32").reshape(4, 3, 2), "fc.bias": np.ones(3, "float32")}
 
 
@@ -56,14 +60,62 @@ def test_safetensors_and_half_precision(tmp_path: Path) -> None:
     np.testing.assert_array_equal(tensors["conv.weight"], ARRAYS["conv.weight"])
 
 
-def test_pytorch_files_nested_and_in_half_precision(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
-    state = {k: torch.from_numpy(v) for k, v in ARRAYS.items()} | {"half": torch.ones(2, dtype=torch.bfloat16)}
-    for name, content in (("plain.pth", state), ("nested.pt", {"state_dict": state, "epoch": 3})):
-        torch.save(content, tmp_path / name)
-        tensors = read(tmp_path / name)
-        assert tensors["half"].dtype == np.float32
-        np.testing.assert_array_equal(tensors["conv.weight"], ARRAYS["conv.weight"])
+WRAPPED = {
+    "plain.pth": "",
+    "old.pth": "",
+    "parameters.pt": "",
+    "parallel.bin": "",
+    "compiled.pth": "",
+    "averaged.pth": "averaged.pth holds model_ema and model: model_ema is taken\n",
+    "lightning.ckpt": "",
+    "nested.pth.tar": "",
+    "script.pth": "",
+    "old_script.pt": "",
+    "views.pth": "",
+    "old_views.pth": "",
+    "half.pth": "",
+}
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+def test_pytorch_files_are_read_without_pytorch(name: str, capsys: pytest.CaptureFixture) -> None:
+    tensors = read(PYTORCH / name)
+    assert {k: v.dtype for k, v in tensors.items() if k != "steps"} == {k: v.dtype for k, v in ARRAYS.items()}
+    for key, array in ARRAYS.items():
+        np.testing.assert_array_equal(tensors[key], array)
+    assert capsys.readouterr().err.endswith(WRAPPED[name])
+    assert "torch" not in sys.modules
+
+
+def test_brain_floats_and_a_prefix_in_safetensors(tmp_path: Path) -> None:
+    header, content = {}, b""
+    for name, array in ARRAYS.items():
+        part = array.astype(ml_dtypes.bfloat16).tobytes()
+        offsets = [len(content), len(content) + len(part)]
+        header[f"model.{name}"] = {"dtype": "BF16", "shape": array.shape, "data_offsets": offsets}
+        content += part
+    (path := tmp_path / "w.safetensors").write_bytes(with_header(header, content))
+    for name, array in read(path).items():
+        np.testing.assert_array_equal(array, ARRAYS[name])
+    path.write_bytes(with_header({"w": {"dtype": "F8_E4M3", "shape": [2], "data_offsets": [0, 2]}}, b"12"))
+    refused(path, "holds tensors of the type F8_E4M3: save the network in float32, without scales")
+
+
+@pytest.mark.parametrize("asked", ["model.safetensors.index.json", "model-00002-of-00002.safetensors"])
+def test_a_network_in_several_files(tmp_path: Path, asked: str) -> None:
+    names = {key: f"model-0000{i}-of-00002.safetensors" for i, key in enumerate(ARRAYS, 1)}
+    for key, name in names.items():
+        save_file({f"backbone.{key}": ARRAYS[key]}, tmp_path / name)
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
+    assert read(tmp_path / asked).keys() == ARRAYS.keys()
+    (tmp_path / "model-00001-of-00002.safetensors").unlink()
+    refused(tmp_path / asked, "is one part of 2; missing beside it: model-00001-of-00002.safetensors")
+
+
+def test_an_index_that_lists_nothing(tmp_path: Path) -> None:
+    for text in ("{}", "[1]", "{", '{"weight_map": {"w": 1}}'):
+        (path := tmp_path / "pytorch_model.bin.index.json").write_text(text)
+        refused(path, "is not a complete index file")
 
 
 def test_a_zip_is_the_one_file_of_weights_in_it(tmp_path: Path) -> None:
@@ -95,8 +147,13 @@ def lying(content: bytes) -> bytes:
     (size,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + size])
     header["conv.weight"] |= {"shape": [10**6, 10**6], "data_offsets": [0, 4 * 10**12]}
+    return with_header(header, content[8 + size :])
+
+
+def with_header(header: dict, content: bytes) -> bytes:
+    """As safetensors writes it."""
     text = json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + content[8 + size :]
+    return struct.pack("<Q", len(text)) + text + content
 
 
 @pytest.mark.parametrize(
@@ -140,7 +197,7 @@ def test_sizes_are_checked_before_anything_is_loaded(tmp_path: Path, monkeypatch
         file["fc"].create_dataset("b:0", (10**6, 10**6), "f4", chunks=(10, 10))
     refused(path, "is not a complete HDF5 file: its tensors are stated to have 4,000,000,000,096 bytes")
     monkeypatch.setattr(readers, "LARGEST", 5_000)
-    for name in ("w.h5.zip", "w.keras", "w.pth"):
+    for name in ("w.h5.zip", "w.keras"):
         with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("w.h5", bytes(10_000))
         refused(tmp_path / name, "has 10,000 bytes, unpacked; more than 5,000 are not read")
@@ -156,30 +213,72 @@ def test_a_tensor_in_another_hdf5_file_is_not_read(tmp_path: Path) -> None:
     refused(path, "fc|b:0 is stored in another file")
 
 
-def test_a_pytorch_tensor_of_one_number_all_over_is_not_unrolled(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
-    torch.save({"w": torch.ones(1).expand(10**6, 10**6)}, path := tmp_path / "w.pth")
-    refused(path, "is not a complete PyTorch file: w is stated to have 4,000,000,000,000 bytes")
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("expanded.pth", "is not a complete PyTorch file: conv.weight is stated to have 4,000,000,000,000 bytes"),
+        ("float8.pth", "holds a tensor of torch.float8_e4m3fn, which is not read: save it as float32"),
+        ("quantised.pth", "holds quantised tensors, conv.weight for example: save the float model's state_dict"),
+        ("complex.pth", "holds complex tensors"),
+        (
+            "whole.pth",
+            "an object of 'torch.nn.modules.container.Sequential' in place of a state_dict, and its code is not run",
+        ),
+        ("old_whole.pth", "an object of 'torch.nn.modules.container.Sequential'"),
+        ("whole_in.pt", "an object of 'torch.nn.modules.container.Sequential'"),
+        ("traced.pt", "is a TorchScript archive: save model.state_dict()"),
+        ("list.pth", "is not a state_dict"),
+        ("optimizer.pth", "is not a state_dict, names and tensors (its keys are 'optimizer', 'epoch')"),
+    ],
+)
+def test_pytorch_files_without_weights_that_can_be_read(name: str, says: str) -> None:
+    refused(PYTORCH / name, says)
+
+
+@pytest.mark.parametrize("name", ["plain.pth", "old.pth"])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 0.97])
+def test_a_pytorch_file_that_is_cut_short(tmp_path: Path, name: str, share: float) -> None:
+    content = (PYTORCH / name).read_bytes()
+    (path := tmp_path / name).write_bytes(content[: int(share * len(content))])
+    refused(path, "is not a complete PyTorch file")
 
 
 class Harm:
-    """Its code would run when it is unpickled."""
+    """Its code runs when it is unpickled."""
 
     def __reduce__(self) -> tuple:
-        return Path.touch, (Path("/nonexistent/harm"),)
+        return os.mkdir, ("harmed",)
 
 
-def test_a_pickle_that_poses_as_weights_is_not_run(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
-    (path := tmp_path / "w.pth").write_bytes(pickle.dumps({"weight": Harm()}))
-    refused(path, "it holds more than tensors")
-    torch.save({"weight": Harm()}, path)
-    refused(path, "it holds more than tensors")
-    torch.save([torch.ones(2)], path)
-    refused(path, "is not a state_dict")
-    torch.save({k: torch.from_numpy(v) for k, v in ARRAYS.items()}, path)
-    path.write_bytes(cut(path.read_bytes()))
-    refused(path, "w.pth is ")
+EVIL = [
+    b"cos\nmkdir\n(S'harmed'\ntR.",
+    b"(S'harmed'\nios\nmkdir\n.",
+    b"(cos\nmkdir\nS'harmed'\no.",
+    b"\x80\x04cbuiltins\ngetattr\n(cos\n__dict__\nS'mkdir'\ntR(S'harmed'\ntR.",
+    b"ccollections\nOrderedDict\n(dS'__class__'\ncos\nmkdir\nsb.",  # BUILD on the class itself
+    b"ctorch._utils\n_rebuild_tensor_v2\n(NdS'nbytes'\nI1\nstb.",
+    b"ctorch._tensor\n_rebuild_from_type_v2\n(cos\nmkdir\nN(S'harmed'\nttR.",
+    b"\x82\x01.",  # an extension
+    b"\x80\x05\x96\xff\xff\xff\xff\xff\x00\x00\x00.",  # a bytearray of a terabyte
+    b"Nr\xff\xff\xff\x7f.",  # an entry of the memo that needs 32 GB before it
+    b"".join(b"c%d\n%d\n0" % (i, i) for i in range(1_001)) + b"N.",
+    b"(" * 10_000 + b"t" * 10_000 + b".",
+]
+
+
+@pytest.mark.parametrize("content", [pickle.dumps({"weight": Harm()}), *EVIL], ids=range(len(EVIL) + 1))
+def test_a_pickle_that_poses_as_weights_is_not_run(
+    tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with zipfile.ZipFile(path := tmp_path / "w.pth", "w") as archive:
+        archive.writestr("w/data.pkl", content)
+    refused(path, "w.pth ")
+    head = b"".join(map(pickle.dumps, (pytorch.MAGIC, pytorch.PROTOCOL, {"little_endian": True})))
+    for whole in (content, head + content + pickle.dumps([])):
+        path.write_bytes(whole)
+        refused(path, "w.pth ")
+    assert os.listdir(tmp_path) == ["w.pth"]
 
 
 def test_values_that_are_not_finite_are_refused(tmp_path: Path) -> None:
@@ -190,8 +289,8 @@ def test_values_that_are_not_finite_are_refused(tmp_path: Path) -> None:
 def test_a_file_without_weights_of_another_kind_or_that_is_not_there_is_refused(tmp_path: Path) -> None:
     save_file({}, path := tmp_path / "w.safetensors")
     refused(path, "holds no weights")
-    (path := tmp_path / "w.ckpt").write_bytes(b"")
-    refused(path, "has none of the endings of published weights: .h5, .safetensors, .pth, .pt, .zip, .keras")
+    (path := tmp_path / "w.onnx").write_bytes(b"")
+    refused(path, "has none of the endings of published weights: .h5, .safetensors, .pth, ")
     refused(tmp_path / "none.h5", "no weights file at ")
     (path := tmp_path / "w.h5.zip").write_bytes(b"PK")
     refused(path, "is not a complete zip file")
