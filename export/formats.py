@@ -18,7 +18,7 @@ from .quantization.calibration import CalibrationSet
 from .quantization.qat import fine_tune
 from .quantization.qat.fine_tune import Compressed
 from .saved_model import to_saved_model
-from .tflite.convert import Quantization, to_tflite
+from .tflite.convert import Edge, Quantization, check_file_options, to_tflite
 
 # Format -> the file in a run's exports/, and its TFLite quantisation.
 FORMATS: dict[str, tuple[str, Quantization | None]] = {
@@ -45,6 +45,8 @@ def export_run(
     qat: str | Path | None = None,
     prune: str | None = None,
     cluster: int | None = None,
+    batch: int = 1,
+    edge: Edge = "float32",
     overwrite: bool = False,
 ) -> list[Path]:
     """Export a run in several formats. Everything is checked before anything is written.
@@ -58,6 +60,8 @@ def export_run(
         qat: a folder of labelled images on which `quantize_aware` fine-tunes tflite-int8.
         prune: before that, `prune` to a share of zeros ("0.5") or to the pattern "2:4".
         cluster: before that, `cluster` to this many values per kernel.
+        batch: how many images a .tflite file takes at once.
+        edge: the type at the edges of tflite-int8.
         overwrite: replace files that exist.
 
     Raises:
@@ -65,6 +69,7 @@ def export_run(
             without `overwrite`; nothing is written.
     """
     _check_formats(formats, qat, prune or cluster)
+    _check_file_options(formats, batch, edge)
     pruning = _pruning(prune)
     folder = folder or run.path / "exports"
     paths = {name: folder / _FILES[name] for name in formats}
@@ -84,10 +89,10 @@ def export_run(
         elif name in EXTRAS:
             EXTRAS[name][2](model, path, **about)
         elif name == "tflite-int8" and qat is not None:
-            fine_tune.quantize_aware(made, qat, path, overwrite=overwrite)
+            fine_tune.quantize_aware(made, qat, path, batch=batch, edge=edge, overwrite=overwrite)
         else:
-            given = calibration if name == "tflite-int8" else None
-            to_tflite(model, path, quantization=FORMATS[name][1] or "none", calibration=given, **about)
+            int8: dict[str, Any] = {"calibration": calibration, "edge": edge} if name == "tflite-int8" else {}
+            to_tflite(model, path, quantization=FORMATS[name][1] or "none", batch=batch, **int8, **about)
     return list(paths.values())
 
 
@@ -103,6 +108,14 @@ def _check_formats(formats: Sequence[str], qat: str | Path | None, compress: str
         raise InputError("pruning and clustering come before quantisation-aware training: give qat too")
     if qat is not None:
         fine_tune.need_tfmot()
+
+
+def _check_file_options(formats: Sequence[str], batch: int, edge: str) -> None:
+    check_file_options(edge, batch)
+    if batch != 1 and not any(name.startswith("tflite") for name in formats):
+        raise InputError(f"batch={batch} is for .tflite files; the others take any number of images: leave it out")
+    if edge != "float32" and "tflite-int8" not in formats:
+        raise InputError(f"edge={edge!r} is for tflite-int8: ask for that format too, or leave edge out")
 
 
 def _calibration(run: Run, images: Split | str | Path | None) -> CalibrationSet:

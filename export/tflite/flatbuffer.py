@@ -38,15 +38,31 @@ def names_of(enumeration: type) -> dict[int, str]:
 def operators(model: bytes) -> list[str]:
     """The names of a .tflite file's operators in execution order; a custom one has its own name."""
     content = schema.Model.GetRootAs(model, 0)
-    names = names_of(schema.BuiltinOperator)
-    kinds = []
-    for code in _each(content.OperatorCodes, content.OperatorCodesLength()):
-        builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())  # the older field ends at 127
-        custom = builtin == schema.BuiltinOperator.CUSTOM
-        kinds.append(code.CustomCode().decode() if custom else names[builtin])
+    kinds = [kind for kind, _ in _codes(content)]
     return [
         kinds[op.OpcodeIndex()] for graph in _graphs(content) for op in _each(graph.Operators, graph.OperatorsLength())
     ]
+
+
+def operator_versions(model: bytes) -> list[tuple[str, int]]:
+    """The operators that a .tflite file uses, each with the version of its definition."""
+    return _codes(schema.Model.GetRootAs(model, 0))
+
+
+def _codes(content: Any) -> list[tuple[str, int]]:
+    names, codes = names_of(schema.BuiltinOperator), []
+    for code in _each(content.OperatorCodes, content.OperatorCodesLength()):
+        builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())  # the older field ends at 127
+        custom = builtin == schema.BuiltinOperator.CUSTOM
+        codes.append((code.CustomCode().decode() if custom else names[builtin], code.Version()))
+    return codes
+
+
+def batch_of(model: bytes) -> int:
+    """How many images a .tflite file takes at once; 1 for a free batch."""
+    graph = schema.Model.GetRootAs(model, 0).Subgraphs(0)
+    given = graph.Tensors(graph.Inputs(0))
+    return int(given.Shape(0)) if given.ShapeLength() > 1 else 1
 
 
 def foreign_operators(model: bytes) -> set[str]:

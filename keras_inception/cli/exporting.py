@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -16,6 +16,7 @@ from .output import cell, say, show
 if TYPE_CHECKING:
     from ..data import Split
     from ..export import Agreement
+    from ..export.tflite.convert import Edge
     from ..run import Run
 
 
@@ -36,6 +37,10 @@ def export(
     cluster: Annotated[
         int | None, typer.Option(metavar="VALUES", help="With --qat: first let a kernel have so many values.")
     ] = None,
+    batch: Annotated[int, typer.Option(metavar="IMAGES", help="Images that a .tflite file takes at once.")] = 1,
+    edge: Annotated[
+        str, typer.Option(metavar="TYPE", help="Of tflite-int8's input and output: float32, uint8 or int8.")
+    ] = "float32",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -55,6 +60,8 @@ def export(
         qat=qat,
         prune=prune,
         cluster=cluster,
+        batch=batch,
+        edge=cast("Edge", edge),  # is checked there
         overwrite=overwrite,
     )
     if qat:
@@ -106,6 +113,8 @@ def doctor(
         say(f"{found.path}: {found.format}, {found.bytes:,} bytes")
         for title, counts in (("operators", found.operators), ("tensors", found.types)):
             say(f"{title}: {', '.join(f'{n:,} {kind}' for kind, n in counts.items())}")
+        needed = f" ({found.runtime.operator})" if found.runtime.operator else ""
+        say(f"oldest runtime: TensorFlow Lite {found.runtime.release}{needed}")
         for name, ends in found.signatures.items():
             say(f"signature {name}: {ends}")
         for finding in found.findings:
