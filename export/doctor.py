@@ -259,7 +259,9 @@ def _precision(file: _File) -> Iterator[Finding]:
 def _runtime(file: _File) -> Iterator[Finding]:
     oldest = file.runtime
     if numbers(oldest.release) > numbers(LAST_TFLITE_RUNTIME):
-        needed = f"needs TensorFlow Lite {oldest.release} or LiteRT" + (f" for {oldest.operator}" * bool(oldest.operator))
+        needed = f"needs TensorFlow Lite {oldest.release} or LiteRT" + (
+            f" for {oldest.operator}" * bool(oldest.operator)
+        )
         yield Finding(
             "warning",
             f"{needed}; tflite-runtime, which ends at {LAST_TFLITE_RUNTIME}, and older apps refuse it",

@@ -194,7 +194,8 @@ class Cell:
         assert text.count("<svg") >= 3
 
     def export_int8(self, run: Run) -> None:
-        words = ("export", run.path, "--to", "tflite-int8", "--to", "saved_model")
+        options = ("--batch", 3, "--edge", "uint8") if self.lasting else ()
+        words = ("export", run.path, "--to", "tflite-int8", "--to", "saved_model", *options)
         self.command(*words, *self.images(run, *words))
         assert (run.path / "exports" / "int8.tflite").is_file()
 

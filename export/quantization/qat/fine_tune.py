@@ -283,9 +283,7 @@ def _quantizing(
     return trainer
 
 
-def _trained(
-    trainer: CopyTrainer, source: Exportable, edge: Edge, batch: int
-) -> tuple[list[dict[str, float]], bytes]:
+def _trained(trainer: CopyTrainer, source: Exportable, edge: Edge, batch: int) -> tuple[list[dict[str, float]], bytes]:
     """Train a fake-quantised copy; its history and its .tflite file."""
     from .fake_quantized import freeze_statistics, measure_kernels
     from .int8_file import to_int8
@@ -301,9 +299,7 @@ def _trained(
     record = Record(
         input="pixels" if source.preprocessing else "input", preprocessing=source.preprocessing, labels=source.labels
     )
-    content = to_int8(
-        copy.model, input_name=record.input, output_name=source.output_name, edge=edge, batch=batch
-    )
+    content = to_int8(copy.model, input_name=record.input, output_name=source.output_name, edge=edge, batch=batch)
     return history, with_record(content, record, About(name=source.model.name))
 
 
