@@ -1,6 +1,6 @@
 """Which release of TFLite and LiteRT opens which exported file, and whether `doctor` says so.
 
-    python benchmarks/runtimes.py FOLDER    # about half an hour on 2 cores, 4 GB of environments
+    python benchmarks/runtimes.py FOLDER    # about half an hour on 2 cores; 6 GB of environments
 
 It exports small networks with random weights in every form, installs each runtime into an environment of its own in
 `.venv-runtimes/`, and runs every file in every runtime. Then it gives one operator after the other another version, and
@@ -20,6 +20,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
 import keras_inception
@@ -41,8 +42,8 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "mobilenet_v2": {"alpha": 0.35, "input_shape": (64, 64, 3)},
     "shufflenet_v1": {"scale": 0.25, "input_shape": (64, 64, 3)},
     "inception_v1": {"input_shape": (64, 64, 3)},
-    "msdnet_cifar": {"input_shape": (32, 32, 3)},
-    "vgg11": {"input_shape": (32, 32, 3)},
+    "lenet5": {"input_shape": (32, 32, 3)},
+    "msdnet": {"base": 1, "step": 1, "input_shape": (64, 64, 3)},
 }
 FORMS: dict[str, dict[str, Any]] = {
     "float32": {},
@@ -54,6 +55,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "int8 uint8 edges": {"quantization": "int8", "edge": "uint8"},
     "int16x8": {"quantization": "int16x8"},
 }
+EXITS = ("float32", "dynamic", "int8")  # the forms of a network with exits, which is a conversion for each
 CLASSES = 10
 ROOT = Path(__file__).parents[1]
 WORKER = Path(__file__).with_name("runtimes_worker.py")
@@ -69,14 +71,13 @@ def make(folder: Path) -> dict[Path, str]:
         model = network(name, arguments)
         size = arguments["input_shape"][:2]
         inputs = np.random.default_rng(0).uniform(-1, 1, (50, *arguments["input_shape"])).astype(np.float32)
-        for form, options in FORMS.items():
+        for form in EXITS if name == "msdnet" else FORMS:
             path = folder / f"{name} {form}.tflite"
             files[path] = form
             if not path.exists():
                 calibration = inputs if form.startswith("int") else None
-                export.to_tflite(
-                    model, path, preprocessing=Preprocessing(size=size), calibration=calibration, **options
-                )
+                known = {"preprocessing": Preprocessing(size=size), "calibration": calibration}
+                export.to_tflite(model, path, **known, **FORMS[form])
         print(name, flush=True)
     return files | make_trained(folder)
 
@@ -215,9 +216,9 @@ def page(
     lines = [
         "# Older runtimes",
         "",
-        f"By `python benchmarks/runtimes.py FOLDER`, {date.today()}; {platform.machine()}. Small {', '.join(NETWORKS)}",
-        "with random weights, in every form; each runtime in an environment of its own. A cell is how many of the files",
-        f"open and run, and the largest difference of an output from {NEWEST}'s.",
+        f"By `make runtimes`, {date.today()}; {platform.machine()}; converted by tensorflow {tf.__version__}. Small",
+        f"{', '.join(NETWORKS)} with random weights, in every form; each runtime in an environment of its own.",
+        f"A cell is how many of the files open and run, and the largest difference of an output from {NEWEST}'s.",
         "",
         "| runtime | " + " | ".join(forms) + " |",
         "|---|" + "---|" * len(forms),

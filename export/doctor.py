@@ -19,7 +19,17 @@ from keras_inception.terminal import quiet
 
 from .tflite import mediapipe_metadata
 from .tflite.edge_tpu import left_on_cpu
-from .tflite.flatbuffer import FLOATS, batch_of, foreign_operators, is_tflite, names_of, operators, precision, shape_of
+from .tflite.flatbuffer import (
+    FLOATS,
+    Operator,
+    batch_of,
+    foreign_operators,
+    is_tflite,
+    names_of,
+    operators,
+    precision,
+    shape_of,
+)
 from .tflite.metadata import Record, read_metadata, read_record, runtime_of
 from .tflite.runtimes import LAST_TFLITE_RUNTIME, OldestRuntime, numbers
 
@@ -101,14 +111,6 @@ def doctor(path: str | Path) -> Diagnosis:
 
 
 @dataclass(frozen=True)
-class _Op:
-    kind: str
-    inputs: list[Any]  # tensors
-    outputs: list[Any]
-    options: Any  # of its kind, in the object API; None where it has none
-
-
-@dataclass(frozen=True)
 class _File:
     content: bytes
 
@@ -129,10 +131,10 @@ class _File:
         return runtime_of(self.content)
 
     @cached_property
-    def ops(self) -> list[_Op]:
+    def ops(self) -> list[Operator]:
         kinds = iter(operators(self.content))
         return [
-            _Op(
+            Operator(
                 next(kinds),
                 [graph.tensors[i] for i in op.inputs if i >= 0],
                 [graph.tensors[i] for i in op.outputs if i >= 0],
@@ -259,12 +261,11 @@ def _precision(file: _File) -> Iterator[Finding]:
 def _runtime(file: _File) -> Iterator[Finding]:
     oldest = file.runtime
     if numbers(oldest.release) > numbers(LAST_TFLITE_RUNTIME):
-        needed = f"needs TensorFlow Lite {oldest.release} or LiteRT" + (
-            f" for {oldest.operator}" * bool(oldest.operator)
-        )
+        operator = oldest.operator or "an operator"
         yield Finding(
             "warning",
-            f"{needed}; tflite-runtime, which ends at {LAST_TFLITE_RUNTIME}, and older apps refuse it",
+            f"needs TensorFlow Lite {oldest.release} or LiteRT for {operator}; tflite-runtime, which ends at "
+            f"{LAST_TFLITE_RUNTIME}, and older apps refuse it",
             "install ai-edge-litert, which replaced tflite-runtime, or export in float16 or int8",
         )
     if oldest.unknown:
@@ -352,7 +353,7 @@ def _shape(tensor: Any) -> str:
     return f"{_type(tensor)} {'x'.join(map(str, shape_of(tensor))) or 'scalar'}"
 
 
-def _is_grouped_1x1(op: _Op) -> bool:
+def _is_grouped_1x1(op: Operator) -> bool:
     if op.kind != "CONV_2D":
         return False
     given, kernel = shape_of(op.inputs[0]), shape_of(op.inputs[1])

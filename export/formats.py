@@ -150,6 +150,11 @@ def exported(run: Run) -> list[Path]:
     return found
 
 
+def allowed_losses(n: int) -> int:
+    """How many of `n` labelled images a file may get wrong beyond the Keras model; a single one is no evidence."""
+    return max(1, int(MAX_DROP * n))
+
+
 def misses(agreement: Agreement) -> list[str]:
     """Why a file misses its bar, one line each: it loses accuracy, or differs by more than rounding explains."""
     a, lines = agreement, []
@@ -157,8 +162,8 @@ def misses(agreement: Agreement) -> list[str]:
     where = ", ".join(f"{layer} ({decibels:.0f} dB)" for layer, decibels in a.worst_layers.items())
     if a.top1 is not None and a.keras_top1 is not None:
         lost = round((a.keras_top1 - a.top1) * a.n)
-        if lost > max(1, MAX_DROP * a.n):  # among fewer than 200 images a single one is no evidence
-            lines.append(f"{name} gets {lost} of {a.n} images fewer right (at most {100 * MAX_DROP} %)")
+        if lost > (allowed := allowed_losses(a.n)):
+            lines.append(f"{name} gets {lost} of {a.n} images fewer right (at most {allowed})")
     elif a.agreement < MIN_AGREEMENT:
         lines.append(f"{name} agrees on {a.agreement:.1%} of {a.n} images (at least {100 * MIN_AGREEMENT:.0f} %)")
     plain = a.format.removesuffix(" in openvino") in ("saved_model", "tflite float32", "onnx", "openvino")

@@ -45,8 +45,8 @@ class Timing:
     """A file in a runtime: milliseconds per image (median, lower and upper quartile) and peak memory in bytes.
 
     `memory` is that of a process that does nothing else, with its runtime; 0 on Windows. `macs` are the multiply-adds
-    of a .tflite file for an image, and `of_peak` is the share of the machine's peak in its precision that it reaches; None if not
-    known.
+    of a .tflite file for an image, and `of_peak` is the share of the machine's peak in its precision that it reaches;
+    None if not known.
     """
 
     path: str

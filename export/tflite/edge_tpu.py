@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
 
 from ai_edge_litert import schema_py_generated as schema
 
-from .flatbuffer import names_of, shape_of
+from .flatbuffer import Operator, names_of, shape_of
 
 SUPPORTED = {
     *("ADD", "AVERAGE_POOL_2D", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "EXPAND_DIMS", "FULLY_CONNECTED"),
@@ -23,20 +22,7 @@ SUPPORTED = {
 }
 NOT_FUSED = {"AVERAGE_POOL_2D", "CONCATENATION", "MAX_POOL_2D"}  # take no fused activation
 SOFTMAX_SIZE = 16_000
-EIGHT_BITS = ("INT8", "UINT8")
-
-
-class Operator(Protocol):
-    """An operator of a file: its name, its tensors and its options in the object API."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def inputs(self) -> Sequence[Any]: ...
-    @property
-    def outputs(self) -> Sequence[Any]: ...
-    @property
-    def options(self) -> Any: ...
+COMPUTES = {"INT8", "UINT8", "INT32"}  # INT32: biases, shapes and axes
 
 
 def left_on_cpu(operators: Sequence[Operator]) -> list[tuple[int, str]]:
@@ -46,8 +32,8 @@ def left_on_cpu(operators: Sequence[Operator]) -> list[tuple[int, str]]:
 
 def _reasons(op: Operator) -> Iterator[str]:
     types = names_of(schema.TensorType)
-    if floats := {types[t.type] for t in (op.inputs[0], *op.outputs)} - set(EIGHT_BITS):
-        yield min(floats).lower()
+    if others := {types[tensor.type] for tensor in (*op.inputs, *op.outputs)} - COMPUTES:
+        yield min(others).lower()
     if op.kind not in SUPPORTED:
         yield "not supported"
     shapes = [shape_of(tensor) for tensor in op.outputs]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,16 @@ from ai_edge_litert import schema_py_generated as schema
 
 IDENTIFIER = b"TFL3"  # of the format, at byte 4
 FLOATS = frozenset(("FLOAT32", "FLOAT16", "BFLOAT16", "FLOAT64"))
+
+
+@dataclass(frozen=True)
+class Operator:
+    """An operator in the object API: its name, its tensors, and the options of its kind, None where it has none."""
+
+    kind: str
+    inputs: list[Any]
+    outputs: list[Any]
+    options: Any
 
 
 def is_tflite(path: Path) -> bool:

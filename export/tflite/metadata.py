@@ -48,7 +48,8 @@ class Record:
     def to_json(self) -> str:
         """The record as one JSON object."""
         preprocessing = self.preprocessing.to_dict() if self.preprocessing else None
-        record = {"schema": 1, "input": self.input, "preprocessing": preprocessing, "labels": self.labels}
+        record: dict[str, Any] = {"schema": 1, "input": self.input, "preprocessing": preprocessing}
+        record["labels"] = self.labels
         if self.calibration:
             record["calibration"] = self.calibration
         if self.runtime:

@@ -58,7 +58,7 @@ LAST_TFLITE_RUNTIME = "2.14"  # of the package tflite-runtime, which ai-edge-lit
 
 def _since() -> dict[tuple[str, int], str]:
     """(operator, version) -> release."""
-    since = {}
+    since: dict[tuple[str, int], str] = {}
     for release, operators in RELEASES.items():
         for entry in operators.split(","):
             operator, *versions = entry.split()
