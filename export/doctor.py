@@ -261,11 +261,10 @@ def _precision(file: _File) -> Iterator[Finding]:
 def _runtime(file: _File) -> Iterator[Finding]:
     oldest = file.runtime
     if numbers(oldest.release) > numbers(LAST_TFLITE_RUNTIME):
-        operator = oldest.operator or "an operator"
         yield Finding(
             "warning",
-            f"needs TensorFlow Lite {oldest.release} or LiteRT for {operator}; tflite-runtime, which ends at "
-            f"{LAST_TFLITE_RUNTIME}, and older apps refuse it",
+            f"needs TensorFlow Lite {oldest.release} or LiteRT for {oldest.reason or 'an operator'}; tflite-runtime, "
+            f"which ends at {LAST_TFLITE_RUNTIME}, and older apps refuse it",
             "install ai-edge-litert, which replaced tflite-runtime, or export in float16 or int8",
         )
     if oldest.unknown:

@@ -69,6 +69,18 @@ def _codes(content: Any) -> list[tuple[str, int]]:
     return codes
 
 
+def dense_by_channel(model: bytes) -> bool:
+    """Whether a dense layer with integer activations has a scale for each of its outputs."""
+    content, kinds, types = schema.Model.GetRootAs(model, 0), iter(operators(model)), schema.TensorType
+    for graph in _graphs(content):
+        for op in _each(graph.Operators, graph.OperatorsLength()):
+            if next(kinds) == "FULLY_CONNECTED":
+                given, weights = graph.Tensors(op.Inputs(0)), graph.Tensors(op.Inputs(1)).Quantization()
+                if given.Type() in (types.INT8, types.INT16) and weights is not None and weights.ScaleLength() > 1:
+                    return True
+    return False
+
+
 def batch_of(model: bytes) -> int:
     """How many images a .tflite file takes at once; 1 for a free batch."""
     graph = schema.Model.GetRootAs(model, 0).Subgraphs(0)

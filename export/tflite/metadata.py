@@ -19,9 +19,9 @@ from ai_edge_litert import schema_py_generated as schema
 from keras_inception.preprocessing import Preprocessing
 
 from . import mediapipe_metadata
-from .flatbuffer import merged, operator_versions, packed, precision
+from .flatbuffer import dense_by_channel, merged, operator_versions, packed, precision
 from .mediapipe_metadata import About
-from .runtimes import INT16_SINCE, OldestRuntime, numbers, oldest_runtime
+from .runtimes import DENSE_BY_CHANNEL, INT16, OldestRuntime, numbers, oldest_runtime
 
 NAME = "keras_inception"
 RUNTIME = "min_runtime_version"  # TensorFlow's own entry: 16 bytes, a release and zeros
@@ -115,10 +115,10 @@ def read_record(model: bytes) -> Record:
 def runtime_of(*models: bytes) -> OldestRuntime:
     """The oldest runtime for all of these .tflite files."""
     stated = [(read_metadata(model, RUNTIME) or b"").rstrip(b"\0").decode() for model in models]
-    if any(precision(model) == "int16x8" for model in models):
-        stated.append(INT16_SINCE)  # the converter keeps the versions of int8 operators
+    also = [INT16] * any(precision(model) == "int16x8" for model in models)
+    also += [DENSE_BY_CHANNEL] * any(dense_by_channel(model) for model in models)
     operators = [operator for model in models for operator in operator_versions(model)]
-    return oldest_runtime(operators, max(filter(None, stated), key=numbers, default=""))
+    return oldest_runtime(operators, max(filter(None, stated), key=numbers, default=""), also)
 
 
 def read_metadata(model: bytes, name: str) -> bytes | None:

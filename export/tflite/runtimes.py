@@ -52,7 +52,9 @@ RELEASES = {
     "2.23": "ADD 6, MUL 8",
 }
 EARLIEST = "2.2"  # what is said of a file whose operators all have older versions, unless the file itself knows better
-INT16_SINCE = "2.4.0"  # the release in which the last of the usual operators got int16 activations
+# What the versions of operators do not tell; by benchmarks/runtimes.py, and by the table for int16.
+INT16 = "2.4", "int16 activations"  # the converter keeps the versions of int8 operators
+DENSE_BY_CHANNEL = "2.10", "a dense layer with a scale per channel, of which older runtimes compute wrong outputs"
 LAST_TFLITE_RUNTIME = "2.14"  # of the package tflite-runtime, which ai-edge-litert replaced
 
 
@@ -71,35 +73,38 @@ SINCE = _since()
 
 @dataclass(frozen=True, kw_only=True)
 class OldestRuntime:
-    """The oldest runtime that has all operators of a file: the release of TensorFlow Lite that it came with, "2.17".
+    """The oldest runtime that runs a file: a release of TensorFlow Lite, "2.17".
 
-    `operator` is the one that needs it, "FULLY_CONNECTED version 12"; empty where none is newer than release 2.2.
+    `reason` is what needs it, "FULLY_CONNECTED version 12"; empty where nothing is newer than release 2.2.
     `unknown` are operators with versions that are newer than the table.
     """
 
     release: str
-    operator: str = ""
+    reason: str = ""
     unknown: tuple[str, ...] = ()
 
 
-def oldest_runtime(operators: Iterable[tuple[str, int]], stated: str = "") -> OldestRuntime:
+def oldest_runtime(
+    operators: Iterable[tuple[str, int]], stated: str = "", also: Iterable[tuple[str, str]] = ()
+) -> OldestRuntime:
     """The oldest runtime for these operators, (name, version) each.
 
     Args:
         operators: what a file has.
         stated: the file's own `min_runtime_version`, "1.14.0", if it has one. TensorFlow's converter writes it for what
             it converts first: an int16x8 file states 1.5.0, and one that was merged from several files the first one's.
+        also: other needs, (release, reason) each.
     """
     operators = sorted(set(operators))
     needs = [(SINCE[key], "{} version {}".format(*key)) for key in operators if key in SINCE]
-    release, operator = max(needs, key=lambda need: numbers(need[0]), default=(EARLIEST, ""))
-    if stated and (not operator or numbers(stated) > numbers(release + ".0")):
-        release, operator = ".".join(stated.split(".")[:2]), ""
+    release, reason = max([*needs, *also], key=lambda need: numbers(need[0]), default=(EARLIEST, ""))
+    if stated and (not reason or numbers(stated) > numbers(release + ".0")):
+        release, reason = ".".join(stated.split(".")[:2]), ""
     newest: dict[str, int] = {}
     for name, version in SINCE:
         newest[name] = max(version, newest.get(name, 0))
     unknown = tuple(f"{name} version {version}" for name, version in operators if version > newest.get(name, version))
-    return OldestRuntime(release=release, operator=operator, unknown=unknown)
+    return OldestRuntime(release=release, reason=reason, unknown=unknown)
 
 
 def numbers(release: str) -> tuple[int, ...]:

@@ -113,7 +113,7 @@ def doctor(
         say(f"{found.path}: {found.format}, {found.bytes:,} bytes")
         for title, counts in (("operators", found.operators), ("tensors", found.types)):
             say(f"{title}: {', '.join(f'{n:,} {kind}' for kind, n in counts.items())}")
-        needed = f" ({found.runtime.operator})" if found.runtime.operator else ""
+        needed = f" ({found.runtime.reason})" if found.runtime.reason else ""
         say(f"oldest runtime: TensorFlow Lite {found.runtime.release}{needed}")
         for name, ends in found.signatures.items():
             say(f"signature {name}: {ends}")

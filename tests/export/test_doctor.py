@@ -71,7 +71,8 @@ def test_nothing_is_wrong_with_our_files(healthy):
     assert edge_tpu.level == "note"
     assert "leaves 2 of 7 operators on the CPU: DEQUANTIZE (float32), QUANTIZE (float32)" in edge_tpu.problem
     assert "edge='uint8'" in edge_tpu.cure
-    assert found.runtime.release == "1.14"
+    assert found.runtime.release == "2.10"  # its dense layer; by the versions of its operators 1.14
+    assert "scale per channel" in found.runtime.reason
     assert found.format == "tflite int8"
     assert found.signatures == {"serving_default": "pixels FLOAT32 1x8x8x3 -> probabilities FLOAT32 1x3"}
     assert found.operators["CONV_2D"] == 2
@@ -99,7 +100,7 @@ def test_the_oldest_runtime_is_in_the_file_and_its_record(dynamic):
     assert metadata.read_metadata(content, "min_runtime_version") == b"2.17.0".ljust(16, b"\0")
     assert metadata.read_record(content).runtime == "2.17"
     found = export.doctor(dynamic)
-    assert found.runtime == OldestRuntime(release="2.17", operator="FULLY_CONNECTED version 12")
+    assert found.runtime == OldestRuntime(release="2.17", reason="FULLY_CONNECTED version 12")
     findings = {f"{f.problem}: {f.cure}": f.level for f in found.findings}
     assert level(findings, "2.17", "FULLY_CONNECTED version 12", "tflite-runtime", "ai-edge-litert") == "warning"
 
@@ -120,7 +121,7 @@ def test_the_oldest_runtime_of_a_file_that_does_not_state_it(version, release, e
     examined(with_version(padded, "PAD", version))
     found = export.doctor(tmp_path / "patient.tflite").runtime
     assert found.release == release
-    assert (found.operator == "") == (version == 1)
+    assert (found.reason == "") == (version == 1)
 
 
 def test_a_version_that_is_not_known_yet(examined, tmp_path):
@@ -193,7 +194,7 @@ def test_int8_and_int16_by_their_edges(tmp_path):
     path = export.to_tflite(model, tmp_path / "int16", quantization="int16x8", **options)
     found = export.doctor(path)
     assert any("CPUs only" in f.problem for f in found.findings)
-    assert found.runtime.release == "2.4"  # the converter keeps the versions of int8 operators, of 1.14
+    assert found.runtime.release == "2.10"
 
 
 def test_labels_that_are_not_the_classes(healthy, examined):
@@ -249,7 +250,7 @@ def test_command(healthy, tmp_path, monkeypatch, capfd):
 
     code, out, _ = call(healthy)
     assert code == 0
-    assert "oldest runtime: TensorFlow Lite 1.14" in out
+    assert "oldest runtime: TensorFlow Lite 2.10 (a dense layer with a scale per channel" in out
     model = network(layers.Conv2D(4, 3))
     options = {"quantization": "int8", "calibration": INPUTS, "preprocessing": PREPROCESSING, "labels": LABELS}
     code, out, _ = call(export.to_tflite(model, tmp_path / "edge.tflite", edge="uint8", **options))
