@@ -144,10 +144,11 @@ def _measured(
         want += list(np.asarray(network(inputs), np.float32))
         for _ in range(0 if seconds else WARM_UP):
             run(chunk[0][1])
-        for _, given in chunk:
+        for i in range(0, len(chunk), file.batch):
+            given = np.concatenate([given for _, given in chunk[i : i + file.batch]])
             start = time.perf_counter()
-            got.append(run(given)[0])
-            seconds.append(time.perf_counter() - start)
+            got += list(run(given))
+            seconds.append((time.perf_counter() - start) / len(given))
     if not want:
         raise InputError("there are no images to compare on")
     result = _compared(file, key, np.stack(got), np.stack(want), labels, seconds)

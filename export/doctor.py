@@ -18,8 +18,20 @@ from keras_inception.errors import InputError, first_line
 from keras_inception.terminal import quiet
 
 from .tflite import mediapipe_metadata
-from .tflite.flatbuffer import FLOATS, foreign_operators, is_tflite, names_of, operators, precision, shape_of
-from .tflite.metadata import Record, read_metadata, read_record
+from .tflite.edge_tpu import left_on_cpu
+from .tflite.flatbuffer import (
+    FLOATS,
+    Operator,
+    batch_of,
+    foreign_operators,
+    is_tflite,
+    names_of,
+    operators,
+    precision,
+    shape_of,
+)
+from .tflite.metadata import Record, read_metadata, read_record, runtime_of
+from .tflite.runtimes import LAST_TFLITE_RUNTIME, OldestRuntime, numbers
 
 LARGE = 100_000_000  # bytes
 # Measured with LiteRT 2.3.0's GPU accelerator, and listed as unsupported by TensorFlow's GPU delegate.
@@ -44,7 +56,10 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """The contents of a file and the findings; `ready` says whether it runs on a phone."""
+    """The contents of a file and the findings; `ready` says whether it runs on a phone.
+
+    `runtime` is the oldest release of TensorFlow Lite that has the file's operators.
+    """
 
     path: str
     format: str
@@ -52,6 +67,7 @@ class Diagnosis:
     signatures: dict[str, str]
     operators: dict[str, int]
     types: dict[str, int]
+    runtime: OldestRuntime
     findings: tuple[Finding, ...]
 
     @property
@@ -86,18 +102,12 @@ def doctor(path: str | Path) -> Diagnosis:
             signatures=_signatures(file),
             operators=dict(Counter(op.kind for op in file.ops).most_common()),
             types=dict(Counter(_type(t) for g in file.model.subgraphs for t in g.tensors).most_common()),
+            runtime=file.runtime,
             findings=tuple(sorted((f for check in CHECKS for f in check(file)), key=_gravity)),
         )
     except (struct.error, IndexError, KeyError, ValueError, TypeError, AttributeError, AssertionError) as error:
         # what reading a damaged file raises; flatbuffers does not verify files in Python
         raise InputError(f"{path} is damaged: export it again, or copy it again") from error
-
-
-@dataclass(frozen=True)
-class _Op:
-    kind: str
-    inputs: list[Any]  # tensors
-    outputs: list[Any]
 
 
 @dataclass(frozen=True)
@@ -117,13 +127,18 @@ class _File:
         return read_record(self.content)
 
     @cached_property
-    def ops(self) -> list[_Op]:
+    def runtime(self) -> OldestRuntime:
+        return runtime_of(self.content)
+
+    @cached_property
+    def ops(self) -> list[Operator]:
         kinds = iter(operators(self.content))
         return [
-            _Op(
+            Operator(
                 next(kinds),
                 [graph.tensors[i] for i in op.inputs if i >= 0],
                 [graph.tensors[i] for i in op.outputs if i >= 0],
+                op.builtinOptions,
             )
             for graph in self.model.subgraphs
             for op in (graph.operators if graph.operators is not None else ())
@@ -243,6 +258,40 @@ def _precision(file: _File) -> Iterator[Finding]:
         yield Finding("warning", note, "export again with better calibration images")
 
 
+def _runtime(file: _File) -> Iterator[Finding]:
+    oldest = file.runtime
+    if numbers(oldest.release) > numbers(LAST_TFLITE_RUNTIME):
+        yield Finding(
+            "warning",
+            f"needs TensorFlow Lite {oldest.release} or LiteRT for {oldest.reason or 'an operator'}; tflite-runtime, "
+            f"which ends at {LAST_TFLITE_RUNTIME}, and older apps refuse it",
+            "install ai-edge-litert, which replaced tflite-runtime, or export in float16 or int8",
+        )
+    if oldest.unknown:
+        problem = f"{', '.join(oldest.unknown)} is newer than the releases that this package knows"
+        yield Finding("note", problem, "try it in the runtime of the app")
+
+
+def _batch(file: _File) -> Iterator[Finding]:
+    if (batch := batch_of(file.content)) > 1:
+        problem = f"takes {batch} images at once; MediaPipe takes files of batch 1"
+        yield Finding("note", problem, f"for MediaPipe {AGAIN} and batch=1")
+
+
+def _edge_tpu(file: _File) -> Iterator[Finding]:
+    if file.precision not in ("int8", "uint8"):
+        return
+    first = len(file.model.subgraphs[0].operators)
+    if not (left := left_on_cpu(file.ops[:first])):
+        return
+    kinds = ", ".join(sorted({text for _, text in left}))
+    problem = f"the Edge TPU's compiler leaves {len(left)} of {first} operators on the CPU: {kinds}"
+    if inside := [i for i, _ in left if i not in (0, first - 1)]:
+        problem += f"; and all after the first of them, up to {first - inside[0] - 1} more"
+    cure = "for a Coral device export with batch=1" if batch_of(file.content) > 1 else "replace these layers"
+    yield Finding("note", problem, cure if inside else "for a Coral device export with edge='uint8'")
+
+
 def _described(file: _File) -> Iterator[Finding]:
     described = read_metadata(file.content, mediapipe_metadata.NAME)
     if described is None:
@@ -274,6 +323,9 @@ CHECKS: tuple[Check, ...] = (
     _gpu,
     _float_islands,
     _precision,
+    _runtime,
+    _batch,
+    _edge_tpu,
     _described,
     _size,
 )
@@ -300,7 +352,7 @@ def _shape(tensor: Any) -> str:
     return f"{_type(tensor)} {'x'.join(map(str, shape_of(tensor))) or 'scalar'}"
 
 
-def _is_grouped_1x1(op: _Op) -> bool:
+def _is_grouped_1x1(op: Operator) -> bool:
     if op.kind != "CONV_2D":
         return False
     given, kernel = shape_of(op.inputs[0]), shape_of(op.inputs[1])

@@ -19,7 +19,7 @@ from .quantization.calibration import CalibrationSet
 from .quantization.qat import fine_tune
 from .quantization.qat.fine_tune import Compressed
 from .saved_model import signature_of, to_saved_model
-from .tflite.convert import Quantization, to_tflite
+from .tflite.convert import Edge, Quantization, check_file_options, to_tflite
 
 # Format -> the file in a run's exports/, and its TFLite quantisation.
 FORMATS: dict[str, tuple[str, Quantization | None]] = {
@@ -47,6 +47,8 @@ def export_run(
     qat: str | Path | None = None,
     prune: str | None = None,
     cluster: int | None = None,
+    batch: int = 1,
+    edge: Edge = "float32",
     overwrite: bool = False,
 ) -> list[Path]:
     """Export a run in several formats. Everything is checked before anything is written.
@@ -61,6 +63,8 @@ def export_run(
         qat: a folder of labelled images on which `quantize_aware` fine-tunes tflite-int8.
         prune: before that, `prune` to a share of zeros ("0.5") or to the pattern "2:4".
         cluster: before that, `cluster` to this many values per kernel.
+        batch: how many images a .tflite file takes at once.
+        edge: the type at the edges of tflite-int8.
         overwrite: replace files that exist.
 
     Raises:
@@ -71,6 +75,7 @@ def export_run(
         raise InputError("serving_default is of a SavedModel: ask for the format saved_model too, or leave it out")
     signature = signature_of(serving_default or "image")
     _check_formats(formats, qat, prune or cluster)
+    _check_file_options(formats, batch, edge)
     pruning = _pruning(prune)
     folder = folder or run.path / "exports"
     need_writable(folder)
@@ -91,10 +96,10 @@ def export_run(
         elif name in EXTRAS:
             EXTRAS[name][2](model, path, **about)
         elif name == "tflite-int8" and qat is not None:
-            fine_tune.quantize_aware(made, qat, path, overwrite=overwrite)
+            fine_tune.quantize_aware(made, qat, path, batch=batch, edge=edge, overwrite=overwrite)
         else:
-            given = calibration if name == "tflite-int8" else None
-            to_tflite(model, path, quantization=FORMATS[name][1] or "none", calibration=given, **about)
+            int8: dict[str, Any] = {"calibration": calibration, "edge": edge} if name == "tflite-int8" else {}
+            to_tflite(model, path, quantization=FORMATS[name][1] or "none", batch=batch, **int8, **about)
     return list(paths.values())
 
 
@@ -110,6 +115,14 @@ def _check_formats(formats: Sequence[str], qat: str | Path | None, compress: str
         raise InputError("pruning and clustering come before quantisation-aware training: give qat too")
     if qat is not None:
         fine_tune.need_tfmot()
+
+
+def _check_file_options(formats: Sequence[str], batch: int, edge: str) -> None:
+    check_file_options(edge, batch)
+    if batch != 1 and not any(name.startswith("tflite") for name in formats):
+        raise InputError(f"batch={batch} is for .tflite files; the others take any number of images: leave it out")
+    if edge != "float32" and "tflite-int8" not in formats:
+        raise InputError(f"edge={edge!r} is for tflite-int8: ask for that format too, or leave edge out")
 
 
 def _calibration(run: Run, images: Split | str | Path | None) -> CalibrationSet:
@@ -144,6 +157,11 @@ def exported(run: Run) -> list[Path]:
     return found
 
 
+def allowed_losses(n: int) -> int:
+    """How many of `n` labelled images a file may get wrong beyond the Keras model; a single one is no evidence."""
+    return max(1, int(MAX_DROP * n))
+
+
 def misses(agreement: Agreement) -> list[str]:
     """Why a file misses its bar, one line each: it loses accuracy, or differs by more than rounding explains."""
     a, lines = agreement, []
@@ -151,8 +169,8 @@ def misses(agreement: Agreement) -> list[str]:
     where = ", ".join(f"{layer} ({decibels:.0f} dB)" for layer, decibels in a.worst_layers.items())
     if a.top1 is not None and a.keras_top1 is not None:
         lost = round((a.keras_top1 - a.top1) * a.n)
-        if lost > max(1, MAX_DROP * a.n):  # among fewer than 200 images a single one is no evidence
-            lines.append(f"{name} gets {lost} of {a.n} images fewer right (at most {100 * MAX_DROP} %)")
+        if lost > (allowed := allowed_losses(a.n)):
+            lines.append(f"{name} gets {lost} of {a.n} images fewer right (at most {allowed})")
     elif a.agreement < MIN_AGREEMENT:
         lines.append(f"{name} agrees on {a.agreement:.1%} of {a.n} images (at least {100 * MIN_AGREEMENT:.0f} %)")
     plain = a.format.removesuffix(" in openvino") in ("saved_model", "tflite float32", "onnx", "openvino")

@@ -26,7 +26,7 @@ from ..onnx import is_onnx
 from ..openvino import FILE, is_openvino
 from ..saved_model import check_one_version, is_saved_model
 from ..tflite.convert import to_tflite
-from ..tflite.flatbuffer import is_tflite, precision, shape_of
+from ..tflite.flatbuffer import batch_of, is_tflite, precision, shape_of
 from . import worker
 from .runners import need, size_of
 
@@ -45,8 +45,8 @@ class Timing:
     """A file in a runtime: milliseconds per image (median, lower and upper quartile) and peak memory in bytes.
 
     `memory` is that of a process that does nothing else, with its runtime; 0 on Windows. `macs` are the multiply-adds
-    of a .tflite file, and `of_peak` is the share of the machine's peak in its precision that it reaches; None if not
-    known.
+    of a .tflite file for an image, and `of_peak` is the share of the machine's peak in its precision that it reaches;
+    None if not known.
     """
 
     path: str
@@ -87,7 +87,7 @@ def benchmark(
     threads: int | None = None,
     seconds: float = 10.0,
 ) -> Benchmark:
-    """Time files one image at a time, in turns, each in a process of its own.
+    """Time files in turns, each in a process of its own, one image at a time or a .tflite file's batch.
 
     Args:
         paths: SavedModels, .tflite and .onnx files, OpenVINO folders.
@@ -138,14 +138,14 @@ def benchmark(
 
 
 def _timing(path: Path, runtime: str, times: list[float], memory: int, peaks: dict[str, float]) -> Timing:
-    kind, macs, share = _kind(path), None, None
-    low, median, high = (float(q) for q in np.quantile(times, (0.25, 0.5, 0.75)))
+    kind, macs, share, images = _kind(path), None, None, 1
     if kind == "tflite":
         content = path.read_bytes()
-        macs = multiply_adds(content)
-        kind = f"tflite {precision(content)}"
+        kind, images = f"tflite {precision(content)}", batch_of(content)
+        macs = multiply_adds(content) // images
         if peak := peaks.get(precision(content)):
-            share = macs / median / peak
+            share = macs * images / float(np.median(times)) / peak
+    low, median, high = (float(q) / images for q in np.quantile(times, (0.25, 0.5, 0.75)))
     return Timing(
         path=str(path),
         runtime=runtime,

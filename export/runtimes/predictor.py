@@ -37,7 +37,7 @@ class ExportedFile:
 
         Args:
             images: labelled images. The file gets each in the rawest form that it takes.
-            batch_size: without effect; a file runs one image at a time, as on a phone.
+            batch_size: without effect; a file runs as many images at a time as it was exported for.
 
         Raises:
             InputError: there are no images, or the file's outputs are not one number per label.
@@ -46,13 +46,14 @@ class ExportedFile:
         runners |= dict(list(self.file.exits.items())[:-1])  # the last exit is the main output
         prepare = self.file.from_image(self.preprocessing)
         found: dict[str, list[np.ndarray]] = {name: [] for name in runners}
-        for i in range(len(images)):
-            given = prepare(images.image(i))
+        for start in range(0, len(images), self.file.batch):
+            chunk = range(start, min(start + self.file.batch, len(images)))
+            given = [prepare(images.image(i)) for i in chunk]
             for name, run in runners.items():
-                found[name].append(run(given))
+                found[name].append(run(np.concatenate(given)))
         if not found[MAIN]:
             raise InputError("there are no images to predict")
-        if (shape := found[MAIN][0].shape) != (1, len(self.labels)):
+        if (shape := found[MAIN][0].shape[1:]) != (len(self.labels),):
             raise InputError(f"{self.file.path} has {len(self.labels)} labels for the output {shape}: export it again")
         return {name: np.concatenate(outputs) for name, outputs in found.items()}
 

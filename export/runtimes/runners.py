@@ -26,9 +26,10 @@ from ..saved_model import DEFAULT, RECORD_FILE, check_one_version, is_saved_mode
 from ..tflite.flatbuffer import foreign_operators, is_tflite, precision
 from ..tflite.mediapipe_metadata import read_labels
 from ..tflite.metadata import NAME, Input, Record, read_record
-from ..tflite.tensors import dequantize, quantize
+from ..tflite.tensors import dequantize, filled, quantize
 
-Runner: TypeAlias = Callable[[np.ndarray], np.ndarray]  # a batch of one -> its outputs (1, ...), float32
+# Images, (n, ...), at most as many as the file's batch -> their outputs (n, ...), float32.
+Runner: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
 CROSS_CHECK = "openvino"  # reads every format without its makers' code
 THREADS = min(4, os.cpu_count() or 1)  # of LiteRT: phones have four fast cores at most
@@ -36,7 +37,10 @@ THREADS = min(4, os.cpu_count() or 1)  # of LiteRT: phones have four fast cores 
 
 @dataclass(frozen=True, kw_only=True)
 class OpenFile:
-    """A file ready to run: a runner for each kind of input that it takes, and for each exit of a .tflite file."""
+    """A file ready to run: a runner for each kind of input that it takes, and for each exit of a .tflite file.
+
+    `batch` is how many images a run computes; a runner fills up a smaller number.
+    """
 
     path: Path
     format: str
@@ -45,6 +49,7 @@ class OpenFile:
     runners: dict[Input, Runner]
     exits: dict[str, Runner] = field(default_factory=dict)
     labels: tuple[str, ...] | None = None
+    batch: int = 1
 
     @property
     def rawest(self) -> Input:
@@ -108,6 +113,15 @@ def need(runtime: str, extra: str) -> Any:
 def size_of(path: Path) -> int:
     """The size of a file, or of all files in a folder, in bytes."""
     return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
+
+
+def _filled(path: Path, x: np.ndarray, shape: Any) -> np.ndarray:
+    """The images, as many as a file of a fixed batch takes."""
+    batch = shape[0]
+    if batch is not None and 1 <= len(x) < batch:
+        x = filled(x, batch)
+    _check_shape(path, x, shape)
+    return x
 
 
 def _check_shape(path: Path, x: np.ndarray, shape: Any) -> None:
@@ -237,8 +251,8 @@ def _in_openvino(path: Path, model: Any) -> Runner:
         raise InputError(f"{path} takes {dtype}, which OpenVINO scales differently: export it with edge='float32'")
 
     def run(x: np.ndarray) -> np.ndarray:
-        _check_shape(path, x, shape)
-        return np.array(network([x.astype(dtype)])[0], np.float32)
+        given = _filled(path, x, shape)
+        return np.array(network([given.astype(dtype)])[0], np.float32)[: len(x)]
 
     return run
 
@@ -260,10 +274,10 @@ def _open_tflite(path: Path) -> OpenFile:
     labels = record.labels or read_labels(content)
 
     def run(x: np.ndarray) -> np.ndarray:
-        _check_shape(path, x, inputs[0]["shape"].tolist())
-        interpreter.set_tensor(inputs[0]["index"], quantize(x, inputs[0]))
+        given = _filled(path, x, inputs[0]["shape"].tolist())
+        interpreter.set_tensor(inputs[0]["index"], quantize(given, inputs[0]))
         interpreter.invoke()
-        return dequantize(interpreter.get_tensor(outputs[0]["index"]), outputs[0])
+        return dequantize(interpreter.get_tensor(outputs[0]["index"]), outputs[0])[: len(x)]
 
     return OpenFile(
         path=path,
@@ -273,6 +287,7 @@ def _open_tflite(path: Path) -> OpenFile:
         runners={record.input: run},
         exits={key: _exit(path, content, key) for key in exits_among(interpreter.get_signature_list())},
         labels=tuple(labels) if labels else None,
+        batch=int(inputs[0]["shape"][0]),
     )
 
 
@@ -283,8 +298,8 @@ def _exit(path: Path, content: bytes, key: str) -> Runner:
     [(input_name, given)], [(name, output)] = runner.get_input_details().items(), runner.get_output_details().items()
 
     def run(x: np.ndarray) -> np.ndarray:
-        _check_shape(path, x, given["shape"].tolist())
-        return dequantize(runner(**{input_name: quantize(x, given)})[name], output)
+        images = _filled(path, x, given["shape"].tolist())
+        return dequantize(runner(**{input_name: quantize(images, given)})[name], output)[: len(x)]
 
     return run
 

@@ -23,7 +23,7 @@ Step = Callable[[], Any]  # one run of the file
 
 
 def image(shape: Sequence[Any], dtype: Any) -> np.ndarray:
-    """A random input of batch 1, with the values of a normalised image or of bytes."""
+    """A random input, of batch 1 where the batch is free, with the values of a normalised image or of bytes."""
     sizes = [1 if not isinstance(size, int) or size < 1 else size for size in shape[:1]]
     for size in shape[1:]:
         if not isinstance(size, int) or size < 1:

@@ -28,7 +28,7 @@ from ..quantization.bias_correction import bias_corrected
 from ..quantization.calibration import Calibration, CalibrationSet, calibration_set
 from .flatbuffer import float_operators, foreign_operators, is_tflite
 from .metadata import About, Record, with_record
-from .tensors import tensors_of
+from .tensors import in_batches, tensors_of
 
 Quantization = Literal["none", "float16", "dynamic", "int8", "int16x8"]
 Edge = Literal["float32", "uint8", "int8"]
@@ -41,13 +41,13 @@ class _Options:
     quantization: Quantization
     edge: Edge
     float_layers: Sequence[str]
+    batch: int
 
     def __post_init__(self) -> None:
         quantization, edge = self.quantization, self.edge
         if quantization not in get_args(Quantization):
             raise InputError(f"unknown quantization {quantization!r}; give one of {', '.join(get_args(Quantization))}")
-        if edge not in get_args(Edge):
-            raise InputError(f"unknown edge {edge!r}; give one of {', '.join(get_args(Edge))}")
+        check_file_options(edge, self.batch)
         if edge != "float32" and quantization != "int8":
             raise InputError(f"edge={edge!r} needs quantization='int8'; {quantization!r} has float32 at its edges")
         if self.float_layers and quantization != "int8":
@@ -57,6 +57,14 @@ class _Options:
     def calibrated(self) -> bool:
         """Whether activations become integers, by the ranges that calibration images show."""
         return self.quantization in ("int8", "int16x8")
+
+
+def check_file_options(edge: str, batch: int) -> None:
+    """Raise an InputError unless a file can have this type at its edges and take so many images at once."""
+    if edge not in get_args(Edge):
+        raise InputError(f"unknown edge {edge!r}; give one of {', '.join(get_args(Edge))}")
+    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
+        raise InputError(f"batch is how many images the file takes at once, 1 or more; got {batch!r}")
 
 
 @deep_graph()
@@ -71,15 +79,16 @@ def to_tflite(
     edge: Edge = "float32",
     float_layers: Sequence[str] = (),
     exits: bool | None = None,
+    batch: int = 1,
     about: About | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Export a .tflite file of batch 1 with built-in operators only, which every TFLite and LiteRT runtime takes.
+    """Export a .tflite file of a fixed batch with built-in operators only.
 
-    With known preprocessing the file normalises its input itself: the input `pixels`, (1, height, width, 3), is RGB,
-    0..255, cropped and resized to the network's size. Without, the input `input` is the network's own. The output is
-    `probabilities` after a softmax or sigmoid, else `output`, (1, classes). The file's metadata holds which input it
-    takes, the preprocessing and the labels (`export.Record`).
+    With known preprocessing the file normalises its input itself: the input `pixels`, (batch, height, width, 3), is
+    RGB, 0..255, cropped and resized to the network's size. Without, the input `input` is the network's own. The output
+    is `probabilities` after a softmax or sigmoid, else `output`, (batch, classes). The file's metadata holds which
+    input it takes, the preprocessing, the labels and the oldest runtime that has its operators (`export.Record`).
 
     A network with early exits (MSDNet) becomes one file with a signature for each exit, `exit_1` to `exit_k`, over
     weights that are stored once. Each signature computes from the image to its exit; a program that opens subgraph 0
@@ -87,11 +96,13 @@ def to_tflite(
     too low.
 
     The network goes through `optimize` first. Phone libraries find names, input and labels in the file: MediaPipe's
-    ImageClassifier takes it unchanged, unless it has several signatures or an input other than pixels.
+    ImageClassifier takes it unchanged, unless it has several signatures, a batch other than 1 or an input other than
+    pixels.
 
     - "none": float32 throughout.
     - "float16": weights in half precision, half the size; phone GPUs compute in it.
-    - "dynamic": weights in int8, activations in float32; a quarter of the size, often slower than float32.
+    - "dynamic": weights in int8, activations in float32; a quarter of the size, often slower than float32. With a dense
+      layer of 1024 weights or more it needs a runtime of TensorFlow 2.17 or LiteRT.
     - "int8": all in int8, by the ranges that `calibration` shows; a quarter of the size and the fastest.
     - "int16x8": int8 weights and int16 activations, for networks that lose too much in int8; few accelerators take it.
 
@@ -116,7 +127,7 @@ def to_tflite(
     Raises:
         InputError: the model or an argument cannot be used, or `path` exists or cannot be written; nothing is left.
     """
-    options = _Options(quantization=quantization, edge=edge, float_layers=float_layers)
+    options = _Options(quantization=quantization, edge=edge, float_layers=float_layers, batch=batch)
     if calibration is not None and not options.calibrated:
         raise InputError(f"calibration= is for int8 and int16x8; {quantization!r} needs none: leave it out")
     path = Path(path)
@@ -155,10 +166,10 @@ def _converted(
     if examples:
         network = bias_corrected(network, map(normalize, examples), leave=options.float_layers)
     with quiet(), tempfile.TemporaryDirectory(dir=work) as folder:
-        _save(network, normalize, source, folder)
+        _save(network, normalize, source, options.batch, folder)
         try:
             with foreign_call():
-                content = _convert(folder, options, examples)
+                content = _convert(folder, options, in_batches(examples, options.batch))
         except InputError:
             raise
         except Exception as error:  # the converter raises many kinds, with pages of text
@@ -170,11 +181,13 @@ def _converted(
     return content
 
 
-def _save(network: keras.Model, normalize: Callable[[tf.Tensor], tf.Tensor], source: Exportable, folder: str) -> None:
-    """Write the network with its normalisation as a SavedModel of batch 1."""
+def _save(
+    network: keras.Model, normalize: Callable[[tf.Tensor], tf.Tensor], source: Exportable, batch: int, folder: str
+) -> None:
+    """Write the network with its normalisation as a SavedModel of a fixed batch."""
     preprocessing = source.preprocessing
     name, shape = ("pixels", (*preprocessing.size, 3)) if preprocessing else ("input", source.input_shape)
-    spec = tf.TensorSpec((1, *shape), source.input_dtype, name=name)
+    spec = tf.TensorSpec((batch, *shape), source.input_dtype, name=name)
 
     def serve(x: tf.Tensor) -> dict[str, tf.Tensor]:
         return {source.output_name: network(normalize(x), training=False)}

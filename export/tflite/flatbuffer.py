@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,16 @@ from ai_edge_litert import schema_py_generated as schema
 
 IDENTIFIER = b"TFL3"  # of the format, at byte 4
 FLOATS = frozenset(("FLOAT32", "FLOAT16", "BFLOAT16", "FLOAT64"))
+
+
+@dataclass(frozen=True)
+class Operator:
+    """An operator in the object API: its name, its tensors, and the options of its kind, None where it has none."""
+
+    kind: str
+    inputs: list[Any]
+    outputs: list[Any]
+    options: Any
 
 
 def is_tflite(path: Path) -> bool:
@@ -38,15 +49,43 @@ def names_of(enumeration: type) -> dict[int, str]:
 def operators(model: bytes) -> list[str]:
     """The names of a .tflite file's operators in execution order; a custom one has its own name."""
     content = schema.Model.GetRootAs(model, 0)
-    names = names_of(schema.BuiltinOperator)
-    kinds = []
-    for code in _each(content.OperatorCodes, content.OperatorCodesLength()):
-        builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())  # the older field ends at 127
-        custom = builtin == schema.BuiltinOperator.CUSTOM
-        kinds.append(code.CustomCode().decode() if custom else names[builtin])
+    kinds = [kind for kind, _ in _codes(content)]
     return [
         kinds[op.OpcodeIndex()] for graph in _graphs(content) for op in _each(graph.Operators, graph.OperatorsLength())
     ]
+
+
+def operator_versions(model: bytes) -> list[tuple[str, int]]:
+    """The operators that a .tflite file uses, each with the version of its definition."""
+    return _codes(schema.Model.GetRootAs(model, 0))
+
+
+def _codes(content: Any) -> list[tuple[str, int]]:
+    names, codes = names_of(schema.BuiltinOperator), []
+    for code in _each(content.OperatorCodes, content.OperatorCodesLength()):
+        builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())  # the older field ends at 127
+        custom = builtin == schema.BuiltinOperator.CUSTOM
+        codes.append((code.CustomCode().decode() if custom else names[builtin], code.Version()))
+    return codes
+
+
+def dense_by_channel(model: bytes) -> bool:
+    """Whether a dense layer with integer activations has a scale for each of its outputs."""
+    content, kinds, types = schema.Model.GetRootAs(model, 0), iter(operators(model)), schema.TensorType
+    for graph in _graphs(content):
+        for op in _each(graph.Operators, graph.OperatorsLength()):
+            if next(kinds) == "FULLY_CONNECTED":
+                given, weights = graph.Tensors(op.Inputs(0)), graph.Tensors(op.Inputs(1)).Quantization()
+                if given.Type() in (types.INT8, types.INT16) and weights is not None and weights.ScaleLength() > 1:
+                    return True
+    return False
+
+
+def batch_of(model: bytes) -> int:
+    """How many images a .tflite file takes at once; 1 for a free batch."""
+    graph = schema.Model.GetRootAs(model, 0).Subgraphs(0)
+    given = graph.Tensors(graph.Inputs(0))
+    return int(given.Shape(0)) if given.ShapeLength() > 1 else 1
 
 
 def foreign_operators(model: bytes) -> set[str]:

@@ -18,9 +18,9 @@ from keras_inception.terminal import quiet
 
 from ..comparison import snr
 from .convert import to_tflite
-from .flatbuffer import is_tflite, outputs_of_operators
+from .flatbuffer import batch_of, is_tflite, outputs_of_operators
 from .metadata import read_record
-from .tensors import dequantize, layer_of, quantize
+from .tensors import dequantize, filled, layer_of, quantize
 
 IMAGES = 16
 
@@ -45,7 +45,7 @@ def layer_errors(path: str | Path, model: keras.Model, inputs: Iterable[np.ndarr
     Args:
         path: the file. Of a file with several signatures the last exit is measured.
         model: the functional model that the file was made from.
-        inputs: what the file takes, (1, H, W, C) each; the first 16 are used.
+        inputs: images as the file takes them, (1, H, W, C) each; the first 16 are used.
 
     Raises:
         InputError: there is no such file, or it was made from another network.
@@ -57,7 +57,8 @@ def layer_errors(path: str | Path, model: keras.Model, inputs: Iterable[np.ndarr
     record = read_record(content)
     with tempfile.TemporaryDirectory() as folder:
         preprocessing = record.preprocessing if record.input == "pixels" else None
-        file = to_tflite(model, Path(folder) / "float32.tflite", preprocessing=preprocessing, exits=False)
+        options: dict[str, Any] = {"preprocessing": preprocessing, "exits": False, "batch": batch_of(content)}
+        file = to_tflite(model, Path(folder) / "float32.tflite", **options)
         reference = file.read_bytes()
     quantised, exact = _Probe(content), _Probe(reference)
     shared = [layer for layer in exact.layers if layer in quantised.layers]
@@ -101,7 +102,7 @@ class _Probe:
 
     def run(self, x: np.ndarray, layers: Sequence[str]) -> dict[str, np.ndarray]:
         [given] = self.interpreter.get_input_details()
-        self.interpreter.set_tensor(given["index"], quantize(x, given))
+        self.interpreter.set_tensor(given["index"], quantize(filled(x, given["shape"][0]), given))
         self.interpreter.invoke()
         tensors = {layer: self.tensors[self.layers[layer]] for layer in layers}
         return {name: dequantize(self.interpreter.get_tensor(t["index"]), t) for name, t in tensors.items()}

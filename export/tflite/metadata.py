@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -19,10 +19,12 @@ from ai_edge_litert import schema_py_generated as schema
 from keras_inception.preprocessing import Preprocessing
 
 from . import mediapipe_metadata
-from .flatbuffer import merged, packed
+from .flatbuffer import dense_by_channel, merged, operator_versions, packed, precision
 from .mediapipe_metadata import About
+from .runtimes import DENSE_BY_CHANNEL, INT16, OldestRuntime, numbers, oldest_runtime
 
 NAME = "keras_inception"
+RUNTIME = "min_runtime_version"  # TensorFlow's own entry: 16 bytes, a release and zeros
 
 # What the file takes: "image", uint8 images of any size; "pixels", RGB pixels of the network's size, 0..255, not
 # normalised; or "input", the network's own input.
@@ -33,20 +35,25 @@ Input = Literal["image", "pixels", "input"]
 class Record:
     """What a file takes and what its outputs mean. The default is what is known of a file without a record.
 
-    `calibration` describes the images that quantised the file: `CalibrationSet.summary`.
+    `calibration` describes the images that quantised the file: `CalibrationSet.summary`. `runtime` is the oldest
+    release of TensorFlow Lite that has a .tflite file's operators, "2.17" (`tflite.runtimes`).
     """
 
     input: Input = "input"
     preprocessing: Preprocessing | None = None
     labels: tuple[str, ...] | None = None
     calibration: dict[str, Any] | None = None
+    runtime: str | None = None
 
     def to_json(self) -> str:
         """The record as one JSON object."""
         preprocessing = self.preprocessing.to_dict() if self.preprocessing else None
-        record = {"schema": 1, "input": self.input, "preprocessing": preprocessing, "labels": self.labels}
+        record: dict[str, Any] = {"schema": 1, "input": self.input, "preprocessing": preprocessing}
+        record["labels"] = self.labels
         if self.calibration:
             record["calibration"] = self.calibration
+        if self.runtime:
+            record["min_runtime_version"] = self.runtime
         return json.dumps(record, ensure_ascii=False)
 
     @classmethod
@@ -59,14 +66,18 @@ class Record:
             preprocessing=Preprocessing.from_dict(preprocessing) if preprocessing else None,
             labels=tuple(labels) if labels else None,
             calibration=record.get("calibration"),
+            runtime=record.get("min_runtime_version"),
         )
 
 
 def with_record(model: bytes | Mapping[str, bytes], record: Record, about: About | None = None) -> bytes:
     """A .tflite file with its record and the metadata of phone libraries; of several files, by signature, one."""
-    content = merged({"serving_default": model} if isinstance(model, bytes) else model)
-    content.metadata = content.metadata or []
-    _add(content, NAME, record.to_json().encode())
+    models = {"serving_default": model} if isinstance(model, bytes) else model
+    oldest = runtime_of(*models.values())
+    content = merged(models)
+    content.metadata = [entry for entry in content.metadata or () if entry.name != RUNTIME.encode()]
+    _add(content, RUNTIME, f"{oldest.release}.0".encode().ljust(16, b"\0"))
+    _add(content, NAME, replace(record, runtime=oldest.release).to_json().encode())
     size = record.preprocessing.size if record.preprocessing and record.input == "pixels" else None
     _add(
         content,
@@ -99,6 +110,15 @@ def read_record(model: bytes) -> Record:
     """The record of a .tflite file; the default for a file without one."""
     data = read_metadata(model, NAME)
     return Record() if data is None else Record.from_json(data.decode())
+
+
+def runtime_of(*models: bytes) -> OldestRuntime:
+    """The oldest runtime for all of these .tflite files."""
+    stated = [(read_metadata(model, RUNTIME) or b"").rstrip(b"\0").decode() for model in models]
+    also = [INT16] * any(precision(model) == "int16x8" for model in models)
+    also += [DENSE_BY_CHANNEL] * any(dense_by_channel(model) for model in models)
+    operators = [operator for model in models for operator in operator_versions(model)]
+    return oldest_runtime(operators, max(filter(None, stated), key=numbers, default=""), also)
 
 
 def read_metadata(model: bytes, name: str) -> bytes | None:

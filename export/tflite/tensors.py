@@ -27,6 +27,16 @@ def dequantize(y: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
     return np.float32(scale) * (y.astype(np.float32) - zero_point) if scale else y.astype(np.float32)
 
 
+def in_batches(images: Sequence[np.ndarray], size: int) -> list[np.ndarray]:
+    """Images, (1, ...) each, as batches of this size; the last one is filled with copies of its last image."""
+    return [filled(np.concatenate(images[i : i + size]), size) for i in range(0, len(images), size)]
+
+
+def filled(images: np.ndarray, size: int) -> np.ndarray:
+    """At most `size` images, (n, ...), and copies of the last one up to that number."""
+    return np.concatenate([images, *[images[-1:]] * (size - len(images))])
+
+
 def layer_of(tensor: str) -> str:
     """The layer in a tensor's name: "net_1/conv_1/Relu;net_1/conv_1/convolution" belongs to the layer "conv"."""
     scopes = tensor.split(";")[0].split("/")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -16,6 +16,7 @@ from .output import cell, say, show
 if TYPE_CHECKING:
     from ..data import Split
     from ..export import Agreement
+    from ..export.tflite.convert import Edge
     from ..run import Run
 
 
@@ -44,6 +45,10 @@ def export(
     cluster: Annotated[
         int | None, typer.Option(metavar="VALUES", help="With --qat: first let a kernel have so many values.")
     ] = None,
+    batch: Annotated[int, typer.Option(metavar="IMAGES", help="Images that a .tflite file takes at once.")] = 1,
+    edge: Annotated[
+        str, typer.Option(metavar="TYPE", help="Of tflite-int8's input and output: float32, uint8 or int8.")
+    ] = "float32",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -64,6 +69,8 @@ def export(
         qat=qat,
         prune=prune,
         cluster=cluster,
+        batch=batch,
+        edge=cast("Edge", edge),  # is checked there
         overwrite=overwrite,
     )
     if qat:
@@ -115,6 +122,8 @@ def doctor(
         say(f"{found.path}: {found.format}, {found.bytes:,} bytes")
         for title, counts in (("operators", found.operators), ("tensors", found.types)):
             say(f"{title}: {', '.join(f'{n:,} {kind}' for kind, n in counts.items())}")
+        needed = f" ({found.runtime.reason})" if found.runtime.reason else ""
+        say(f"oldest runtime: TensorFlow Lite {found.runtime.release}{needed}")
         for name, ends in found.signatures.items():
             say(f"signature {name}: {ends}")
         for finding in found.findings:
@@ -188,6 +197,7 @@ def verified(files: Iterable[Path], run: Run, images: Split, cross_check: str | 
 def report_agreement(agreements: list[Agreement], as_json: bool) -> None:
     """Print what was measured; exit with 1 if a file misses its bar."""
     from keras_inception.export import misses
+    from keras_inception.export.formats import MAX_DROP, allowed_losses
 
     if as_json:
         show([a.to_dict() for a in agreements], as_json)
@@ -205,5 +215,8 @@ def report_agreement(agreements: list[Agreement], as_json: bool) -> None:
             "milliseconds": "ms per image",
         }
         show([{title: getattr(a, name) for name, title in columns.items()} for a in agreements], as_json)
+        if agreements[0].top1 is not None:
+            share = f"{100 * MAX_DROP:g} %, but at least 1 image"
+            say(f"a file may get {allowed_losses(agreements[0].n)} of them fewer right ({share})")
     if failures := [m for a in agreements for m in misses(a)]:
         fail("; ".join(failures))

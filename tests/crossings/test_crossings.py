@@ -202,7 +202,9 @@ class Cell:
         assert text.count("<svg") >= 3
 
     def export_int8(self, run: Run) -> None:
-        words = ("export", run.path, "--to", "tflite-int8", "--to", "saved_model", "--serving-default", "encoded")
+        options = ("--batch", 3, "--edge", "uint8") if self.lasting else ()
+        words = ("export", run.path, "--to", "tflite-int8", "--to", "saved_model", *options)
+        words += ("--serving-default", "encoded")
         self.command(*words, *self.images(run, *words))
         assert (run.path / "exports" / "int8.tflite").is_file()
 

@@ -30,7 +30,8 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     models = {"small": network(16), "large": network(256)}
     paths = [export.to_tflite(model, folder / f"{name}.tflite") for name, model in models.items()]
-    return models, [*paths, export.to_saved_model(models["small"], folder / "small")]
+    batch = export.to_tflite(models["small"], folder / "batch.tflite", batch=4)
+    return models, [*paths, export.to_saved_model(models["small"], folder / "small"), batch]
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +62,11 @@ def test_memory_is_0_where_python_cannot_tell(monkeypatch):
 
 
 def test_files_are_timed(result, files):
-    small, large, saved = result.timings
+    small, large, saved, batch = result.timings
     assert [timing.path for timing in result.timings] == list(map(str, files[1]))
     assert [(t.runtime, t.format) for t in result.timings] == [
         ("litert", "tflite float32"), ("litert", "tflite float32"), ("tensorflow", "saved_model"),
+        ("litert", "tflite float32"),
     ]  # fmt: skip
     for timing in result.timings:
         low, high = timing.quartiles
@@ -75,6 +77,8 @@ def test_files_are_timed(result, files):
     # TensorFlow alone takes hundreds of megabytes, which a process with LiteRT does not.
     assert 10e6 < small.memory < 0.5 * saved.memory
     assert (small.macs, saved.macs, saved.of_peak) == (total(files[0]["small"]).macs, None, None)
+    assert batch.macs == small.macs  # of one image
+    assert batch.milliseconds < 3 * small.milliseconds
     assert large.of_peak > 0  # a neighbour may take the machine while the peak is measured
     assert result.threads == 1
     assert min(result.float32_peak, result.int8_peak) > 1e9

@@ -11,8 +11,9 @@ from ai_edge_litert import schema_py_generated as schema
 from keras import layers
 
 from keras_inception import InputError, Preprocessing, cli, export
-from keras_inception.export.tflite import mediapipe_metadata
-from keras_inception.export.tflite.flatbuffer import packed
+from keras_inception.export.tflite import mediapipe_metadata, metadata
+from keras_inception.export.tflite.flatbuffer import operator_versions, packed
+from keras_inception.export.tflite.runtimes import OldestRuntime
 from keras_inception.terminal import quiet
 
 PREPROCESSING, LABELS = Preprocessing(size=(8, 8)), ["a", "b", "c"]
@@ -66,11 +67,84 @@ def healthy(tmp_path_factory):
 def test_nothing_is_wrong_with_our_files(healthy):
     found = export.doctor(healthy)
     assert found.ready
-    assert found.findings == ()
+    [edge_tpu] = found.findings
+    assert edge_tpu.level == "note"
+    assert "leaves 2 of 7 operators on the CPU: DEQUANTIZE (float32), QUANTIZE (float32)" in edge_tpu.problem
+    assert "edge='uint8'" in edge_tpu.cure
+    assert found.runtime.release == "2.10"  # its dense layer; by the versions of its operators 1.14
+    assert "scale per channel" in found.runtime.reason
     assert found.format == "tflite int8"
     assert found.signatures == {"serving_default": "pixels FLOAT32 1x8x8x3 -> probabilities FLOAT32 1x3"}
     assert found.operators["CONV_2D"] == 2
     assert set(found.types) == {"INT8", "INT32", "FLOAT32"}
+
+
+@pytest.fixture(scope="module")
+def dynamic(tmp_path_factory):
+    """A dense layer that is large enough for the converter to quantise its weights by channel."""
+    path = tmp_path_factory.mktemp("dynamic") / "dynamic.tflite"
+    return export.to_tflite(network(layers.Dense(64), layers.Dense(64)), path, quantization="dynamic")
+
+
+def with_version(content, operator, version):
+    """The file as a converter of another release would write it, without TensorFlow's own statement."""
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    [place] = [i for i, (name, _) in enumerate(operator_versions(content)) if name == operator]
+    model.operatorCodes[place].version = version
+    model.metadata = [entry for entry in model.metadata if entry.name != b"min_runtime_version"]
+    return packed(model)
+
+
+def test_the_oldest_runtime_is_in_the_file_and_its_record(dynamic):
+    content = dynamic.read_bytes()
+    assert metadata.read_metadata(content, "min_runtime_version") == b"2.17.0".ljust(16, b"\0")
+    assert metadata.read_record(content).runtime == "2.17"
+    found = export.doctor(dynamic)
+    assert found.runtime == OldestRuntime(release="2.17", reason="FULLY_CONNECTED version 12")
+    findings = {f"{f.problem}: {f.cure}": f.level for f in found.findings}
+    assert level(findings, "2.17", "FULLY_CONNECTED version 12", "tflite-runtime", "ai-edge-litert") == "warning"
+
+
+def test_of_several_signatures_the_newest_operator_counts(healthy, dynamic):
+    """TensorFlow's statement is that of the first subgraph."""
+    models = {}
+    for key, path in (("a", healthy), ("b", dynamic)):
+        model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+        model.metadata = [entry for entry in model.metadata if entry.name == b"min_runtime_version"]
+        models[key] = packed(model)
+    assert metadata.read_record(metadata.with_record(models, metadata.Record())).runtime == "2.17"
+
+
+@pytest.mark.parametrize(("version", "release"), [(1, "2.2"), (3, "2.4"), (4, "2.6"), (5, "2.20")])
+def test_the_oldest_runtime_of_a_file_that_does_not_state_it(version, release, examined, tmp_path):
+    padded = converted(lambda x: tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]]))
+    examined(with_version(padded, "PAD", version))
+    found = export.doctor(tmp_path / "patient.tflite").runtime
+    assert found.release == release
+    assert (found.reason == "") == (version == 1)
+
+
+def test_a_version_that_is_not_known_yet(examined, tmp_path):
+    content = with_version(converted(tf.nn.softmax, (1, 9)), "SOFTMAX", 99)
+    findings = examined(content)
+    assert level(findings, "SOFTMAX version 99 is newer") == "note"
+    assert level(findings, "LiteRT refuses it", "Didn't find op") == "error"
+
+
+@pytest.mark.parametrize(("body", "options", "says"), [
+    ([layers.Conv2D(4, 3), layers.LeakyReLU()], {}, ["LEAKY_RELU (not supported)", "all after the first", "replace"]),
+    ([layers.Conv2D(4, 3, activation="tanh"), layers.MaxPooling2D()], {}, []),
+    ([layers.Conv2D(4, 3)], {"batch": 2}, ["CONV_2D (batch 2)", "SOFTMAX (batch 2)", "with batch=1"]),
+])  # fmt: skip
+def test_what_an_edge_tpu_leaves_to_the_cpu(body, options, says, examined, tmp_path):
+    options = {"quantization": "int8", "calibration": INPUTS, "edge": "uint8"} | options
+    path = export.to_tflite(network(*body), tmp_path / "int8.tflite", **options)
+    findings = examined(path.read_bytes())
+    if says:
+        assert level(findings, "Edge TPU", *says) == "note"
+    else:
+        assert not any("Edge TPU" in text for text in findings)
+    assert any("takes 2 images at once" in text for text in findings) == ("batch" in options)
 
 
 def test_operators_that_no_phone_has(examined):
@@ -118,7 +192,9 @@ def test_int8_and_int16_by_their_edges(tmp_path):
     path = export.to_tflite(model, tmp_path / "int8", quantization="int8", edge="int8", **options)
     assert any("int8 at the edge" in f.problem and "uint8" in f.cure for f in export.doctor(path).findings)
     path = export.to_tflite(model, tmp_path / "int16", quantization="int16x8", **options)
-    assert any("CPUs only" in f.problem for f in export.doctor(path).findings)
+    found = export.doctor(path)
+    assert any("CPUs only" in f.problem for f in found.findings)
+    assert found.runtime.release == "2.10"
 
 
 def test_labels_that_are_not_the_classes(healthy, examined):
@@ -174,6 +250,10 @@ def test_command(healthy, tmp_path, monkeypatch, capfd):
 
     code, out, _ = call(healthy)
     assert code == 0
+    assert "oldest runtime: TensorFlow Lite 2.10 (a dense layer with a scale per channel" in out
+    model = network(layers.Conv2D(4, 3))
+    options = {"quantization": "int8", "calibration": INPUTS, "preprocessing": PREPROCESSING, "labels": LABELS}
+    code, out, _ = call(export.to_tflite(model, tmp_path / "edge.tflite", edge="uint8", **options))
     assert "nothing is wrong" in out
     (tmp_path / "flex.tflite").write_bytes(converted(tf.math.erf, flex=True))
     code, out, err = call(tmp_path / "flex.tflite", "--json")

@@ -79,6 +79,19 @@ def test_missing_images_are_told_before_anything_is_written(folder, run_of, phot
     assert source_of(path) == f"the folder {photos.name}"
 
 
+@pytest.mark.parametrize(("formats", "options", "says"), [
+    (["tflite"], {"edge": "uint8"}, "edge='uint8' is for tflite-int8"),
+    (["tflite-int8"], {"edge": "int4"}, "unknown edge 'int4'; give one of float32, uint8, int8"),
+    (["saved_model"], {"batch": 2}, "batch=2 is for .tflite files"),
+    (["tflite"], {"batch": -1}, "1 or more; got -1"),
+])  # fmt: skip
+def test_options_without_a_file_for_them(formats, options, says, run_of):
+    run = run_of(None)
+    with pytest.raises(InputError, match=says):
+        export.export_run(run, formats, **options)
+    assert not (run.path / "exports").exists()
+
+
 def test_a_run_that_has_its_images_needs_none(run_of, photos):
     run = run_of(str(photos))
     [path] = export.export_run(run, ["tflite-int8"])

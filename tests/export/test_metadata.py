@@ -108,7 +108,7 @@ def test_labels_are_appended_to_the_file(content):
 
 def test_the_file_still_runs_and_has_our_own_record(content, model):
     assert metadata.read_record(content) == export.Record(
-        input="pixels", preprocessing=PREPROCESSING, labels=tuple(LABELS)
+        input="pixels", preprocessing=PREPROCESSING, labels=tuple(LABELS), runtime="1.6"
     )
     interpreter = Interpreter(model_content=content)
     image = np.full((1, 8, 12, 3), 99, np.float32)

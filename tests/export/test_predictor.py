@@ -39,7 +39,7 @@ WRITERS = {
     "saved_model": lambda model, path, images: export.to_saved_model(model, path, **KNOWN),
     "tflite": lambda model, path, images: export.to_tflite(model, path, **KNOWN),
     "int8": lambda model, path, images: export.to_tflite(
-        model, path, quantization="int8", calibration=images, edge="uint8", **KNOWN
+        model, path, quantization="int8", calibration=images, edge="uint8", batch=5, **KNOWN
     ),
     "onnx": lambda model, path, images: export.to_onnx(model, path.with_suffix(".onnx"), **KNOWN),
     "openvino": lambda model, path, images: export.to_openvino(model, path, **KNOWN),

@@ -87,8 +87,10 @@ def test_the_file_is_int8_and_as_good_as_the_network(quantized, model, digits):
     assert agreement.top1 == pytest.approx(best, abs=0.01)  # the file does what the best fake-quantised network did
 
 
-@pytest.mark.parametrize("between", [layers.MaxPooling2D(), layers.ZeroPadding2D()])
-def test_maps_that_are_concatenated_and_read_by_others_leave_no_float(between, tmp_path):
+@pytest.mark.parametrize(("between", "options"), [
+    (layers.MaxPooling2D(), {}), (layers.ZeroPadding2D(), {"edge": "uint8", "batch": 3}),
+])  # fmt: skip
+def test_maps_that_are_concatenated_and_read_by_others_leave_no_float(between, options, tmp_path):
     keras.utils.set_random_seed(0)
     image = keras.Input((16, 16, 3))
     x = between(layers.Conv2D(8, 3, activation="relu")(image))
@@ -97,8 +99,11 @@ def test_maps_that_are_concatenated_and_read_by_others_leave_no_float(between, t
     x = layers.Concatenate()([layers.GlobalAveragePooling2D()(m) for m in maps])
     model = keras.Model(image, layers.Dense(3, activation="softmax")(x))
     inputs = np.random.default_rng(0).normal(size=(8, 16, 16, 3)).astype(np.float32)
-    result = export.quantize_aware(model, (inputs, np.arange(8) % 3), tmp_path / "small.tflite", training=ONE)
-    assert float_operators(result.path.read_bytes()) == []
+    path = tmp_path / "small.tflite"
+    result = export.quantize_aware(model, (inputs, np.arange(8) % 3), path, training=ONE, **options)
+    assert float_operators(path.read_bytes()) == []
+    [given] = export.doctor(path).signatures.values()
+    assert given.startswith("input UINT8 3x16x16x3" if options else "input FLOAT32 1x16x16x3")
     assert result.agreement.max_difference < 0.02
 
 

@@ -1,5 +1,8 @@
 """Files with early exits: a signature each, the weights once; and what int8 makes of awkward graphs."""
 
+from contextlib import nullcontext
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -61,8 +64,9 @@ def columns():
 @pytest.mark.parametrize("quantization", QUANTIZATIONS)
 def test_every_exit_is_a_signature_over_the_same_weights(stops_early, tmp_path, quantization):
     options = {"quantization": quantization, "calibration": INPUTS if "int" in quantization else None}
-    path = export.to_tflite(stops_early, tmp_path / "exits.tflite", **options)
+    path = export.to_tflite(stops_early, tmp_path / "exits.tflite", batch=7, **options)  # does not divide 60
     content = path.read_bytes()
+    assert Interpreter(model_content=content).get_input_details()[0]["shape"].tolist() == [7, SIZE, SIZE, 3]
     assert sorted(Interpreter(model_content=content).get_signature_list()) == ["exit_1", "exit_2", "exit_3"]
     results = export.agreements(path, stops_early, INPUTS)
     assert [result.exit for result in results] == ["exit_1", "exit_2", "exit_3"]
@@ -75,6 +79,8 @@ def test_every_exit_is_a_signature_over_the_same_weights(stops_early, tmp_path, 
     alone = export.to_tflite(stops_early, tmp_path / "one.tflite", exits=False, **options)
     assert list(Interpreter(model_path=str(alone)).get_signature_list()) == ["serving_default"]
     heads = sum(w.size for layer in stops_early.layers if "dense" in layer.name for w in layer.get_weights())
+    if quantization == "int8":
+        assert export.layer_errors(path, stops_early, INPUTS[:2, np.newaxis])[0].snr > 20
     if quantization in ("none", "float16"):
         assert len(content) < 1.05 * (alone.stat().st_size + 4 * heads)
 
@@ -88,6 +94,25 @@ def test_each_exit_is_quantised_as_if_it_were_alone(stops_early, tmp_path):
         single = keras.Model(stops_early.input, stops_early.output[output])
         alone = export.agreement(export.to_tflite(single, tmp_path / f"{exit_}.tflite", **options), single, INPUTS)
         assert together[exit_].max_difference == pytest.approx(alone.max_difference, rel=1e-3)
+
+
+def test_a_file_of_batch_1_is_resized_only_without_a_flatten(tmp_path):
+    """A Flatten fixes the batch: XNNPACK refuses another, with the words of the troubleshooting page."""
+    image = keras.Input((SIZE, SIZE, 3))
+    for middle, words in ((layers.GlobalAveragePooling2D(), None), (layers.Flatten(), "failed to reshape runtime")):
+        model = keras.Model(image, layers.Dense(4)(middle(layers.Conv2D(4, 3)(image))))
+        interpreter = Interpreter(str(export.to_tflite(model, tmp_path / f"{middle.name}.tflite")))
+        interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], (4, SIZE, SIZE, 3))
+        with pytest.raises(RuntimeError, match=words) if words else nullcontext():
+            interpreter.allocate_tensors()
+        page = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
+        assert words is None or f"XNNPack delegate {words}" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("batch", [0, 2.0, True])
+def test_a_batch_is_a_number_of_images(columns, tmp_path, batch):
+    with pytest.raises(InputError, match=f"how many images the file takes at once, 1 or more; got {batch}"):
+        export.to_tflite(columns, tmp_path / "file.tflite", batch=batch)
 
 
 def test_columns_of_a_fractalnet_are_exits_if_asked(columns, tmp_path):

@@ -25,6 +25,7 @@ from keras_inception.preprocessing import Preprocessing
 
 from ...agreement import Agreement, agreement
 from ...inputs import Exportable, ModelOrRun, as_convolution
+from ...tflite.convert import Edge, check_file_options
 from ...tflite.flatbuffer import is_tflite
 from ...tflite.metadata import About, Record, with_record
 from .settings import FineTuning, Preserve
@@ -88,6 +89,8 @@ def quantize_aware(
     preserve: Preserve | None = None,
     preprocessing: Preprocessing | None = None,
     labels: tuple[str, ...] | None = None,
+    edge: Edge = "float32",
+    batch: int = 1,
     overwrite: bool = False,
 ) -> Quantized:
     """Fine-tune a trained network with its weights and activations rounded to int8, and export the .tflite file.
@@ -112,12 +115,15 @@ def quantize_aware(
             it is known.
         preprocessing: what the network was trained with; a run knows it.
         labels: class names in the order of the outputs; a run knows them.
+        edge: as for `to_tflite`.
+        batch: as for `to_tflite`.
         overwrite: replace a file at `path`, after the new one is complete.
 
     Raises:
         InputError: the network has a layer that cannot be trained quantised, or an argument cannot be used, or `path`
             exists or cannot be written; nothing is left.
     """
+    check_file_options(edge, batch)
     need_tfmot()
     from .trainer import TrainingImages
 
@@ -126,7 +132,7 @@ def quantize_aware(
         source, kept = _source(model_or_run, preprocessing, labels)
         images = TrainingImages.of(data, source, pixels=source.preprocessing is not None)
         trainer = _quantizing(source, images, training, preserve or kept, path.with_name(f"{path.name}.training"))
-        history, content = _trained(trainer, source)
+        history, content = _trained(trainer, source, edge, batch)
         part.write_bytes(content)
     trainer.clear()
     # Of arrays what was given: `images` may hold pixels.
@@ -277,7 +283,7 @@ def _quantizing(
     return trainer
 
 
-def _trained(trainer: CopyTrainer, source: Exportable) -> tuple[list[dict[str, float]], bytes]:
+def _trained(trainer: CopyTrainer, source: Exportable, edge: Edge, batch: int) -> tuple[list[dict[str, float]], bytes]:
     """Train a fake-quantised copy; its history and its .tflite file."""
     from .fake_quantized import freeze_statistics, measure_kernels
     from .int8_file import to_int8
@@ -293,7 +299,7 @@ def _trained(trainer: CopyTrainer, source: Exportable) -> tuple[list[dict[str, f
     record = Record(
         input="pixels" if source.preprocessing else "input", preprocessing=source.preprocessing, labels=source.labels
     )
-    content = to_int8(copy.model, input_name=record.input, output_name=source.output_name)
+    content = to_int8(copy.model, input_name=record.input, output_name=source.output_name, edge=edge, batch=batch)
     return history, with_record(content, record, About(name=source.model.name))
 
 

@@ -12,20 +12,24 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from keras_inception.errors import InputError, first_line
 from keras_inception.terminal import foreign_call, quiet
 
+from ...tflite.convert import Edge
 from ...tflite.flatbuffer import float_operators
 
 
-def to_int8(model: Any, *, input_name: str = "input", output_name: str = "output") -> bytes:
-    """Convert a fake-quantised Keras 2 model to a .tflite file of batch 1, int8 inside and float32 at its edges.
+def to_int8(
+    model: Any, *, input_name: str = "input", output_name: str = "output", batch: int = 1, edge: Edge = "float32"
+) -> bytes:
+    """Convert a fake-quantised Keras 2 model to a .tflite file, int8 inside, as `to_tflite` does a float network.
 
     Raises:
         InputError: it cannot be converted, or an operator inside it stays in float.
     """
     with quiet(), tempfile.TemporaryDirectory() as folder:
-        _save_constants(model, folder, input_name, output_name)
+        _save_constants(model, folder, input_name, output_name, batch)
         gc.collect()  # the traced graphs have cycles, and hold the weights several times
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.inference_input_type = converter.inference_output_type = tf.as_dtype(edge)
         try:
             with foreign_call():
                 content = converter.convert()
@@ -38,9 +42,9 @@ def to_int8(model: Any, *, input_name: str = "input", output_name: str = "output
     return content
 
 
-def _save_constants(model: Any, folder: str, input_name: str, output_name: str) -> None:
-    """Write a SavedModel of batch 1 with constants; one with variables takes three times as long to write and read."""
-    spec = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name=input_name)
+def _save_constants(model: Any, folder: str, input_name: str, output_name: str, batch: int) -> None:
+    """Write a SavedModel with constants; one with variables takes three times as long to write and read."""
+    spec = tf.TensorSpec((batch, *model.input_shape[1:]), tf.float32, name=input_name)
     traced = tf.function(lambda x: model(x, training=False), [spec], autograph=False).get_concrete_function()
     constant = convert_variables_to_constants_v2(traced)
 
