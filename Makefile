@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # constraints.txt pins the version of every dependency and tool.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test test-all lint parity weights test-mediapipe docs diagrams conformance-qat conformance-tflite clean
+.PHONY: help demo test test-all lint parity weights test-mediapipe docs diagrams conformance-qat conformance-tflite applications clean
 .DEFAULT_GOAL := test
 
 $(BIN)/installed: pyproject.toml constraints.txt
@@ -80,6 +80,9 @@ conformance-qat: $(BIN)/installed  ## train every network quantised and convert 
 
 conformance-tflite: $(BIN)/installed  ## convert every network to .tflite, float32 and int8: hours; resumes
 	$(BIN)/python -m tests.conformance.tflite
+
+applications: $(BIN)/installed  ## export every network of keras.applications: hours; resumes
+	$(BIN)/python benchmarks/applications.py
 
 clean:  ## remove the environments and what was built
 	rm -rf $(VENV) $(REFERENCE) $(WEIGHTS) $(MEDIAPIPE) build dist *.egg-info demo
