@@ -223,7 +223,7 @@ def _casts(call: Call) -> bool:
 
     A cast of its own then comes before it, which stays when a rule drops the layer or folds it into another.
     """
-    if not call.is_plain or len(call.outputs) != 1:
+    if len(call.inputs) != 1 or len(call.outputs) != 1:
         return False
     [given], [made] = call.inputs, call.outputs
     return is_integer(given.dtype) and "float" in made.dtype and tuple(given.shape) == tuple(made.shape)

@@ -38,7 +38,9 @@ IN_TRAINING = (
 
 def without_training_layer(node: Node) -> Node | None:
     """Drop a layer that returns its input in inference, such as dropout. One that is an output stays, for its name."""
-    return node.sources[0] if node.is_a(*IN_TRAINING) and not node.is_output else None
+    # Keras records RandomFlip with training=True, whatever it was called with.
+    augments = type(node.layer) in AUGMENTATION and len(node.sources) == 1
+    return node.sources[0] if (augments or node.is_a(*IN_TRAINING)) and not node.is_output else None
 
 
 def without_identity(node: Node) -> Node | None:

@@ -1,6 +1,7 @@
 """Models that this package did not build: each road exports them with full agreement, or refuses them in one line."""
 
 import inspect
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -42,7 +43,7 @@ def taught(model):
     kernel, bias = slope[:, np.newaxis], -slope @ (dark + bright)[np.newaxis].T / 2
     if call.operation.units > 1:
         kernel, bias = kernel * [-0.5, 0.5], bias * [-0.5, 0.5]
-    call.operation.kernel.assign(kernel)
+    getattr(call.operation, "_kernel", call.operation.kernel).assign(kernel)
     call.operation.bias.assign(bias)
     return model
 
@@ -83,7 +84,7 @@ def bytes_to_floats():
 def operations():
     inputs = image("uint8")
     x = layers.Conv2D(4, 3)(ops.cast(inputs, "float32") / 127.5 - 1.0)
-    x = ops.relu(1.0 - x * [1.0, 2.0, 1.0, -2.0])
+    x = ops.relu(1.0 - x * np.float32([1, 2, 1, -2]))
     return taught(keras.Model(inputs, classes(x + ops.sigmoid(x) * 2.0)))
 
 
@@ -176,7 +177,8 @@ def strings():
 
 def quantized():
     model = through()
-    model.quantize("int8")
+    with warnings.catch_warnings(action="ignore"):  # of layers that it leaves as they are
+        model.quantize("int8")
     return model
 
 
