@@ -23,6 +23,7 @@ from keras_inception.preprocessing import Preprocessing
 from .comparison import by_class, same_class, snr
 from .exits import exit_networks
 from .inputs import Exportable, ModelOrRun, compiled, fits
+from .optimize.graph import is_integer
 from .quantization.calibration import to_pixels
 from .runtimes.runners import OpenFile, open_file
 from .tflite.layer_errors import IMAGES, layer_errors, worst
@@ -96,7 +97,8 @@ def agreement(
     Raises:
         InputError: there is no such file, or its runtime refuses it; data does not fit; or outputs are NaN.
     """
-    source, file = Exportable.of(model_or_run), open_file(Path(path), runtime)
+    file = open_file(Path(path), runtime)
+    source = _source(model_or_run, file)
     return _measured(file, None, source, source.model, data, limit)
 
 
@@ -108,7 +110,8 @@ def agreements(
     Raises:
         InputError: as `agreement`; or the model does not have the exits that the file has.
     """
-    source, file = Exportable.of(model_or_run), open_file(Path(path))
+    file = open_file(Path(path))
+    source = _source(model_or_run, file)
     networks = exit_networks(source.given, exits=True) if file.exits else {}
     if len(networks) != len(file.exits):
         raise InputError(
@@ -117,6 +120,14 @@ def agreements(
     if not networks:
         return [_measured(file, None, source, source.model, data, limit)]
     return [_measured(file, key, source, network, data, limit) for key, network in networks.items()]
+
+
+def _source(model_or_run: ModelOrRun, file: OpenFile) -> Exportable:
+    """The network; one that takes integers takes floats, as the file does, if the file normalises images itself."""
+    source = Exportable.of(model_or_run)
+    if source.preprocessing is None and file.record.preprocessing and is_integer(source.input_dtype):
+        return Exportable.of(model_or_run, preprocessing=file.record.preprocessing)
+    return source
 
 
 def _measured(
@@ -140,8 +151,8 @@ def _measured(
     got: list[np.ndarray] = []
     seconds: list[float] = []
     while chunk := list(islice(pairs, CHUNK)):
-        inputs = tf.constant(np.concatenate([prepared for prepared, _ in chunk]), spec.dtype)
-        want += list(np.asarray(network(inputs), np.float32))
+        inputs = np.concatenate([prepared for prepared, _ in chunk]).astype(spec.dtype.as_numpy_dtype)
+        want += list(np.asarray(network(tf.constant(inputs)), np.float32))
         for _ in range(0 if seconds else WARM_UP):
             run(chunk[0][1])
         for i in range(0, len(chunk), file.batch):
@@ -168,6 +179,8 @@ def _compared(
     labels: np.ndarray | None,
     seconds: list[float],
 ) -> Agreement:
+    if want.shape[1:] == (1,) and got.shape[1:] == (2,):  # exported with two labels
+        want = by_class(want)
     if got.shape != want.shape:
         raise InputError(
             f"{file.path} has outputs {got.shape[1:]}, the model {want.shape[1:]}: the file was made from another "

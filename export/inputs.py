@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -17,6 +17,9 @@ from keras_inception.model_graph import layer_of
 from keras_inception.outputs import main_output
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.run import Run
+
+from .optimize.fold import kernels_and_bias
+from .optimize.graph import Graph, Node, is_integer, scope_name
 
 ModelOrRun: TypeAlias = keras.Model | Run | str | Path
 
@@ -52,20 +55,29 @@ class Exportable:
         """
         run = None
         if isinstance(model_or_run, str | Path):
+            if (path := Path(model_or_run)).suffix in (".keras", ".h5", ".hdf5"):
+                raise InputError(f"{path} is a file: give the model, keras.models.load_model({str(path)!r})")
             model_or_run = Run.load(model_or_run)
         if isinstance(model_or_run, Run):
             run, labels = model_or_run, labels or model_or_run.labels
             preprocessing = preprocessing or run.preprocessing
             model_or_run = run.model()
         if not isinstance(model_or_run, keras.Model):
-            raise InputError(f"expected a keras.Model, a Run or a run directory; got {type(model_or_run).__name__}")
-        model = _one_to_one(model_or_run)
+            raise InputError(_no_model(model_or_run))
+        given = model_or_run
+        model = _one_to_one(given)
         _check_layers(model)
+        if not _is_plain(model, floats=preprocessing is not None):
+            given = _plain(given, floats=preprocessing is not None)
+            model = _one_to_one(given)
+        if labels is not None and len(labels) == 2 and (two := _two_classes(model)):
+            given = model = two
         if labels is not None and (blank := [label for label in labels if not label.strip()]):
             raise InputError(f"the label {blank[0]!r} is blank: give each class a name")
         if labels is not None and model.output_shape != (None, len(labels)):
+            one = " (two for a single sigmoid)" if model.output_shape == (None, 1) else ""
             raise InputError(
-                f"{len(labels)} labels for the output {model.output_shape}: give one label per class, "
+                f"{len(labels)} labels for the output {model.output_shape}: give one label per class{one}, "
                 "in the order of the outputs"
             )
         if preprocessing is not None and not fits(preprocessing.input_shape, model.input_shape[1:]):
@@ -75,11 +87,17 @@ class Exportable:
             )
         return cls(
             model=model,
-            given=model if isinstance(model_or_run, keras.Sequential) else model_or_run,  # Keras 3: it has no `output`
+            given=model if isinstance(given, keras.Sequential) else given,  # Keras 3: it has no `output`
             labels=tuple(labels) if labels else None,
             preprocessing=preprocessing,
             run=run,
         )
+
+    def with_float_input(self) -> Exportable:
+        """The same for a network whose input is float32: integers are cast within it."""
+        if not is_integer(self.input_dtype):
+            return self
+        return replace(self, model=_plain(self.model, floats=True), given=_plain(self.given, floats=True))
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
@@ -105,12 +123,59 @@ def _one_to_one(model: keras.Model) -> keras.Model:
     output = main_output(model)
     if len(model.inputs) > 1:
         names = ", ".join(tensor.name for tensor in model.inputs)
-        raise InputError(f"{model.name} has {len(model.inputs)} inputs ({names}); export takes one")
+        raise InputError(
+            f"{model.name} has {len(model.inputs)} inputs ({names}); export takes one: give "
+            "keras.Model(the image, an output that needs it alone)"
+        )
     return keras.Model(model.inputs[0], output, name=model.name)
 
 
+def _no_model(given: object) -> str:
+    """Why something is not exported."""
+    expected = f"expected a keras.Model, a Run or a run directory; got {type(given).__name__}"
+    if any(kind.__module__.startswith("tf_keras") for kind in type(given).__mro__):
+        return f"{expected} of Keras 2 (tf_keras): save it as model.h5, and give keras.models.load_model('model.h5')"
+    return expected
+
+
+def _is_plain(model: keras.Model, *, floats: bool) -> bool:
+    """Whether it has a free batch size, float32 or integer inputs, and names that TensorFlow takes."""
+    [tensor] = model.inputs
+    dtype = tensor.dtype == "float32" or (is_integer(tensor.dtype) and not floats)
+    names = [model.name, *(layer.name for layer in _layers(model))]
+    return tensor.shape[0] is None and dtype and all(name == scope_name(name) for name in names)
+
+
+def _plain(model: keras.Model, *, floats: bool) -> keras.Model:
+    """A copy with a free batch size, float32 or integer inputs, and names that TensorFlow takes."""
+    graph = Graph(model)
+    graph.plain_inputs(floats=floats)
+    return graph.model()
+
+
+def _two_classes(model: keras.Model) -> keras.Model | None:
+    """[1 - p, p] of a single sigmoid p(z): it is the softmax of [0, z]. None without a sigmoid at the end."""
+    graph = Graph(model)
+    [end] = graph.end.sources
+    if end.shape != (None, 1) or getattr(end.layer, "activation", None) is not keras.activations.sigmoid:
+        return None
+    dense = type(end.layer) is keras.layers.Dense
+    kernel, bias = kernels_and_bias(end) if dense else (np.ones((1, 1)), np.zeros(1))
+    weights = [np.pad(kernel, [(0, 0), (1, 0)]).astype(np.float32), np.pad(bias, (1, 0)).astype(np.float32)]
+    layer = keras.layers.Dense(2, activation="softmax")
+    graph.end = Node(None, [Node(layer, end.sources, (None, 2), end.name, weights)], (), "outputs")
+    return graph.model()
+
+
 def _check_layers(model: keras.Model) -> None:
+    [tensor] = model.inputs
+    if tensor.dtype == "string":
+        raise InputError(f"{model.name} takes strings: export a model that takes the numbers after its look-up layer")
     for layer in _layers(model):
+        if mode := getattr(layer, "quantization_mode", None):
+            raise InputError(
+                f"layer {layer.name} is quantised to {mode}: give the float model, and quantization= to to_tflite"
+            )
         if isinstance(layer, keras.layers.Lambda):
             raise InputError(
                 f"layer {layer.name} is a Lambda, whose code no file can hold: use a built-in or registered layer"

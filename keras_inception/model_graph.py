@@ -41,6 +41,16 @@ class Call:
         return self._node.arguments.keras_tensors
 
     @property
+    def arguments(self) -> tuple[Any, ...]:
+        """The positional arguments: symbolic tensors, and constants between them."""
+        return self._node.arguments.args
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments given by name."""
+        return self._node.arguments.kwargs
+
+    @property
     def outputs(self) -> list[Any]:
         """The symbolic tensors that it returned, flat."""
         return self._node.outputs

@@ -17,9 +17,9 @@ from .graph import Graph, Node, Rule
 from .integer import norm_as_convolution, pool_as_convolution
 from .lrn import lrn_as_convolution
 from .move import pool_after_projection, pool_before_projection
-from .simplify import pad_in_layer, without_identity, without_training_layer
+from .simplify import operation_as_layer, pad_in_layer, without_identity, without_training_layer
 
-__all__ = ["INTEGER_RULES", "RULES", "Graph", "Node", "Report", "Rule", "optimize", "rewrite"]
+__all__ = ["INTEGER_RULES", "RULES", "TRAINING_RULES", "Graph", "Node", "Report", "Rule", "optimize", "rewrite"]
 
 RULES: dict[str, Rule] = {
     "training layer dropped": without_training_layer,
@@ -34,6 +34,9 @@ RULES: dict[str, Rule] = {
 INTEGER_RULES: dict[str, Rule] = {  # for int8 files, after the others
     "average pool as convolution": pool_as_convolution,
     "norm or scale as convolution": norm_as_convolution,
+}
+TRAINING_RULES: dict[str, Rule] = {  # for a network that is trained on, with models within it opened
+    "operation as layer": operation_as_layer,
 }
 HEADS = "auxiliary head dropped"
 

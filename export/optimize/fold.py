@@ -63,7 +63,11 @@ def affine_of(node: Node) -> Affine | None:
     """The factor and the summand of each channel in inference; None if the layer does anything else."""
     if not node.is_a(layers.BatchNormalization, layers.Rescaling, layers.Normalization):
         return None
-    layer, rank, channels = node.layer, len(node.shape), node.channels
+    return scale_and_shift(node.layer, len(node.shape), node.channels)
+
+
+def scale_and_shift(layer: Any, rank: int, channels: int) -> Affine | None:
+    """The factor and the summand of each channel of a norm or scale in inference; None if they differ within one."""
     scale: Any = 1.0
     shift: Any = 0.0
     if isinstance(layer, layers.Rescaling):

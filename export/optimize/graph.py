@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Any, TypeAlias
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 
 from keras_inception.errors import InputError
 from keras_inception.model_graph import Call, call_of, detached, layer_of
@@ -77,6 +78,17 @@ class _Output:
         return keras.tree.flatten(outputs)[self.index]
 
 
+@dataclass(frozen=True)
+class Cast:
+    """A conversion that Keras' layers and models do unasked."""
+
+    dtype: str
+
+    def __call__(self, x: Any) -> Any:
+        """Any shape -> the same."""
+        return ops.cast(x, self.dtype)
+
+
 class Graph:
     """The nodes between the inputs and the outputs of a model.
 
@@ -94,6 +106,10 @@ class Graph:
             known.get(id(tensor)) or _read([tensor], known)[0] for tensor in keras.tree.flatten(self.input_structure)
         ]
         self.end = Node(None, ends, (), "outputs")
+        self.recount()
+
+    def recount(self) -> None:
+        """Find the layers that are called more than once."""
         calls = Counter(id(node.layer) for node in self.nodes())
         for node in self.nodes():
             node.shared = calls[id(node.layer)] > 1
@@ -117,6 +133,16 @@ class Graph:
             if alive and (new := rule(node)) is not None:
                 _replace(node, new)
                 yield node
+
+    def plain_inputs(self, *, floats: bool) -> None:
+        """Give the inputs a free batch size and, if they hold numbers of another float type, float32.
+
+        With `floats` integer inputs become float32, too.
+        """
+        for node in self.inputs:
+            old = node.layer
+            dtype = old.dtype if is_integer(old.dtype) and not floats else "float32"
+            node.layer = layers.InputLayer(batch_shape=(None, *old.batch_shape[1:]), dtype=dtype, name=old.name)
 
     def model(self, precision: str = "float32") -> keras.Model:
         """A functional model with layers and weights of its own.
@@ -145,7 +171,7 @@ class Graph:
                 layer.set_weights(node.values())
         inputs = keras.tree.pack_sequence_as(self.input_structure, [values[node] for node in self.inputs])
         outputs = keras.tree.pack_sequence_as(self.output_structure, [values[node] for node in self.end.sources])
-        return keras.Model(inputs, outputs, name=self.name)
+        return keras.Model(inputs, outputs, name=scope_name(self.name))
 
 
 def _read(outputs: list[Any], known: dict[int, Node]) -> list[Node]:
@@ -162,10 +188,15 @@ def _read(outputs: list[Any], known: dict[int, Node]) -> list[Node]:
         operation = call.operation
         sources = [known[id(tensor)] for tensor in call.inputs]
         if _opens(call):
-            inner = {id(tensor): source for tensor, source in zip(operation.inputs, sources, strict=True)}
+            [outer], [own] = call.inputs, operation.inputs
+            if outer.dtype != own.dtype and (is_integer(outer.dtype) or is_integer(own.dtype)):
+                sources = [_cast(sources[0], own.dtype)]  # as a model converts what it is given
+            inner = {id(own): sources[0]}
             made = _read(operation.outputs, inner)
         else:
             name, shape = operation.name, tuple(call.outputs[0].shape)
+            if _casts(call):
+                sources = [_cast(sources[0], call.outputs[0].dtype)]
             node = Node(operation, sources, shape, name, call=None if call.is_plain else call)
             many = len(call.outputs) > 1
             made = [
@@ -174,6 +205,33 @@ def _read(outputs: list[Any], known: dict[int, Node]) -> list[Node]:
             ]
         known.update(zip(map(id, call.outputs), made, strict=True))
     return [known[id(tensor)] for tensor in outputs]
+
+
+def scope_name(name: str) -> str:
+    """The name, or one like it, that TensorFlow takes for a scope: ASCII letters, no space, and no "_" first."""
+    name = re.sub(r"[^A-Za-z0-9_.\\/>-]", "_", name)
+    return name if re.match("[A-Za-z0-9.]", name) else f"layer{name}"
+
+
+def is_integer(dtype: str) -> bool:
+    """Whether values of this type are integers or truth values."""
+    return "int" in dtype or dtype == "bool"
+
+
+def _casts(call: Call) -> bool:
+    """Whether a layer makes floats of integers of the same shape, as `Rescaling` does.
+
+    A cast of its own then comes before it, which stays when a rule drops the layer or folds it into another.
+    """
+    if len(call.inputs) != 1 or len(call.outputs) != 1:
+        return False
+    [given], [made] = call.inputs, call.outputs
+    return is_integer(given.dtype) and "float" in made.dtype and tuple(given.shape) == tuple(made.shape)
+
+
+def _cast(node: Node, dtype: str) -> Node:
+    dtype = dtype if is_integer(dtype) else "float32"
+    return Node(Cast(dtype), [node], node.shape, f"{node.name}_{dtype}")
 
 
 def _opens(call: Call) -> bool:
@@ -205,6 +263,10 @@ def _copied(layer: Any, name: str, precision: str) -> Any:
     """A layer of the same configuration, except for its name and precision; its weights are set later."""
     if not isinstance(layer, layers.Layer):  # an operation has no weights, and only some have a configuration
         return detached(layer, name)
+    if isinstance(layer, layers.Lambda):
+        raise InputError(
+            f"layer {layer.name} is a Lambda, whose code no file can hold: use a built-in or registered layer"
+        )
     try:
         config = layer.get_config() | {"name": name}
         if layer.compute_dtype != precision and layer.compute_dtype in PRECISIONS:
@@ -218,7 +280,8 @@ def _copied(layer: Any, name: str, precision: str) -> Any:
 
 
 def _unique(name: str, taken: Counter[str]) -> str:
-    """The name, with a number if another node has it, as nodes of an opened model may."""
+    """The name in the letters that TensorFlow allows, with a number if another node has it, as in an opened model."""
+    name = scope_name(name)
     while taken[name]:
         taken[name] += 1
         name = f"{name}_{taken[name] - 1}"

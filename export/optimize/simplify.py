@@ -1,18 +1,28 @@
-"""Rules that drop what inference does not need: layers for training, linear activations, layers that only pad."""
+"""Rules that drop what inference does not need: layers for training, linear activations, layers that only pad.
+
+Another writes Keras' operations as the layers that compute the same.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
 
 from keras_inception.layers import DropPath
 from keras_inception.models.nasnet import ScheduledDropPath
 
-from .graph import Node
+from .graph import Cast, Node, is_integer
 
+# Layers that return their input in inference. RandomCrop is no augmentation in inference: it crops to the centre.
+AUGMENTATION = (
+    *(kind for name, kind in vars(layers).items() if name.startswith("Random") and name != "RandomCrop"),
+    *(layers.AugMix, layers.CutMix, layers.MixUp, layers.RandAugment),
+)
 IN_TRAINING = (
+    *AUGMENTATION,
     layers.Dropout,
     layers.SpatialDropout1D,
     layers.SpatialDropout2D,
@@ -28,13 +38,64 @@ IN_TRAINING = (
 
 def without_training_layer(node: Node) -> Node | None:
     """Drop a layer that returns its input in inference, such as dropout. One that is an output stays, for its name."""
-    return node.sources[0] if node.is_a(*IN_TRAINING) and not node.is_output else None
+    # Keras records RandomFlip with training=True, whatever it was called with.
+    augments = type(node.layer) in AUGMENTATION and len(node.sources) == 1
+    return node.sources[0] if (augments or node.is_a(*IN_TRAINING)) and not node.is_output else None
 
 
 def without_identity(node: Node) -> Node | None:
     """Drop a linear activation. One that is an output stays, for its name."""
     linear = node.is_a(layers.Activation) and node.layer.activation is keras.activations.linear
     return node.sources[0] if (linear or node.is_a(layers.Identity)) and not node.is_output else None
+
+
+def operation_as_layer(node: Node) -> Node | None:
+    """Write one of Keras' operations, such as `x * 2`, as a layer; what only trains layers can then take it."""
+    operation = node.layer
+    if isinstance(operation, Cast) and not is_integer(operation.dtype):
+        return node.sources[0]
+    if not isinstance(operation, keras.Operation) or isinstance(operation, layers.Layer):
+        return None
+    kind = type(operation).__name__
+    if kind == "Cast" and "float" in operation.dtype:
+        return None if node.is_output else node.sources[0]
+    layer = _as_activation(kind, operation) or _as_arithmetic(kind, node)
+    return Node(layer, node.sources, node.shape, node.name) if layer else None
+
+
+def _as_activation(kind: str, operation: Any) -> Any:
+    names = {"Relu": "relu", "Relu6": "relu6", "Sigmoid": "sigmoid", "Tanh": "tanh", "Silu": "silu"}
+    names |= {"HardSigmoid": "hard_sigmoid", "HardSilu": "hard_silu"}
+    if kind == "Softmax":
+        return layers.Softmax(operation.axis)
+    return layers.Activation(names[kind]) if kind in names else None
+
+
+def _as_arithmetic(kind: str, node: Node) -> Any:
+    """The layer of a sum, a difference, a product or a quotient."""
+    if kind == "Negative":
+        return layers.Rescaling(-1.0)
+    if node.call is None or len(node.call.arguments) != 2:
+        return None
+    if len(node.sources) == 2:
+        return {"Add": layers.Add, "Multiply": layers.Multiply}.get(kind, lambda: None)()
+    first, second = node.call.arguments
+    reverse = second is node.call.inputs[0]
+    constant = np.asarray(first if reverse else second, np.float32)
+    if constant.size > 1 and constant.shape != (node.channels,):
+        return None
+    match kind:
+        case "Add":
+            factor, summand = np.float32(1), constant
+        case "Subtract":
+            factor, summand = (np.float32(-1), constant) if reverse else (np.float32(1), -constant)
+        case "Multiply":
+            factor, summand = constant, np.float32(0)
+        case "TrueDivide" | "Divide" if not reverse:
+            factor, summand = 1 / constant, np.float32(0)
+        case _:
+            return None
+    return layers.Rescaling(factor.tolist(), summand.tolist())
 
 
 def pad_in_layer(node: Node) -> Node | None:

@@ -192,7 +192,7 @@ class CalibrationSet:
         """Each image as the converter takes it, (1, H, W, C)."""
         for i, image in enumerate(self.inputs):
             given = image[np.newaxis].astype(dtype)
-            if self.preprocessing and i == 0:
+            if i == 0 and image.ndim == 3 and (self.preprocessing or image.dtype == np.uint8):
                 # A black and a white corner make the input's scale exactly 1, whatever the images hold.
                 given[0, 0, 0], given[0, -1, -1] = 0, 255
             yield given

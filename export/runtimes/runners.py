@@ -143,11 +143,11 @@ def _open_saved_model(path: Path) -> OpenFile:
     if names[0] not in signatures:
         raise InputError(f"{path} has no signature {DEFAULT}; it has {', '.join(signatures) or 'none'}")
     file = path / RECORD_FILE
-    record = Record.from_json(file.read_text(encoding="utf-8")) if file.is_file() else Record()
+    record = Record.from_json(file.read_text(encoding="utf-8")) if file.is_file() else Record(input="image")
     runners: dict[Input, Runner] = {}
     for name in names:
         spec, run = _signature(path, loaded, name)
-        runners["image" if spec.dtype == tf.uint8 else "input"] = run
+        runners["image" if spec.dtype == tf.uint8 and record.input == "image" else "input"] = run
     format = " ".join(["saved_model", *_half_precision(signatures[names[0]].graph)])
     return OpenFile(path=path, format=format, bytes=size_of(path), record=record, runners=runners, labels=record.labels)
 

@@ -31,6 +31,7 @@ from .metadata import About, Record, with_record
 from .tensors import in_batches, tensors_of
 
 Quantization = Literal["none", "float16", "dynamic", "int8", "int16x8"]
+LOOPS = {"While", "StatelessWhile", "If", "StatelessIf"}  # TensorFlow's int8 converter ends the process at them
 Edge = Literal["float32", "uint8", "int8"]
 
 
@@ -138,8 +139,10 @@ def to_tflite(
                 f"the network takes {source.input_shape}, and a .tflite file takes one size: give preprocessing=, "
                 "or build the network with a fixed input_shape"
             )
-        networks = exit_networks(source.given, exits) or {"serving_default": source.model}
+        if options.calibrated:  # the file's own edges are floats, or the bytes that `edge` asks for
+            source = source.with_float_input()
         images = calibration_set(calibration, source) if options.calibrated else None
+        networks = exit_networks(source.given, exits) or {"serving_default": source.model}
         # The last exit first: it becomes subgraph 0, the only one that many programs know.
         order = [*networks][-1:] + [*networks][:-1]
         models = {key: _converted(source, networks[key], options, images, part.parent) for key in order}
@@ -192,9 +195,15 @@ def _save(
     def serve(x: tf.Tensor) -> dict[str, tf.Tensor]:
         return {source.output_name: network(normalize(x), training=False)}
 
+    function = tf.function(serve, [spec], autograph=False)
+    if LOOPS & {operation.type for operation in function.get_concrete_function().graph.get_operations()}:
+        raise InputError(
+            f"{network.name} has a loop or a condition, and a .tflite file has one graph: give unroll=True to "
+            "recurrent layers, or export a SavedModel"
+        )
     module = tf.Module()
     module.weights = [variable.value for variable in network.variables]
-    tf.saved_model.save(module, folder, tf.function(serve, [spec], autograph=False))
+    tf.saved_model.save(module, folder, function)
 
 
 def _convert(folder: str, options: _Options, examples: Sequence[np.ndarray]) -> bytes:

@@ -26,6 +26,8 @@ from keras_inception.errors import InputError
 from keras_inception.model_graph import Step, steps
 from keras_inception.models import fractalnet
 
+from ...optimize.fold import scale_and_shift
+from ...optimize.simplify import IN_TRAINING
 from .tfmot import tf_keras
 
 K2: Any = tf_keras.layers
@@ -204,6 +206,8 @@ def _same(kind: Any, *arguments: str, **renamed: str) -> Maker:
     def make(plan: Plan, layer: Any, sources: tuple[int, ...]) -> int:
         if getattr(layer, "data_format", "channels_last") != "channels_last":
             raise InputError(f"layer {layer.name} has channels first: build the network with channels last")
+        if getattr(layer, "lora_enabled", False):
+            raise InputError(f"layer {layer.name} has LoRA weights: build one without, with its kernel and bias")
         config = {name: getattr(layer, name) for name in arguments}
         config |= {new: getattr(layer, old) for new, old in renamed.items()}
         x = plan.add(kind, sources, name=layer.name, weights=layer.get_weights(), origin=layer.name, **config)
@@ -299,6 +303,14 @@ def _local_response(plan: Plan, layer: specs.LocalResponseNormalization, sources
     return plan.add(K2.Multiply, (x, plan.add(Elementwise, power, name=f"{name}_exp", function="exp")), name=name)
 
 
+def _scale(plan: Plan, layer: Any, sources: tuple[int, ...]) -> int:
+    [x] = sources
+    shape = plan.nodes[x].shape
+    if (affine := scale_and_shift(layer, 1 + len(shape), shape[-1])) is None:
+        raise InputError(f"layer {layer.name} differs within a channel of {shape}: give it one value per channel")
+    return plan.scaled(x, *affine, name=layer.name)
+
+
 def _map_like(plan: Plan, layer: Any, sources: tuple[int, ...]) -> int:
     pixels, like = (plan.nodes[source].shape for source in sources)
     return plan.add(K2.Reshape, sources[0], name=layer.name, target_shape=(*like[:2], pixels[1] * pixels[2]))
@@ -334,21 +346,12 @@ MAKERS: dict[type, Maker] = {
     keras.layers.Multiply: _merge(K2.Multiply),
     keras.layers.Average: _mean,
     fractalnet.FractalJoin: lambda plan, layer, sources: _mean(plan, layer, sources[1:]),
-    keras.layers.Rescaling: lambda plan, layer, s: plan.scaled(s[0], layer.scale, layer.offset, name=layer.name),
+    keras.layers.Rescaling: _scale,
+    keras.layers.Normalization: _scale,
     **dict.fromkeys(
         (
-            keras.layers.Dropout,
-            keras.layers.SpatialDropout2D,
-            keras.layers.GaussianDropout,
-            keras.layers.GaussianNoise,
-            keras.layers.ActivityRegularization,
-            keras.layers.RandomFlip,
-            keras.layers.RandomRotation,
-            keras.layers.RandomTranslation,
-            keras.layers.RandomZoom,
-            keras.layers.RandomContrast,
-            keras.layers.RandomBrightness,
-            specs.DropPath,
+            *IN_TRAINING,
+            keras.layers.Identity,
             fractalnet.ColumnChoice,
         ),
         _identity,

@@ -25,6 +25,7 @@ from keras_inception.preprocessing import Preprocessing
 
 from ...agreement import Agreement, agreement
 from ...inputs import Exportable, ModelOrRun, as_convolution
+from ...optimize import TRAINING_RULES, rewrite
 from ...tflite.convert import Edge, check_file_options
 from ...tflite.flatbuffer import is_tflite
 from ...tflite.metadata import About, Record, with_record
@@ -262,7 +263,9 @@ def _source(
             f"the network takes {source.input_shape}, and its Keras 2 copy takes one size: give preprocessing=, or "
             "build the network with a fixed input_shape"
         )
-    return source, None
+    source = source.with_float_input()
+    model = rewrite(source.model, TRAINING_RULES)[0]
+    return replace(source, model=model, given=model), None
 
 
 def _quantizing(
