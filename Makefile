@@ -75,7 +75,6 @@ docs: $(BIN)/installed  ## build the documentation site, build/site/index.html; 
 diagrams: $(BIN)/installed  ## renew the generated pages and the diagrams of docs/
 	$(BIN)/python -m docs.generate --diagrams
 
-.PHONY: servers
 servers: $(BIN)/installed  ## run exported SavedModels in older versions of TensorFlow: minutes, and 600 MB for each
 	$(BIN)/python benchmarks/servers.py
 
