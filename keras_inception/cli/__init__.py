@@ -7,7 +7,7 @@ import io
 import os
 import sys
 
-from ..errors import InputError
+from ..errors import InputError, first_line
 from ..terminal import interruptible
 from . import exporting, measuring, networks, output, training
 from .app import app, fail
@@ -35,6 +35,6 @@ def main() -> None:
     except OSError as error:
         if error.errno == errno.ENOSPC:
             fail("the disk is full: free some space and run the same command again")
-        if error.errno is None:
-            raise
+        if error.errno is None:  # of HDF5, or of Matplotlib where no folder can be written
+            fail(first_line(error))
         fail(f"{error.filename or 'file'}: {os.strerror(error.errno).lower()}")
