@@ -23,7 +23,7 @@ from PIL import Image
 from keras_inception import Preprocessing, create_model, export
 from keras_inception.export.saved_model import Precision
 
-VERSIONS = "2.12.1", "2.15.1", "2.18.1", "2.20.0"
+VERSIONS = "2.15.1", "2.18.1", "2.12.1"
 NETWORKS = "inception_v3", "mobilenet_v2", "shufflenet_v2"
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 SIZE = 96
