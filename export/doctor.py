@@ -264,8 +264,9 @@ def _runtime(file: _File) -> Iterator[Finding]:
         yield Finding(
             "warning",
             f"needs TensorFlow Lite {oldest.release}, or LiteRT {litert(oldest.release)}, for "
-            f"{oldest.reason or 'an operator'}; tflite-runtime, which ends at {LAST_TFLITE_RUNTIME}, and older apps refuse it",
-            "install ai-edge-litert, which replaced tflite-runtime, or export in float16 or int8",
+            f"{oldest.reason or 'an operator'}; tflite-runtime, which ends at {LAST_TFLITE_RUNTIME}, and older apps "
+            "refuse it",
+            "install ai-edge-litert, which replaced tflite-runtime, or export in float16",
         )
     if oldest.unknown:
         problem = f"{', '.join(oldest.unknown)} is newer than the releases that this package knows"
