@@ -31,7 +31,7 @@ from .tflite.flatbuffer import (
     shape_of,
 )
 from .tflite.metadata import Record, read_metadata, read_record, runtime_of
-from .tflite.runtimes import LAST_TFLITE_RUNTIME, OldestRuntime, numbers
+from .tflite.runtimes import LAST_TFLITE_RUNTIME, OldestRuntime, litert, numbers
 
 LARGE = 100_000_000  # bytes
 # Measured with LiteRT 2.3.0's GPU accelerator, and listed as unsupported by TensorFlow's GPU delegate.
@@ -263,9 +263,10 @@ def _runtime(file: _File) -> Iterator[Finding]:
     if numbers(oldest.release) > numbers(LAST_TFLITE_RUNTIME):
         yield Finding(
             "warning",
-            f"needs TensorFlow Lite {oldest.release} or LiteRT for {oldest.reason or 'an operator'}; tflite-runtime, "
-            f"which ends at {LAST_TFLITE_RUNTIME}, and older apps refuse it",
-            "install ai-edge-litert, which replaced tflite-runtime, or export in float16 or int8",
+            f"needs TensorFlow Lite {oldest.release}, or LiteRT {litert(oldest.release)}, for "
+            f"{oldest.reason or 'an operator'}; tflite-runtime, which ends at {LAST_TFLITE_RUNTIME}, and older apps "
+            "refuse it",
+            "install ai-edge-litert, which replaced tflite-runtime, or export in float16",
         )
     if oldest.unknown:
         problem = f"{', '.join(oldest.unknown)} is newer than the releases that this package knows"

@@ -1,8 +1,7 @@
 """The oldest TensorFlow Lite runtime that runs a file, by the versions of its operators.
 
 A runtime refuses a file with a newer version of an operator than it has: "Didn't find op for builtin opcode
-'FULLY_CONNECTED' version '12'". LiteRT continues TensorFlow Lite: its first release, 1.0, has the operators of
-TensorFlow 2.17 and more (`benchmarks/runtimes.md` has what each release opens).
+'FULLY_CONNECTED' version '12'". LiteRT continues TensorFlow Lite (`benchmarks/runtimes.md` has what each release runs).
 """
 
 from __future__ import annotations
@@ -11,7 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 # TensorFlow's release -> the versions of operators that came with it, from 2.3 on; what is older has no row.
-# Source: tensorflow/compiler/mlir/lite/tools/versioning/runtime_version.cc, 2026.
+# Source: tensorflow/compiler/mlir/lite/tools/versioning/runtime_version.cc, 2026. Corrected where a release refuses what
+# that file says it has (benchmarks/runtimes.py): CONV_2D 7, DEPTHWISE_CONV_2D 7, FULLY_CONNECTED 10 and MUL 6 in 2.11,
+# TRANSPOSE 7 in 2.14.4.
 RELEASES = {
     "2.3": "AVERAGE_POOL_2D 3, BATCH_MATMUL 1 2, CONV_2D 4, DEPTHWISE_CONV_2D 5 6, SPACE_TO_BATCH_ND 3, SUB 3, DIV 2,"
     "BATCH_TO_SPACE_ND 3, CONCATENATION 3, FULLY_CONNECTED 7 8 9, GATHER_ND 2, SVDF 4, MAX_POOL_2D 3, MAXIMUM 3 4,"
@@ -31,20 +32,21 @@ RELEASES = {
     "2.8": "CAST 3, TILE 3, RANDOM_STANDARD_NORMAL 1, BUCKETIZE 1, WHERE 2, RANDOM_UNIFORM 1, MULTINOMIAL 1",
     "2.9": "CONV_2D 6, CAST 4, ARG_MAX 3, ARG_MIN 3, GELU 1 2, DYNAMIC_UPDATE_SLICE 1",
     "2.10": "RELU_0_TO_1 1, UNSORTED_SEGMENT_PROD 1, UNSORTED_SEGMENT_MAX 1, UNSORTED_SEGMENT_SUM 1, ATAN2 1",
-    "2.11": "CONV_2D 7, DEPTHWISE_CONV_2D 7, FULLY_CONNECTED 10, MUL 6, UNSORTED_SEGMENT_MIN 1, SIGN 1",
-    "2.12": "SPACE_TO_BATCH_ND 4, BATCH_TO_SPACE_ND 4, CAST 5, TRANSPOSE 6, UNIDIRECTIONAL_SEQUENCE_LSTM 4,"
+    "2.11": "UNSORTED_SEGMENT_MIN 1, SIGN 1",
+    "2.12": "CONV_2D 7, DEPTHWISE_CONV_2D 7, FULLY_CONNECTED 10, MUL 6, SPACE_TO_BATCH_ND 4,"
+    "BATCH_TO_SPACE_ND 4, CAST 5, TRANSPOSE 6, UNIDIRECTIONAL_SEQUENCE_LSTM 4,"
     "MIRROR_PAD 3, SELECT 3 4, SELECT_V2 2, EXP 2, ABS 5, FILL 4, SIGN 2",
     "2.13": "ADD 5, GATHER 6, GATHER_ND 4, MUL 7, TOPK_V2 3, TRANSPOSE_CONV 4, PACK 4, EQUAL 4, GREATER_EQUAL 3,"
     "LESS 3, FLOOR_DIV 3, FLOOR_MOD 2, BITCAST 1, BITWISE_XOR 1, RIGHT_SHIFT 1",
     "2.14": "CONCATENATION 4, STRIDED_SLICE 7 8, SLICE 6, RANGE 2",
-    "2.15": "CONV_2D 8, CAST 6, FULLY_CONNECTED 11, GATHER 7, TRANSPOSE 7, TRANSPOSE_CONV 5, LOG 2, RSQRT 3,"
+    "2.15": "CONV_2D 8, CAST 6, FULLY_CONNECTED 11, GATHER 7, TRANSPOSE_CONV 5, LOG 2, RSQRT 3,"
     "STABLEHLO_SCATTER 1, DILATE 1, STABLEHLO_RNG_BIT_GENERATOR 1, REDUCE_WINDOW 1",
     "2.16": "GATHER_ND 5, STABLEHLO_GATHER 1, STABLEHLO_ADD 1, STABLEHLO_MULTIPLY 1, STABLEHLO_REDUCE_WINDOW 1,"
     "STABLEHLO_MAXIMUM 1, STABLEHLO_MINIMUM 1, STABLEHLO_PAD 1",
     "2.17": "CAST 7, FULLY_CONNECTED 12, DYNAMIC_UPDATE_SLICE 2, STABLEHLO_COMPOSITE 1, STABLEHLO_AND 1,"
     "STABLEHLO_SHIFT_LEFT 1, STABLEHLO_CBRT 1, STABLEHLO_CASE 1",
     "2.18": "EMBEDDING_LOOKUP 4, FULLY_CONNECTED 13, DEQUANTIZE 6",
-    "2.19": "DYNAMIC_UPDATE_SLICE 3",
+    "2.19": "TRANSPOSE 7, DYNAMIC_UPDATE_SLICE 3",
     "2.20": "PAD 5, PADV2 5, DYNAMIC_UPDATE_SLICE 4",
     "2.21": "CAST 8, CONCATENATION 5, EMBEDDING_LOOKUP 5, FULLY_CONNECTED 14, SLICE 7, DEQUANTIZE 7, EQUAL 5,"
     "NOT_EQUAL 4, QUANTIZE 4 5 6, SQRT 2, DYNAMIC_UPDATE_SLICE 5",
@@ -55,6 +57,8 @@ EARLIEST = "2.2"  # what is said of a file whose operators all have older versio
 # What the versions of operators do not tell; by benchmarks/runtimes.py, and by the table for int16.
 INT16 = "2.4", "int16 activations"  # the converter keeps the versions of int8 operators
 DENSE_BY_CHANNEL = "2.10", "a dense layer with a scale per channel, of which older runtimes compute wrong outputs"
+# LiteRT's release -> the newest release of TensorFlow Lite whose operators it has, by benchmarks/runtimes.py.
+LITERT = {"1.0": "2.18", "1.2": "2.19", "2.0": "2.20", "2.1": "2.23"}
 LAST_TFLITE_RUNTIME = "2.14"  # of the package tflite-runtime, which ai-edge-litert replaced
 
 
@@ -105,6 +109,11 @@ def oldest_runtime(
         newest[name] = max(version, newest.get(name, 0))
     unknown = tuple(f"{name} version {version}" for name, version in operators if version > newest.get(name, version))
     return OldestRuntime(release=release, reason=reason, unknown=unknown)
+
+
+def litert(release: str) -> str:
+    """The oldest release of LiteRT that has the operators of a release of TensorFlow Lite."""
+    return next((ours for ours, theirs in LITERT.items() if numbers(theirs) >= numbers(release)), "of a later release")
 
 
 def numbers(release: str) -> tuple[int, ...]:
