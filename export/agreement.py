@@ -47,7 +47,8 @@ class Agreement:
     "int16x8". `exit` is the early exit that was compared, None for the main output.
 
     `top1` and `keras_top1` are the top-1 accuracies of the file and of the Keras model, as `evaluate` counts them; None
-    without labels. `agreement` is the share of images for which both predict the same class. The differences are
+    without labels. `agreement` is the share of images, or of positions if outputs are maps, for which both predict the
+    same class; a single sigmoid agrees with the two classes that it was exported as. The differences are
     absolute and of single outputs; `snr` is the signal-to-noise ratio of all outputs in decibels.
 
     `milliseconds` is the median time of one image after a warm-up, on at most 4 threads for a .tflite file. For a

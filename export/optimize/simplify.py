@@ -84,6 +84,8 @@ def _as_arithmetic(kind: str, node: Node) -> Any:
     constant = np.asarray(first if reverse else second, np.float32)
     if constant.size > 1 and constant.shape != (node.channels,):
         return None
+    factor: Any
+    summand: Any
     match kind:
         case "Add":
             factor, summand = np.float32(1), constant

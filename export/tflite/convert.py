@@ -116,9 +116,9 @@ def to_tflite(
             images. The file's record describes the images.
         preprocessing: what the network was trained with; a run knows it.
         labels: class names in the order of the outputs; a run knows them.
-        edge: the type of an int8 file's input and output. "float32", the default, lets the same code run all files of
-            a network; "uint8" takes a camera's bytes unchanged and returns probabilities in 256 steps. MediaPipe and
-            LiteRT.js refuse "int8", which microcontrollers want.
+        edge: the type of an int8 file's input and output, whatever the model takes. "float32", the default, lets the
+            same code run all files of a network; "uint8" takes a camera's bytes unchanged and returns probabilities in
+            256 steps. MediaPipe and LiteRT.js refuse "int8", which microcontrollers want.
         float_layers: layers that an int8 file computes in float32, by the names that `layer_errors` gives.
         exits: None exports the exits that the model returns; True also a FractalNet's columns, which are networks of
             their own; False only the last exit.

@@ -228,11 +228,10 @@ KINDS = {
     "uint8, Rescaling": Kind(lambda: through(layers.Rescaling(1 / 255), dtype="uint8"), quick=(FLOAT, SERVER)),
     "uint8, Normalization": Kind(
         lambda: through(layers.Normalization(mean=[99, 90, 80], variance=[60**2, 70**2, 80**2]), dtype="uint8"),
-        quick=(INT8,),
     ),
     "uint8, augmented, models in models": Kind(transfer, quick=(FLOAT, INT8, QAT)),
     "uint8, a model of floats": Kind(bytes_to_floats, quick=(FLOAT,)),
-    "uint8, operations": Kind(operations, quick=(INT8, QAT)),
+    "uint8, operations": Kind(operations, quick=(INT8,)),
     "int32": Kind(lambda: through(layers.RandomFlip(), layers.Rescaling(1 / 255), dtype="int32"), quick=(SERVER,)),
     "Normalization": Kind(lambda: through(layers.Normalization(mean=[1, 2, 3], variance=[4, 5, 6]))),
     "fitted without Input": Kind(fitted_without_input, quick=(FLOAT,)),
@@ -316,7 +315,11 @@ def test_kind(name, road, tmp_path):
 
 @pytest.mark.parametrize(
     ("build", "road"),
-    [(lambda: through(units=1), SERVER), (lambda: through(units=1), QAT), (binary_after_activation, INT8)],
+    [
+        (lambda: through(units=1), SERVER),
+        (binary_after_activation, INT8),
+        pytest.param(lambda: through(units=1), QAT, marks=pytest.mark.slow),
+    ],
 )
 def test_two_labels_for_a_sigmoid(build, road, tmp_path):
     model = build()
