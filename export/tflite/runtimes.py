@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 # TensorFlow's release -> the versions of operators that came with it, from 2.3 on; what is older has no row.
-# Source: tensorflow/compiler/mlir/lite/tools/versioning/runtime_version.cc, 2026. Corrected where a release refuses what
+# Source: tensorflow/compiler/mlir/lite/tools/versioning/runtime_version.cc; corrected where a release refuses what
 # that file says it has (benchmarks/runtimes.py): CONV_2D 7, DEPTHWISE_CONV_2D 7, FULLY_CONNECTED 10 and MUL 6 in 2.11,
 # TRANSPOSE 7 in 2.14.4.
 RELEASES = {
