@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 # TensorFlow's release -> the versions of operators that came with it, from 2.3 on; what is older has no row.
-# Source: tensorflow/compiler/mlir/lite/tools/versioning/runtime_version.cc, 2026. Corrected where a release refuses what
-# that file says it has (benchmarks/runtimes.py): CONV_2D 7, DEPTHWISE_CONV_2D 7, FULLY_CONNECTED 10 and MUL 6 in 2.11,
-# TRANSPOSE 7 in 2.14.4.
+# Source: tensorflow/compiler/mlir/lite/tools/versioning/runtime_version.cc; corrected where a release refuses what
+# that file says it has (benchmarks/runtimes.py): CONV_2D 7, DEPTHWISE_CONV_2D 7 and FULLY_CONNECTED 10 in 2.11, TRANSPOSE 7 in
+# 2.14.4.
 RELEASES = {
     "2.3": "AVERAGE_POOL_2D 3, BATCH_MATMUL 1 2, CONV_2D 4, DEPTHWISE_CONV_2D 5 6, SPACE_TO_BATCH_ND 3, SUB 3, DIV 2,"
     "BATCH_TO_SPACE_ND 3, CONCATENATION 3, FULLY_CONNECTED 7 8 9, GATHER_ND 2, SVDF 4, MAX_POOL_2D 3, MAXIMUM 3 4,"
@@ -32,8 +32,8 @@ RELEASES = {
     "2.8": "CAST 3, TILE 3, RANDOM_STANDARD_NORMAL 1, BUCKETIZE 1, WHERE 2, RANDOM_UNIFORM 1, MULTINOMIAL 1",
     "2.9": "CONV_2D 6, CAST 4, ARG_MAX 3, ARG_MIN 3, GELU 1 2, DYNAMIC_UPDATE_SLICE 1",
     "2.10": "RELU_0_TO_1 1, UNSORTED_SEGMENT_PROD 1, UNSORTED_SEGMENT_MAX 1, UNSORTED_SEGMENT_SUM 1, ATAN2 1",
-    "2.11": "UNSORTED_SEGMENT_MIN 1, SIGN 1",
-    "2.12": "CONV_2D 7, DEPTHWISE_CONV_2D 7, FULLY_CONNECTED 10, MUL 6, SPACE_TO_BATCH_ND 4,"
+    "2.11": "MUL 6, UNSORTED_SEGMENT_MIN 1, SIGN 1",
+    "2.12": "CONV_2D 7, DEPTHWISE_CONV_2D 7, FULLY_CONNECTED 10, SPACE_TO_BATCH_ND 4,"
     "BATCH_TO_SPACE_ND 4, CAST 5, TRANSPOSE 6, UNIDIRECTIONAL_SEQUENCE_LSTM 4,"
     "MIRROR_PAD 3, SELECT 3 4, SELECT_V2 2, EXP 2, ABS 5, FILL 4, SIGN 2",
     "2.13": "ADD 5, GATHER 6, GATHER_ND 4, MUL 7, TOPK_V2 3, TRANSPOSE_CONV 4, PACK 4, EQUAL 4, GREATER_EQUAL 3,"
