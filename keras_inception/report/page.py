@@ -56,8 +56,8 @@ def figures(labels: Sequence[str], held_out: Split, probabilities: np.ndarray) -
             {
                 "label": label,
                 "images": int(true[c]),
-                "recall": confusion[c, c] / true[c] if true[c] else None,
-                "precision": confusion[c, c] / found[c] if found[c] else None,
+                "recall": float(confusion[c, c] / true[c]) if true[c] else None,
+                "precision": float(confusion[c, c] / found[c]) if found[c] else None,
             }
             for c, label in enumerate(labels)
         ],

@@ -151,7 +151,7 @@ def test_an_account_without_a_home(monkeypatch) -> None:
     monkeypatch.delenv("KERAS_INCEPTION_HOME", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
-    with pytest.raises(InputError, match="no home folder to keep downloads in: set KERAS_INCEPTION_HOME"):
+    with pytest.raises(InputError, match="no home folder to keep downloads and features in: set KERAS_INCEPTION_HOME"):
         cache_directory()
 
 
