@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 # TensorFlow's release -> the versions of operators that came with it, from 2.3 on; what is older has no row.
 # Source: tensorflow/compiler/mlir/lite/tools/versioning/runtime_version.cc; corrected where a release refuses what
-# that file says it has (benchmarks/runtimes.py): CONV_2D 7, DEPTHWISE_CONV_2D 7 and FULLY_CONNECTED 10 in 2.11, TRANSPOSE 7 in
-# 2.14.4.
+# that file says it has (benchmarks/runtimes.py): CONV_2D 7, DEPTHWISE_CONV_2D 7 and FULLY_CONNECTED 10 in 2.11,
+# TRANSPOSE 7 in 2.14.4.
 RELEASES = {
     "2.3": "AVERAGE_POOL_2D 3, BATCH_MATMUL 1 2, CONV_2D 4, DEPTHWISE_CONV_2D 5 6, SPACE_TO_BATCH_ND 3, SUB 3, DIV 2,"
     "BATCH_TO_SPACE_ND 3, CONCATENATION 3, FULLY_CONNECTED 7 8 9, GATHER_ND 2, SVDF 4, MAX_POOL_2D 3, MAXIMUM 3 4,"
