@@ -51,7 +51,7 @@ def images(side, pixels):
         return tf.image.resize(rng.normal(size=(n, coarse, coarse, 3)), (side, side), "bicubic").numpy()
 
     labels = np.arange(CLASSES * PER_CLASS) % CLASSES
-    x = blots(CLASSES, 4)[labels] + 0.05 * blots(len(labels), 8) + 0.02 * rng.normal(size=(len(labels), side, side, 3))
+    x = blots(CLASSES, 4)[labels] + 0.02 * blots(len(labels), 8) + 0.01 * rng.normal(size=(len(labels), side, side, 3))
     x = np.clip(x / 2, -1, 1)
     return (127.5 * (x + 1) if pixels else x).astype(np.float32), labels
 

@@ -46,11 +46,6 @@ class Call:
         return self._node.arguments.args
 
     @property
-    def options(self) -> dict[str, Any]:
-        """The arguments given by name."""
-        return self._node.arguments.kwargs
-
-    @property
     def outputs(self) -> list[Any]:
         """The symbolic tensors that it returned, flat."""
         return self._node.outputs

@@ -45,7 +45,7 @@ def layer_errors(path: str | Path, model: keras.Model, inputs: Iterable[np.ndarr
     Args:
         path: the file. Of a file with several signatures the last exit is measured.
         model: the functional model that the file was made from.
-        inputs: images as the file takes them, (1, H, W, C) each; the first 16 are used.
+        inputs: images as the file takes them, (H, W, C) or (1, H, W, C) each; the first 16 are used.
 
     Raises:
         InputError: there is no such file, or it was made from another network.
@@ -67,6 +67,7 @@ def layer_errors(path: str | Path, model: keras.Model, inputs: Iterable[np.ndarr
     want: dict[str, list[np.ndarray]] = {layer: [] for layer in shared}
     got: dict[str, list[np.ndarray]] = {layer: [] for layer in shared}
     for x in islice(inputs, IMAGES):
+        x = x if np.ndim(x) == 4 else x[np.newaxis]
         for probe, values in ((exact, want), (quantised, got)):
             for layer, value in probe.run(x, shared).items():
                 values[layer].append(value)

@@ -12,7 +12,11 @@ from ..errors import InputError
 
 # File names that a user takes for images. The content decides the format; those after .webp are reported as rejected.
 EXTENSIONS = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".heic", ".heif", ".avif")
+    (
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp"),
+        *(".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".psd", ".svg"),
+        *(".dng", ".cr2", ".cr3", ".nef", ".arw"),
+    )
 )
 LISTS = frozenset((".csv", ".tsv", ".txt"))  # endings of files that may list images
 SYSTEM = frozenset(  # what macOS, Windows, Linux, NAS devices and Python write into folders, in lower case

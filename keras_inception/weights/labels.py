@@ -55,7 +55,7 @@ class Trained(Protocol):
         """How images become the input."""
 
 
-def preprocess_input(images: Any, model: keras.Model | Checkpoint | Trained) -> tf.Tensor:
+def preprocess_input(images: Any, model: keras.Model | Checkpoint | Trained) -> Any:
     """Prepare images as those that the model was trained on.
 
     Args:
@@ -65,7 +65,8 @@ def preprocess_input(images: Any, model: keras.Model | Checkpoint | Trained) -> 
         model: a network with published weights or of a run (`Run.model()`), or the checkpoint or `Run` itself.
 
     Returns:
-        The input of the network, float32: N x H x W x channels, or H x W x channels for one image.
+        The input of the network, float32: N x H x W x channels, or H x W x channels for one image. A tensor becomes a
+        tensor, anything else an array.
 
     Raises:
         InputError: the images have another shape or range, or nothing is known of the model's preprocessing.
@@ -77,8 +78,10 @@ def preprocess_input(images: Any, model: keras.Model | Checkpoint | Trained) -> 
         channels = max(own, 3)
         preprocessing = preprocessing.for_input((*size, 3 if own > 3 else own))
     if isinstance(images, list | tuple):
-        return tf.stack([_prepared(image, preprocessing, channels) for image in images])
-    return _prepared(images, preprocessing, channels)
+        prepared = tf.stack([_prepared(image, preprocessing, channels) for image in images])
+    else:
+        prepared = _prepared(images, preprocessing, channels)
+    return prepared if tf.is_tensor(images) else prepared.numpy()
 
 
 def _prepared(images: Any, preprocessing: Preprocessing, channels: int) -> tf.Tensor:

@@ -116,7 +116,9 @@ def test_images_are_prepared_by_the_checkpoints_preprocessing() -> None:
     for given in (big, big.astype(np.float32), tf.constant(big), big[None]):
         prepared = ki.preprocess_input(given, CHECKPOINT)
         np.testing.assert_array_equal(np.squeeze(prepared), CHECKPOINT.preprocessing(big))
+        assert tf.is_tensor(prepared) == tf.is_tensor(given)
     both = ki.preprocess_input([big, small], CHECKPOINT)
+    assert isinstance(both, np.ndarray)
     assert both.shape == (2, 32, 32, 3)
     np.testing.assert_array_equal(both[1], CHECKPOINT.preprocessing(small))
 
