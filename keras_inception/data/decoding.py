@@ -60,7 +60,7 @@ def decode(source: str | Path | bytes, *, detail: int | None = None) -> np.ndarr
     - It is upright: EXIF orientation is applied (in PNG only a chunk before the pixels; orientation in XMP is not).
     - Transparency is composited on white: an alpha channel, a transparent palette entry or colour, and what the frame
       of a GIF does not cover.
-    - It is the first frame of an animation or a multi-picture file.
+    - It is the first frame of an animation, or image of a file that holds several.
     - It has three channels: grey is repeated, palettes are looked up, CMYK is `(255 - ink) * (255 - black) / 255`.
     - It has 8 bits: the high byte of 16, and 255 / (2^n - 1) of each level of 1, 2 or 4.
     - Colours are as stored: a colour profile (ICC) or gamma is not applied, as in TensorFlow, Keras and torchvision.

@@ -131,7 +131,7 @@ def test_registering_makes_a_builder() -> None:
         ({"input_tensor": keras.Input((32, 32))}, "input_tensor must be N x H x W x C, with a known C; got"),
         ({"weights": "nowhere.weights.h5"}, "nowhere.weights.h5"),
         ({"weights": "model.pt"}, "no weights file at model.pt"),
-        ({"weights": "model.bin"}, "'imagenet', a tag, .* got 'model.bin'"),
+        ({"weights": "model.onnx"}, "'imagenet', a tag, .* got 'model.onnx'"),
         ({"weights": "imagenet"}, "no weights are published for lenet5"),
     ],
 )

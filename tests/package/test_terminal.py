@@ -124,7 +124,7 @@ def test_silence_where_no_file_can_be_made(monkeypatch, capfd) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_that_ends_a_process_is_as_ctrl_c(number) -> None:
-    before = signal.getsignal(number)
+    started = signal.signal(number, signal.SIG_DFL)  # under nohup SIGHUP is ignored
     written = []
 
     @interruptible()
@@ -138,7 +138,7 @@ def test_a_signal_that_ends_a_process_is_as_ctrl_c(number) -> None:
         writes()
     assert written == ["the end"]
     assert raised.value.args == (number,)
-    assert signal.getsignal(number) is before
+    assert signal.signal(number, started) is signal.SIG_DFL
 
 
 def test_a_signal_that_is_ignored_stays_ignored(monkeypatch) -> None:

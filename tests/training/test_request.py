@@ -300,7 +300,7 @@ def test_one_build_and_a_report_that_costs_nothing(tmp_path, monkeypatch, capfd)
     assert len(built) == 1
     assert Run.load(run.path) == run
     assert "the report could not be drawn (no font)" in capfd.readouterr().err
-    with pytest.raises(InputError, match=r"was trained on arrays, which it does not keep: give images"):
+    with pytest.raises(InputError, match=r"was trained on arrays or tf.data, which it does not keep: give images"):
         run.images("train")
     file = run.path / "model.keras"
     file.write_bytes(file.read_bytes()[:2000])
