@@ -54,9 +54,13 @@ def operation_as_layer(node: Node) -> Node | None:
     operation = node.layer
     if isinstance(operation, Cast) and not is_integer(operation.dtype):
         return node.sources[0]
+    kind = type(operation).__name__
+    if kind == "CustomScaleLayer":  # of Inception-ResNet v2 in keras.applications
+        shortcut, branch = node.sources
+        scaled = Node(layers.Rescaling(operation.scale), [branch], branch.shape, f"{node.name}_scale")
+        return Node(layers.Add(), [shortcut, scaled], node.shape, node.name)
     if not isinstance(operation, keras.Operation) or isinstance(operation, layers.Layer):
         return None
-    kind = type(operation).__name__
     if kind == "Cast" and "float" in operation.dtype:
         return None if node.is_output else node.sources[0]
     layer = _as_activation(kind, operation) or _as_arithmetic(kind, node)

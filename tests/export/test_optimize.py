@@ -6,11 +6,12 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
 
 from keras_inception import InputError, create_model
 from keras_inception.analysis.cost import total
 from keras_inception.export import optimize
-from keras_inception.export.optimize import INTEGER_RULES, RULES, Report, rewrite
+from keras_inception.export.optimize import INTEGER_RULES, RULES, TRAINING_RULES, Report, rewrite
 from keras_inception.layers import DropPath, LocalResponseNormalization
 from keras_inception.model_graph import times_called
 
@@ -356,6 +357,15 @@ def test_operations_and_several_tensors_are_carried_over():
     rng = np.random.default_rng(0)
     x = {"image": rng.normal(size=(2, 9, 9, 6)), "gate": rng.normal(size=(2, 6))}
     keras.tree.map_structure(lambda got, want: np.testing.assert_allclose(got, want, atol=1e-5), optimized(x), model(x))
+
+
+def test_the_scale_of_inception_resnet_becomes_layers_that_can_be_trained():
+    x = keras.Input((8, 8, 3))
+    model = keras.Model(x, CustomScaleLayer(0.3)([x, layers.Conv2D(3, 1)(x)]))
+    made = rewrite(model, TRAINING_RULES)[0]
+    assert [type(layer).__name__ for layer in made.layers] == ["InputLayer", "Conv2D", "Rescaling", "Add"]
+    images = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
+    np.testing.assert_allclose(made(images), model(images), rtol=1e-6)
 
 
 def test_mixed_precision_becomes_float32():

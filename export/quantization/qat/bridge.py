@@ -398,7 +398,7 @@ def _maker(call: Step) -> Maker:
     for kind in type(call.layer).__mro__:
         if kind in MAKERS:
             return MAKERS[kind]
-    known = ", ".join(sorted(kind.__name__ for kind in MAKERS))
+    known = ", ".join(sorted(kind.__name__ for kind in MAKERS if kind not in IN_TRAINING))
     raise InputError(
         f"layer {call.name} is a {type(call.layer).__name__}, which cannot be trained quantised: "
         f"replace it with layers of these types: {known}"
