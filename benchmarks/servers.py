@@ -50,7 +50,7 @@ def make(folder: Path) -> None:
     """The SavedModels, and what they are given: pixels, files and the networks' own input."""
     pixels = np.random.default_rng(0).integers(0, 256, (2, 120, 150, 3)).astype(np.uint8)
     preprocessing = Preprocessing(size=(SIZE, SIZE), mean=(124.0, 116.0, 104.0), std=(58.0, 57.0, 57.0))
-    inputs = preprocessing(pixels).numpy()
+    inputs = preprocessing(pixels)
     np.savez(folder / "given.npz", image=pixels, input=inputs)
     for image, kind in zip(pixels, ("png", "jpeg"), strict=True):
         Image.fromarray(image).save(folder / f"file.{kind}")
