@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from .errors import InputError
@@ -83,6 +84,14 @@ class Preprocessing:
             )
         mean, std = (sum(values) / len(values) for values in (self.mean, self.std))
         return replace(prepared, channels="L", mean=(mean,), std=(std,))
+
+    def window(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """The central window that `resize` resizes: (top, left, rows, columns) of an image, in pixels."""
+        # In 32 bits, as in a graph, so that both round in the same way.
+        sides = [np.float32(side) for side in self.size]
+        zoom = np.float32(self.crop) * min(np.float32(height) / sides[0], np.float32(width) / sides[1])
+        rows, columns = (max(1, int(np.round(side * zoom))) for side in sides)
+        return (height - rows) // 2, (width - columns) // 2, rows, columns
 
     def resize(self, image: tf.Tensor) -> tf.Tensor:
         """Crop and resize: (H, W, 3) or (n, H, W, 3) RGB of any size, 0..255 -> (..., *size, 3) float32, 0..255."""

@@ -1,34 +1,40 @@
 """Random changes of training images, and the views of an image that an evaluation averages.
 
-Each is called with an image, the network's preprocessing and a seed, and returns pixels of the network's input size;
-`detail` returns how many pixels of the file it needs. `Split.batches` takes any of them.
+Each says, for an image of some size, which views of it become the network's input. `Split.batches` takes any of them.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, Protocol
 
-import tensorflow as tf
+import numpy as np
 
 from ..errors import InputError
 from ..preprocessing import Preprocessing
+from .views import Colour, View
 
 MARGIN = 256 / 224  # side of the resized image over the side of a crop (Krizhevsky et al., 2012, section 4.1)
 COUNTS = (1, 10, 12, 144)  # of views, see `Crops`
 SCALES = tuple(side / 224 for side in (256, 288, 320, 352))  # arXiv 1409.4842, section 7
+ATTEMPTS = 10  # to place a window of a random shape in the image
 
 
 class Changes(Protocol):
-    """What `Split.batches` applies to an image instead of `Preprocessing.resize`."""
+    """What `Split.batches` shows of an image instead of its central view."""
 
-    def __call__(self, image: tf.Tensor, preprocessing: Preprocessing, seed: tf.Tensor) -> tf.Tensor:
-        """Change an image: (H, W, 3), 0..255 -> (..., *size, 3) float32, 0..255. `seed` is two integers."""
+    def views(
+        self, height: int, width: int, preprocessing: Preprocessing, random: np.random.Generator
+    ) -> Sequence[View]:
+        """Return the views of an image of this size in pixels: one to train on, or several to average."""
 
-    def detail(self, preprocessing: Preprocessing) -> int | None:
-        """Return how many pixels the sides of a decoded image must have at least; None for all."""
+
+def central(height: int, width: int, preprocessing: Preprocessing) -> View:
+    """The view that `Preprocessing.resize` resizes."""
+    return View(window=preprocessing.window(height, width), size=preprocessing.size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +43,9 @@ class Augmentation:
 
     Inception's distorted crop (arXiv 1409.4842, section 6, where `area` is 0.08): a window of at least the fraction
     `area` of the image, and of 3/4 to 4/3 times the network's aspect ratio, is stretched to the network's input. With
-    `flip` half of the images are mirrored; digits and text must not be. `colour` scales TF-Slim's changes of
-    brightness, saturation, hue and contrast, in this order: 1 for those of its Inceptions, 0 for none.
+    `flip` half of the images are mirrored; digits and text must not be. `colour` scales the ranges of
+    brightness, saturation, hue and contrast that TF-Slim's Inceptions have, in this order (see `Colour`; saturation and
+    hue are TF-Slim's in a linear form): 0 for no change.
 
     Raises:
         InputError: `area` is not above 0 and at most 1, `flip` not a bool, or `colour` not from 0 to 2.
@@ -53,35 +60,35 @@ class Augmentation:
         _check("flip", self.flip, isinstance(self.flip, bool), "True or False")
         _check("colour", self.colour, is_real(self.colour) and 0 <= self.colour <= 2, "a number from 0 to 2")
 
-    def __call__(self, image: tf.Tensor, preprocessing: Preprocessing, seed: tf.Tensor) -> tf.Tensor:
-        """Change an image: (H, W, 3), 0..255 -> (*size, 3) float32, 0..255. `seed` is two integers."""
-        crop_seed, flip_seed = tf.unstack(tf.random.split(seed))
-        height, width = preprocessing.size
-        begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
-            tf.shape(image),
-            bounding_boxes=tf.zeros((1, 0, 4)),
-            seed=crop_seed,
-            min_object_covered=0.0,
-            aspect_ratio_range=(0.75 * width / height, width / height / 0.75),
-            area_range=(self.area, 1.0),
-            use_image_if_no_bounding_boxes=True,
+    def views(
+        self, height: int, width: int, preprocessing: Preprocessing, random: np.random.Generator
+    ) -> Sequence[View]:
+        """As `Changes.views`: one."""
+        view = View(
+            window=self._window(height, width, preprocessing, random),
+            size=preprocessing.size,
+            mirrored=self.flip and random.random() < 0.5,
+            colour=self._colour(random) if self.colour else None,
+            exact=False,
         )
-        pixels = preprocessing.stretch(tf.slice(image, begin, extent))
-        if self.flip:
-            pixels = tf.image.stateless_random_flip_left_right(pixels, flip_seed)
-        return self._coloured(pixels, tf.random.split(seed + 1, 4)) if self.colour else pixels
+        return (view,)
 
-    def _coloured(self, pixels: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
-        half = 0.5 * self.colour
-        pixels = tf.image.stateless_random_brightness(pixels / 255, self.colour * 32 / 255, seeds[0])
-        pixels = tf.image.stateless_random_saturation(pixels, 1 - half, 1 + half, seeds[1])
-        pixels = tf.image.stateless_random_hue(pixels, 0.2 * self.colour, seeds[2])
-        pixels = tf.image.stateless_random_contrast(pixels, 1 - half, 1 + half, seeds[3])
-        return 255 * tf.clip_by_value(pixels, 0.0, 1.0)
+    def _window(
+        self, height: int, width: int, preprocessing: Preprocessing, random: np.random.Generator
+    ) -> tuple[int, int, int, int]:
+        for _ in range(ATTEMPTS):
+            area = random.uniform(self.area, 1.0) * height * width
+            aspect = random.uniform(0.75, 1 / 0.75) * preprocessing.size[1] / preprocessing.size[0]
+            rows, columns = round(math.sqrt(area / aspect)), round(math.sqrt(area * aspect))
+            if 0 < rows <= height and 0 < columns <= width:
+                return (
+                    int(random.integers(height - rows + 1)), int(random.integers(width - columns + 1)), rows, columns
+                )  # fmt: skip
+        return 0, 0, height, width  # of an elongated image no such window may have the area
 
-    def detail(self, preprocessing: Preprocessing) -> int:
-        """Return the sides with which the smallest window still has twice the sides of the network's input."""
-        return round(2 * max(preprocessing.size) / (0.75 * self.area) ** 0.5)
+    def _colour(self, random: np.random.Generator) -> Colour:
+        brightness, saturation, hue, contrast = self.colour * random.uniform(-1, 1, 4)
+        return Colour(brightness=32 * brightness, saturation=1 + saturation / 2, hue=hue / 5, contrast=1 + contrast / 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,19 +109,20 @@ class Shift:
         _check("pixels", self.pixels, valid, "an integer of at least 0")
         _check("flip", self.flip, isinstance(self.flip, bool), "True or False")
 
-    def __call__(self, image: tf.Tensor, preprocessing: Preprocessing, seed: tf.Tensor) -> tf.Tensor:
-        """See `Changes`."""
-        crop_seed, flip_seed = tf.unstack(tf.random.split(seed))
-        mean = tf.constant(preprocessing.mean if len(preprocessing.mean) == 3 else preprocessing.mean * 3)
-        mean = mean[::-1] if preprocessing.channels == "BGR" else mean
-        border = [[self.pixels] * 2, [self.pixels] * 2, [0, 0]]
-        framed = tf.pad(preprocessing.resize(image) - mean, border) + mean
-        pixels = tf.image.stateless_random_crop(framed, (*preprocessing.size, 3), crop_seed)
-        return tf.image.stateless_random_flip_left_right(pixels, flip_seed) if self.flip else pixels
-
-    def detail(self, preprocessing: Preprocessing) -> int:
-        """See `Changes`."""
-        return 2 * round(max(preprocessing.size) / preprocessing.crop)
+    def views(
+        self, height: int, width: int, preprocessing: Preprocessing, random: np.random.Generator
+    ) -> Sequence[View]:
+        """As `Changes.views`: one."""
+        mean = preprocessing.mean if len(preprocessing.mean) == 3 else preprocessing.mean * 3
+        down, across = (int(shift) for shift in random.integers(-self.pixels, self.pixels + 1, 2))
+        view = replace(
+            central(height, width, preprocessing),
+            place=(down, across),
+            fill=mean[::-1] if preprocessing.channels == "BGR" else mean,
+            mirrored=self.flip and random.random() < 0.5,
+            exact=False,
+        )
+        return (view,)
 
 
 @dataclass(frozen=True)
@@ -136,50 +144,35 @@ class Crops:
         valid = isinstance(self.count, int) and not isinstance(self.count, bool) and self.count in COUNTS
         _check("count", self.count, valid, f"{', '.join(map(str, COUNTS[:-1]))} or {COUNTS[-1]}")
 
-    def __call__(self, image: tf.Tensor, preprocessing: Preprocessing, seed: tf.Tensor) -> tf.Tensor:
-        """Cut the views: (H, W, 3), 0..255 -> (count, *size, 3) float32, 0..255. The seed has no effect."""
+    def views(
+        self, height: int, width: int, preprocessing: Preprocessing, random: np.random.Generator
+    ) -> Sequence[View]:
+        """As `Changes.views`: `count` of them, the upright ones first; nothing is random."""
         if self.count == 1:
-            return preprocessing.resize(image)[None]
+            return (central(height, width, preprocessing),)
         places, scales = (3, SCALES) if self.count == 144 else (1, (MARGIN,))
-        views = []
-        for square in _squares(tf.cast(image, tf.float32), preprocessing.size, places):
+        upright = []
+        for window in _squares(height, width, preprocessing, places):
             for scale in scales:
-                views += _corners(square, preprocessing, scale)
+                upright += _corners(window, preprocessing.size, scale)
                 if self.count != 10:
-                    views.append(preprocessing.stretch(square))
-        upright = tf.stack(views)
-        return tf.concat([upright, tf.reverse(upright, [2])], 0)
-
-    def detail(self, preprocessing: Preprocessing) -> None:
-        """Return None: an evaluation uses all pixels of the file."""
-        return
+                    upright.append(View(window=window, size=preprocessing.size))
+        return (*upright, *(replace(view, mirrored=True) for view in upright))
 
 
-def _squares(image: tf.Tensor, size: tuple[int, int], places: int) -> list[tf.Tensor]:
-    """Cut the largest windows of the network's aspect ratio: the central one, or three along the longer side."""
-    height, width = size
-    shape = tf.shape(image)
-    zoom = tf.minimum(tf.cast(shape[0], tf.float32) / height, tf.cast(shape[1], tf.float32) / width)
-    rows = tf.maximum(1, tf.cast(tf.round(height * zoom), tf.int32))
-    columns = tf.maximum(1, tf.cast(tf.round(width * zoom), tf.int32))
+def _squares(height: int, width: int, preprocessing: Preprocessing, places: int) -> list[tuple[int, int, int, int]]:
+    """The largest windows of the input's aspect ratio: the central one, or three along the longer side."""
+    _, _, rows, columns = replace(preprocessing, crop=1.0).window(height, width)
     fractions = (0.5,) if places == 1 else (0.0, 0.5, 1.0)
-    windows = []
-    for fraction in fractions:
-        top = tf.cast(tf.cast(shape[0] - rows, tf.float32) * fraction, tf.int32)
-        left = tf.cast(tf.cast(shape[1] - columns, tf.float32) * fraction, tf.int32)
-        windows.append(image[top : top + rows, left : left + columns])
-    return windows
+    return [(int((height - rows) * f), int((width - columns) * f), rows, columns) for f in fractions]
 
 
-def _corners(square: tf.Tensor, preprocessing: Preprocessing, scale: float) -> list[tf.Tensor]:
-    """Resize a window to `scale` times the network's size, and cut four corners and the centre of that size."""
-    height, width = preprocessing.size
-    large = (round(height * scale), round(width * scale))
-    resized = tf.image.resize(square, large, method=preprocessing.interpolation, antialias=True)
-    resized = tf.clip_by_value(resized, 0.0, 255.0)
-    down, right = large[0] - height, large[1] - width
+def _corners(window: tuple[int, int, int, int], size: tuple[int, int], scale: float) -> list[View]:
+    """A window resized to `scale` times the input's size: its four corners and its centre."""
+    large = (round(size[0] * scale), round(size[1] * scale))
+    down, right = (a - b for a, b in zip(large, size, strict=True))
     starts = ((0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2))
-    return [resized[top : top + height, left : left + width] for top, left in starts]
+    return [View(window=window, size=large, place=(-top, -left)) for top, left in starts]
 
 
 def is_real(value: Any) -> bool:

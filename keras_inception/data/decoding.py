@@ -1,7 +1,8 @@
 """Image files as pixels: the one definition of what an image shows.
 
-Pillow decodes every file, in training and in evaluation. It reads the declared size before any pixel; supports EXIF,
-CMYK, 16 bits, palettes, animations and WebP; and releases the GIL while it works. TensorFlow's decoders allocate
+Pillow decodes every kind of file. It reads the declared size before any pixel; supports EXIF, CMYK, 16 bits, palettes,
+animations and WebP; and works outside of Python's lock. The ordinary JPEG, RGB or grey and undamaged, takes a faster
+road to the same pixels: simplejpeg, which calls the same library (libjpeg-turbo) once. TensorFlow's decoders allocate
 whatever size a header declares, and leave out half of this: `export.image_decoder` adds it in a SavedModel's graph.
 """
 
@@ -10,14 +11,18 @@ from __future__ import annotations
 import io
 import re
 import struct
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 import numpy as np
+import simplejpeg
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from ..errors import InputError
 
+Result = TypeVar("Result")
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 MAX_PIXELS = 2**26  # declared in the header, refused before decoding: 200 MB as RGB, above a phone's 64 megapixels
 ORIENTATION, SHORT, LONG = 0x0112, 3, 4  # a tag of EXIF, and two types of its numbers
@@ -30,6 +35,8 @@ UPRIGHT = {  # what undoes each EXIF orientation
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+TRANSPOSED = (5, 6, 7, 8)  # the orientations with height and width exchanged
 
 HEAD = 512  # bytes at the start of a file that tell what it is
 CONVERT = "convert it to PNG, for example with `magick mogrify -format png FILE`"
@@ -52,8 +59,8 @@ OTHERS = {  # what else people have as images -> how such a file starts
 }
 
 
-def decode(source: str | Path | bytes, *, detail: int | None = None) -> np.ndarray:
-    """Decode a JPEG, PNG, BMP, GIF or WebP file, or its bytes, to uint8 (H, W, 3) RGB.
+def decode(source: Any) -> np.ndarray:
+    """Decode a JPEG, PNG, BMP, GIF or WebP file, its bytes, or what has `read_bytes`, to uint8 (H, W, 3) RGB.
 
     The content decides the format, not the name. Everything of this package sees an image as this function does:
 
@@ -65,20 +72,115 @@ def decode(source: str | Path | bytes, *, detail: int | None = None) -> np.ndarr
     - It has 8 bits: the high byte of 16, and 255 / (2^n - 1) of each level of 1, 2 or 4.
     - Colours are as stored: a colour profile (ICC) or gamma is not applied, as in TensorFlow, Keras and torchvision.
 
-    With `detail` a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, with both sides at least `detail` pixels: much
-    faster, but not bit-exact.
+    Raises:
+        InputError: the file does not exist, or does not hold a complete image.
+    """
+    return np.ascontiguousarray(read(source, lambda image: image.pixels()))
+
+
+class Encoded(Protocol):
+    """An image file whose header is read."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the upright image in pixels."""
+
+    def pixels(self, reduction: int = 1) -> np.ndarray:
+        """Decode it as `decode` does. With a `reduction` of 2, 4 or 8 its sides may be that much smaller, rounded up.
+
+        A reduced image is not bit-exact. What has no fast way to it keeps its size.
+        """
+
+
+def read(source: Any, use: Callable[[Encoded], Result]) -> Result:
+    """Return what `use` makes of an image: of an ordinary JPEG first, and where that fails of what Pillow reads.
 
     Raises:
         InputError: the file does not exist, or does not hold a complete image.
     """
     try:
-        if isinstance(source, bytes):
-            return pixels(io.BytesIO(source), detail)
-        with open(source, "rb") as file:
-            return pixels(file, detail)
+        content = source if isinstance(source, bytes) else _content(source)
+        try:
+            return use(Jpeg(content))
+        except (ValueError, struct.error):  # not ordinary, or damaged: Pillow tells
+            return use(Decoded(pixels(io.BytesIO(content), None)))
     except Exception as error:  # see reason
         name = "the image" if isinstance(source, bytes) else source
         raise InputError(f"{name} cannot be read: {reason(error)}") from error
+
+
+def _content(source: Any) -> bytes:
+    return (Path(source) if isinstance(source, str) else source).read_bytes()
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An image that is decoded already, (H, W, 3) uint8."""
+
+    image: np.ndarray
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """See `Encoded`."""
+        return self.image.shape[0], self.image.shape[1]
+
+    def pixels(self, reduction: int = 1) -> np.ndarray:
+        """See `Encoded`."""
+        return self.image
+
+
+class Jpeg:
+    """An ordinary JPEG: RGB or grey, of the size that its header declares, and not damaged.
+
+    Raises:
+        ValueError: it is something else.
+    """
+
+    def __init__(self, content: bytes):
+        self.content = content
+        if not content.startswith(b"\xff\xd8\xff"):
+            raise ValueError
+        self.height, self.width, colours, _ = simplejpeg.decode_jpeg_header(content)
+        if colours not in ("YCbCr", "Gray") or self.height * self.width > MAX_PIXELS:
+            raise ValueError
+        self.turn = orientation(_exif(content))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """See `Encoded`."""
+        return (self.width, self.height) if self.turn in TRANSPOSED else (self.height, self.width)
+
+    def pixels(self, reduction: int = 1) -> np.ndarray:
+        """See `Encoded`. The faster transform and upsampling of a reduced image change some pixels by a few levels."""
+        image = simplejpeg.decode_jpeg(
+            self.content,
+            fastdct=reduction > 1,
+            fastupsample=reduction > 1,
+            min_height=-(-self.height // reduction),
+            min_width=-(-self.width // reduction),
+        )
+        return _turned(image, self.turn)
+
+
+def _exif(content: bytes) -> bytes:
+    """The record in the first "Exif" segment of a JPEG, before its tables; empty where there is none."""
+    place = 2
+    while place + 4 <= len(content):
+        marker, length = struct.unpack_from(">HH", content, place)
+        if not (0xFFE0 <= marker <= 0xFFEF or marker == 0xFFFE):
+            break
+        if marker == 0xFFE1 and content.startswith(b"Exif\0\0", place + 4):
+            return content[place + 4 : place + 2 + length]
+        place += 2 + length
+    return b""
+
+
+def _turned(image: np.ndarray, orientation: int) -> np.ndarray:
+    """An image upright, as a view of its pixels."""
+    if orientation in TRANSPOSED:
+        image = image.swapaxes(0, 1)
+    down, across = (-1 if orientation in turned else 1 for turned in ((3, 4, 7, 8), (2, 3, 6, 7)))
+    return image[::down, ::across]
 
 
 def pixels(file: BinaryIO, detail: int | None) -> np.ndarray:

@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..preprocessing import Preprocessing
 from .augmentation import Changes
 from .decoding import decode
+from .rendering import Renderer, as_rgb
 
 FEW_CLASSES = 20  # up to this number the images of each class are counted in a line
 
@@ -45,20 +46,14 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def image(self, index: int | np.ndarray, *, detail: int | None = None) -> np.ndarray:
+    def image(self, index: int | np.ndarray) -> np.ndarray:
         """Return one image as uint8 (H, W, 3) RGB; several for an array of indices into a uint8 array of images.
-
-        `detail` is passed on to `decode`.
 
         Raises:
             InputError: the file is gone or was damaged since it was checked.
         """
         source = self.sources[index]
-        if not isinstance(source, np.ndarray):
-            return decode(source, detail=detail)
-        if source.ndim == 2:
-            source = source[..., np.newaxis]
-        return np.broadcast_to(source, (*source.shape[:-1], 3))
+        return as_rgb(source) if isinstance(source, np.ndarray) else decode(source)
 
     def content_digests(self) -> np.ndarray:
         """Return `digests`, computed from the contents where they are not known: (n, 32) uint8.
@@ -95,31 +90,36 @@ class Split:
     ) -> tf.data.Dataset:
         """Return batches of (float32 (b, *input_shape), int32 (b,)); the last batch may be smaller.
 
-        Without `augmentation` every image is exactly `preprocessing(self.image(i))`. `training` reshuffles all images
-        in each epoch; the same seed gives the same sequence of epochs. An image that can no longer be read ends the
-        iteration with a `tf.errors.OpError`, which `input_errors` turns into the `InputError` that caused it.
+        Without `augmentation` every image is `preprocessing(self.image(i))`, to a hundredth of a grey level. `training`
+        reshuffles all images in each epoch; the same seed gives the same sequence of epochs. An image that can no
+        longer be read ends the iteration with a `tf.errors.OpError`, which `input_errors` turns into the `InputError`
+        that caused it.
         """
-        detail = augmentation.detail(preprocessing) if augmentation else None
-        labels = tf.constant(self.labels)
-
-        def example(index: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            image = tf.numpy_function(lambda i: self.image(i, detail=detail), [index], tf.uint8)
-            image.set_shape((*index.shape, None, None, 3))
-            pixels = augmentation(image, preprocessing, seed) if augmentation else preprocessing.resize(image)
-            return preprocessing.normalize(pixels), tf.gather(labels, index)
-
         indices = tf.data.Dataset.range(len(self))
         if training:
             indices = indices.shuffle(len(self), seed=seed)
-        # Each image carries its seed, so that parallel reading does not change its augmentation.
+        batches = indices.batch(batch_size)
+        labels = tf.constant(self.labels)
+        if self.sources.dtype == np.uint8 and not augmentation:  # images of one size: TensorFlow prepares whole batches
+
+            def prepare(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+                images = tf.numpy_function(self.image, [indices], tf.uint8)
+                images.set_shape((None, None, None, 3))
+                return preprocessing(images), tf.gather(labels, indices)
+
+            return batches.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+        render = Renderer(self.sources, preprocessing, augmentation)
+        # Each batch carries its seed, so that working on several at a time does not change what is random.
         seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2)
-        drawn = tf.data.Dataset.zip((indices, seeds))
-        if self.sources.dtype == np.uint8 and not augmentation:
-            # Images of one size are prepared a batch at a time: five times faster, bit for bit the same.
-            batches = drawn.batch(batch_size).map(example, num_parallel_calls=tf.data.AUTOTUNE)
-        else:
-            batches = drawn.map(example, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size)
-        return batches.prefetch(tf.data.AUTOTUNE)
+
+        def rendered(indices: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            inputs = tf.numpy_function(render, [indices, seed], tf.float32)
+            inputs.set_shape((None, *render.shape))
+            return inputs, tf.gather(labels, indices)
+
+        # Two batches at a time: one may wait for its last image while threads are free.
+        return tf.data.Dataset.zip((batches, seeds)).map(rendered, num_parallel_calls=2).prefetch(tf.data.AUTOTUNE)
 
 
 @dataclass(frozen=True)
