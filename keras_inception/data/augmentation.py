@@ -7,7 +7,7 @@ Each is called with an image, the network's preprocessing and a seed, and return
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from ..preprocessing import Preprocessing
 MARGIN = 256 / 224  # side of the resized image over the side of a crop (Krizhevsky et al., 2012, section 4.1)
 COUNTS = (1, 10, 12, 144)  # of views, see `Crops`
 SCALES = tuple(side / 224 for side in (256, 288, 320, 352))  # arXiv 1409.4842, section 7
+CANVAS = 4096  # side of the square on which windows of an image's own aspect ratio are drawn
 
 
 class Changes(Protocol):
@@ -40,6 +41,9 @@ class Augmentation:
     `flip` half of the images are mirrored; digits and text must not be. `colour` scales TF-Slim's changes of
     brightness, saturation, hue and contrast, in this order: 1 for those of its Inceptions, 0 for none.
 
+    Where the network sees whole images, a window has 3/4 to 4/3 times the aspect ratio of its image, so that training's
+    distortions lie around evaluation's. It is stretched or letterboxed as whole images are; borders keep their colour.
+
     Raises:
         InputError: `area` is not above 0 and at most 1, `flip` not a bool, or `colour` not from 0 to 2.
     """
@@ -56,20 +60,31 @@ class Augmentation:
     def __call__(self, image: tf.Tensor, preprocessing: Preprocessing, seed: tf.Tensor) -> tf.Tensor:
         """Change an image: (H, W, 3), 0..255 -> (*size, 3) float32, 0..255. `seed` is two integers."""
         crop_seed, flip_seed = tf.unstack(tf.random.split(seed))
-        height, width = preprocessing.size
+        pixels = preprocessing.scale(self._window(image, preprocessing, crop_seed))
+        if self.flip:
+            pixels = tf.image.stateless_random_flip_left_right(pixels, flip_seed)
+        if self.colour:
+            pixels = self._coloured(pixels, tf.random.split(seed + 1, 4))
+        return preprocessing.frame(pixels)
+
+    def _window(self, image: tf.Tensor, preprocessing: Preprocessing, seed: tf.Tensor) -> tf.Tensor:
+        shape, (height, width) = tf.shape(image), preprocessing.size
+        if whole := preprocessing.resize_mode != "crop":
+            height = width = 1  # the range of aspect ratios is a constant: for the image's own, draw on a square
         begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
-            tf.shape(image),
+            (CANVAS, CANVAS, 3) if whole else shape,
             bounding_boxes=tf.zeros((1, 0, 4)),
-            seed=crop_seed,
+            seed=seed,
             min_object_covered=0.0,
             aspect_ratio_range=(0.75 * width / height, width / height / 0.75),
             area_range=(self.area, 1.0),
             use_image_if_no_bounding_boxes=True,
         )
-        pixels = preprocessing.stretch(tf.slice(image, begin, extent))
-        if self.flip:
-            pixels = tf.image.stateless_random_flip_left_right(pixels, flip_seed)
-        return self._coloured(pixels, tf.random.split(seed + 1, 4)) if self.colour else pixels
+        if whole:
+            sides = tf.cast(shape[:2], tf.int64)
+            first, size = (tf.cast(ends[:2], tf.int64) * sides // CANVAS for ends in (begin, extent))
+            begin, extent = tf.concat([first, [0]], 0), tf.concat([tf.maximum(size, 1), [3]], 0)
+        return tf.slice(image, begin, extent)
 
     def _coloured(self, pixels: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
         half = 0.5 * self.colour
@@ -88,7 +103,7 @@ class Augmentation:
 class Shift:
     """The CIFAR papers' augmentation (arXiv 1512.03385, section 4.2): a shift of up to `pixels`, and mirroring.
 
-    The border is filled with the network's mean colour, which its normalisation turns into 0.
+    The border is filled with `Preprocessing.border`: by default the mean colour, which the normalisation turns into 0.
 
     Raises:
         InputError: `pixels` is not an integer of at least 0, or `flip` is not a bool.
@@ -105,10 +120,8 @@ class Shift:
     def __call__(self, image: tf.Tensor, preprocessing: Preprocessing, seed: tf.Tensor) -> tf.Tensor:
         """See `Changes`."""
         crop_seed, flip_seed = tf.unstack(tf.random.split(seed))
-        mean = tf.constant(preprocessing.mean if len(preprocessing.mean) == 3 else preprocessing.mean * 3)
-        mean = mean[::-1] if preprocessing.channels == "BGR" else mean
-        border = [[self.pixels] * 2, [self.pixels] * 2, [0, 0]]
-        framed = tf.pad(preprocessing.resize(image) - mean, border) + mean
+        around = (self.pixels, self.pixels)
+        framed = preprocessing.surround(preprocessing.resize(image), around, around)
         pixels = tf.image.stateless_random_crop(framed, (*preprocessing.size, 3), crop_seed)
         return tf.image.stateless_random_flip_left_right(pixels, flip_seed) if self.flip else pixels
 
@@ -126,6 +139,8 @@ class Crops:
     corners, its centre and the whole square, and their mirror images (arXiv 1409.4842, section 7). 12: those of the
     central square at the smallest scale; papers that report 12 do not say which.
 
+    Where the network sees whole images, the whole image takes the place of the square, and there are no 144.
+
     Raises:
         InputError: `count` is another number.
     """
@@ -142,11 +157,11 @@ class Crops:
             return preprocessing.resize(image)[None]
         places, scales = (3, SCALES) if self.count == 144 else (1, (MARGIN,))
         views = []
-        for square in _squares(tf.cast(image, tf.float32), preprocessing.size, places):
+        for window in _windows(tf.cast(image, tf.float32), preprocessing, places):
             for scale in scales:
-                views += _corners(square, preprocessing, scale)
+                views += _corners(window, preprocessing, scale)
                 if self.count != 10:
-                    views.append(preprocessing.stretch(square))
+                    views.append(preprocessing.frame(preprocessing.scale(window)))
         upright = tf.stack(views)
         return tf.concat([upright, tf.reverse(upright, [2])], 0)
 
@@ -155,28 +170,28 @@ class Crops:
         return
 
 
-def _squares(image: tf.Tensor, size: tuple[int, int], places: int) -> list[tf.Tensor]:
-    """Cut the largest windows of the network's aspect ratio: the central one, or three along the longer side."""
-    height, width = size
-    shape = tf.shape(image)
-    zoom = tf.minimum(tf.cast(shape[0], tf.float32) / height, tf.cast(shape[1], tf.float32) / width)
-    rows = tf.maximum(1, tf.cast(tf.round(height * zoom), tf.int32))
-    columns = tf.maximum(1, tf.cast(tf.round(width * zoom), tf.int32))
-    fractions = (0.5,) if places == 1 else (0.0, 0.5, 1.0)
+def _windows(image: tf.Tensor, preprocessing: Preprocessing, places: int) -> list[tf.Tensor]:
+    """Cut the largest windows of the network's aspect ratio: the central one, or three along the longer side.
+
+    Of an image that the network sees whole, the whole image.
+    """
+    shape = tf.shape(image, out_type=tf.int64)
+    central = replace(preprocessing, crop=1.0).geometry(shape[0], shape[1]).window
     windows = []
-    for fraction in fractions:
-        top = tf.cast(tf.cast(shape[0] - rows, tf.float32) * fraction, tf.int32)
-        left = tf.cast(tf.cast(shape[1] - columns, tf.float32) * fraction, tf.int32)
-        windows.append(image[top : top + rows, left : left + columns])
+    for half in (1,) if places == 1 else (0, 1, 2):
+        top, left = (
+            half * (side - part) // 2 for side, part in ((shape[0], central.rows), (shape[1], central.columns))
+        )
+        windows.append(image[top : top + central.rows, left : left + central.columns])
     return windows
 
 
-def _corners(square: tf.Tensor, preprocessing: Preprocessing, scale: float) -> list[tf.Tensor]:
-    """Resize a window to `scale` times the network's size, and cut four corners and the centre of that size."""
+def _corners(window: tf.Tensor, preprocessing: Preprocessing, scale: float) -> list[tf.Tensor]:
+    """Bring a window to `scale` times the network's size, and cut four corners and the centre of that size."""
     height, width = preprocessing.size
     large = (round(height * scale), round(width * scale))
-    resized = tf.image.resize(square, large, method=preprocessing.interpolation, antialias=True)
-    resized = tf.clip_by_value(resized, 0.0, 255.0)
+    enlarged = replace(preprocessing, size=large)
+    resized = enlarged.frame(enlarged.scale(window))
     down, right = large[0] - height, large[1] - width
     starts = ((0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2))
     return [resized[top : top + height, left : left + width] for top, left in starts]
