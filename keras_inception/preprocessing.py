@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
-from numbers import Real
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import tensorflow as tf
@@ -232,10 +231,14 @@ def scaled(size: tuple[int, int], channels: int = 3, crop: float = 0.875) -> Pre
 
 def _colour(fill: Fill) -> tuple[float, ...]:
     """A grey level, or red, green and blue, as a colour."""
-    colour = (fill,) * 3 if isinstance(fill, Real) else tuple(fill) if isinstance(fill, Sequence) else ()
-    if len(colour) != 3 or any(isinstance(x, bool) or not isinstance(x, Real) or not 0 <= x <= 255 for x in colour):
+    levels = fill if isinstance(fill, Sequence) and not isinstance(fill, str) else (fill,) * 3
+    try:
+        colour = tuple(map(float, levels))
+    except (TypeError, ValueError):
+        colour = ()
+    if len(colour) != 3 or not all(0 <= level <= 255 for level in colour):
         raise InputError(f"fill must be a grey level, or red, green and blue, each from 0 to 255; got {fill!r}")
-    return tuple(float(level) for level in colour)
+    return colour
 
 
 def _central(size: tuple[Any, Any], rows: Any, columns: Any) -> Box:
