@@ -41,13 +41,17 @@ NOT_ON_GPU = {
     *("WHILE", "IF", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"),
 }
 AGAIN = "export the Keras model again with to_tflite"
+APP = {"crop": "cut out the image's middle", "letterbox": "add the borders"}  # what MediaPipe does not
 
 Level = Literal["error", "warning", "note"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """An "error" stops the file from running or makes its outputs wrong, a "warning" costs speed or an accelerator."""
+    """An "error" stops the file from running or makes its outputs wrong.
+
+    A "warning" costs accuracy, speed or an accelerator.
+    """
 
     level: Level
     problem: str
@@ -308,6 +312,20 @@ def _described(file: _File) -> Iterator[Finding]:
         yield Finding("note", problem, "for MediaPipe export one exit: exits=False")
 
 
+def _stretched(file: _File) -> Iterator[Finding]:
+    """MediaPipe stretches each image to the input's size, whatever the file's record says."""
+    known, described = file.record.preprocessing, read_metadata(file.content, mediapipe_metadata.NAME)
+    if known is None or known.resize_mode == "stretch" or described is None:
+        return
+    if file.record.input == "pixels" and batch_of(file.content) == 1 and len(file.model.subgraphs) == 1:
+        yield Finding(
+            "warning",
+            f"was made with resize {known.resize_mode!r}, and MediaPipe stretches every image: those that are not "
+            "square come out distorted, which costs accuracy",
+            f"in the app {APP[known.resize_mode]} before MediaPipe gets the image, or train with --resize stretch",
+        )
+
+
 def _size(file: _File) -> Iterator[Finding]:
     if len(file.content) > LARGE:
         cure = "export in float16 (half) or int8 (a quarter), or use a smaller network"
@@ -328,6 +346,7 @@ CHECKS: tuple[Check, ...] = (
     _batch,
     _edge_tpu,
     _described,
+    _stretched,
     _size,
 )
 

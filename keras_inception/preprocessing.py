@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from fractions import Fraction
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 import tensorflow as tf
@@ -18,15 +19,44 @@ from .errors import InputError
 # ITU-R BT.601 weights of red, green and blue, as in Pillow and TensorFlow. They add up to 1, so grey stays grey.
 LUMA = (0.299, 0.587, 0.114)
 
+ResizeMode = Literal["crop", "stretch", "letterbox"]
+_MODES = "'crop', 'stretch' or 'letterbox'"
+Fill: TypeAlias = float | Sequence[float]  # a grey level, or red, green and blue, 0..255
+
+
+class Box(NamedTuple):
+    """A part of an image in pixels: where it begins, and its size. Integers, or scalar int64 tensors in a graph."""
+
+    top: Any
+    left: Any
+    rows: Any
+    columns: Any
+
+
+class Geometry(NamedTuple):
+    """The `window` of an image that is used, and its `place` in the network's input, to whose size it is resized."""
+
+    window: Box
+    place: Box
+
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """How pixels become a network's input: crop, resize, then `(pixel - mean) / std` for each channel.
+    """How pixels become a network's input: a window is resized, then `(pixel - mean) / std` for each channel.
 
-    `size` is the (height, width) of the network's input in pixels. The largest central window of that aspect ratio,
-    reduced to the fraction `crop` of each side (0.875 is the usual 224 out of 256), is resized with antialiasing by the
-    filter `interpolation`, "bilinear" or "bicubic". `mean` and `std` are in pixel units (0..255), one value for each
-    channel, in the order of `channels`: "RGB", "BGR" or "L" (grey).
+    `size` is the (height, width) of the network's input in pixels. `resize_mode` says how an image of another aspect
+    ratio comes to that size:
+
+    - "crop": the largest central window of the input's aspect ratio, reduced to the fraction `crop` of each side (0.875
+      is the usual 224 out of 256). What is outside is not seen.
+    - "stretch": the whole image, with one factor for its height and another for its width. MediaPipe does so.
+    - "letterbox": the whole image as large as it fits, with its own proportions, in the middle of the colour `fill`.
+
+    `crop` is 1 in the modes that keep the whole image. `fill` is red, green and blue, 0..255; None is the mean colour,
+    which the normalisation turns into 0.
+
+    Resizing is antialiased, by the filter `interpolation`, "bilinear" or "bicubic". `mean` and `std` are in pixel units
+    (0..255), one value for each channel, in the order of `channels`: "RGB", "BGR" or "L" (grey).
     """
 
     size: tuple[int, int]
@@ -35,6 +65,8 @@ class Preprocessing:
     mean: tuple[float, ...] = (127.5, 127.5, 127.5)
     std: tuple[float, ...] = (127.5, 127.5, 127.5)
     interpolation: str = "bilinear"
+    resize_mode: ResizeMode = "crop"
+    fill: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.channels not in ("RGB", "BGR", "L"):
@@ -50,6 +82,12 @@ class Preprocessing:
             raise ValueError(f"std must be positive; got {self.std}")
         if self.interpolation not in ("bilinear", "bicubic"):
             raise ValueError(f"interpolation must be 'bilinear' or 'bicubic'; got {self.interpolation!r}")
+        if self.resize_mode not in get_args(ResizeMode):
+            raise ValueError(f"resize_mode must be {_MODES}; got {self.resize_mode!r}")
+        if self.resize_mode != "crop" and self.crop != 1:
+            raise ValueError(f"{self.resize_mode} keeps the whole image: crop must be 1; got {self.crop}")
+        if self.fill is not None and not (len(self.fill) == 3 and all(0 <= level <= 255 for level in self.fill)):
+            raise ValueError(f"fill must be red, green and blue, 0 to 255; got {self.fill}")
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Preprocessing:
@@ -85,31 +123,78 @@ class Preprocessing:
         mean, std = (sum(values) / len(values) for values in (self.mean, self.std))
         return replace(prepared, channels="L", mean=(mean,), std=(std,))
 
-    def window(self, height: int, width: int) -> tuple[int, int, int, int]:
-        """The central window that `resize` resizes: (top, left, rows, columns) of an image, in pixels."""
-        # In 32 bits, as in a graph, so that both round in the same way.
-        sides = [np.float32(side) for side in self.size]
-        zoom = np.float32(self.crop) * min(np.float32(height) / sides[0], np.float32(width) / sides[1])
-        rows, columns = (max(1, int(np.round(side * zoom))) for side in sides)
-        return (height - rows) // 2, (width - columns) // 2, rows, columns
+    def with_resize(self, mode: ResizeMode | None = None, fill: Fill | None = None) -> Preprocessing:
+        """The same in another resize mode, and with another fill; None keeps this one's.
+
+        Of "stretch" and "letterbox" `crop` becomes 1.
+
+        Raises:
+            InputError: there is no such mode, or the fill is not a colour or not for the mode.
+        """
+        mode = mode or self.resize_mode
+        if mode not in get_args(ResizeMode):
+            raise InputError(f"resize must be {_MODES}; got {mode!r}")
+        if mode != "letterbox":
+            if fill is not None:
+                raise InputError(f"fill is for resize 'letterbox', which has borders; got {fill!r} with {mode!r}")
+            return replace(self, resize_mode=mode, fill=None, crop=self.crop if mode == "crop" else 1.0)
+        return replace(self, resize_mode=mode, fill=self.border if fill is None else _colour(fill), crop=1.0)
+
+    @property
+    def border(self) -> tuple[float, ...]:
+        """The colour around an image, red, green and blue: `fill`, or the mean colour."""
+        if self.fill is not None:
+            return self.fill
+        return {"RGB": self.mean, "BGR": self.mean[::-1], "L": self.mean * 3}[self.channels]
+
+    def geometry(self, height: Any, width: Any) -> Geometry:
+        """Where an image of this height and width goes, in pixels.
+
+        It is computed in integers, so that Python's and a graph's (scalar int64 tensors) come to the same.
+        """
+        least, most = (tf.minimum, tf.maximum) if tf.is_tensor(height) else (min, max)
+        rows, columns = self.size
+        if self.resize_mode == "crop":
+            share = Fraction(self.crop).limit_denominator(10_000)
+            fit = share.numerator * least(height * columns, width * rows)
+            window = _ratio(fit, share.denominator * columns), _ratio(fit, share.denominator * rows)
+            return Geometry(_central((height, width), *(most(side, 1) for side in window)), Box(0, 0, rows, columns))
+        whole = Box(0, 0, height, width)
+        if self.resize_mode == "stretch":
+            return Geometry(whole, Box(0, 0, rows, columns))
+        fit = least(rows * width, columns * height)
+        return Geometry(whole, _central(self.size, *(most(_ratio(fit, side), 1) for side in (width, height))))
 
     def resize(self, image: tf.Tensor) -> tf.Tensor:
-        """Crop and resize: (H, W, 3) or (n, H, W, 3) RGB of any size, 0..255 -> (..., *size, 3) float32, 0..255."""
-        shape = tf.shape(image)
-        height, width = self.size
-        # The largest central window of the network's aspect ratio, times `crop`.
-        zoom = self.crop * tf.minimum(tf.cast(shape[-3], tf.float32) / height, tf.cast(shape[-2], tf.float32) / width)
-        rows = tf.maximum(1, tf.cast(tf.round(height * zoom), tf.int32))
-        columns = tf.maximum(1, tf.cast(tf.round(width * zoom), tf.int32))
-        top, left = (shape[-3] - rows) // 2, (shape[-2] - columns) // 2
-        return self.stretch(image[..., top : top + rows, left : left + columns, :])
+        """Bring images to size: (..., H, W, 3) RGB of any size, 0..255 -> (..., *size, 3) float32, 0..255."""
+        shape = tf.shape(image, out_type=tf.int64)
+        top, left, rows, columns = self.geometry(shape[-3], shape[-2]).window
+        return self.frame(self.scale(image[..., top : top + rows, left : left + columns, :]))
 
-    def stretch(self, window: tf.Tensor) -> tf.Tensor:
-        """Resize a whole window, whatever its aspect ratio: (..., H, W, 3), 0..255 -> (..., *size, 3) float32."""
+    def scale(self, window: tf.Tensor) -> tf.Tensor:
+        """Resize a whole window: (..., H, W, 3), 0..255 -> float32 of the input's size; smaller before letterboxing."""
+        shape = tf.shape(window, out_type=tf.int64)
+        place = self.geometry(shape[-3], shape[-2]).place
+        size = tf.cast((place.rows, place.columns), tf.int32) if self.resize_mode == "letterbox" else self.size
         # tf.image.resize returns images of the right size unchanged, uint8 included.
-        resized = tf.cast(tf.image.resize(window, self.size, method=self.interpolation, antialias=True), tf.float32)
+        resized = tf.cast(tf.image.resize(window, size, method=self.interpolation, antialias=True), tf.float32)
         # A bilinear filter stays within 0..255 except for rounding; a bicubic filter overshoots at edges.
         return tf.clip_by_value(resized, 0.0, 255.0)
+
+    def frame(self, pixels: tf.Tensor) -> tf.Tensor:
+        """Put scaled pixels into the middle of the border: (..., H, W, 3), at most of the input's size -> that size."""
+        if self.resize_mode != "letterbox":
+            return pixels
+        shape = tf.shape(pixels)
+        top, left, rows, columns = _central(self.size, shape[-3], shape[-2])
+        framed = self.surround(pixels, (top, self.size[0] - top - rows), (left, self.size[1] - left - columns))
+        return tf.ensure_shape(framed, (*pixels.shape[:-3], *self.size, 3))
+
+    def surround(self, pixels: tf.Tensor, above_below: Any, left_right: Any) -> tf.Tensor:
+        """Add so many rows and columns of the border's colour: (..., H, W, 3) float32 -> (..., H', W', 3)."""
+        paddings = [(0, 0)] * (len(pixels.shape) - 3) + [above_below, left_right, (0, 0)]
+        outside = 1 - tf.pad(tf.ones_like(pixels), paddings)
+        return tf.pad(pixels, paddings) + outside * tf.constant(self.border, tf.float32)
 
     def normalize(self, pixels: tf.Tensor) -> tf.Tensor:
         """Normalise pixels: (..., 3) RGB, 0..255 -> (..., channels) float32, the network's input."""
@@ -143,3 +228,25 @@ def scaled(size: tuple[int, int], channels: int = 3, crop: float = 0.875) -> Pre
     return Preprocessing(
         size=size, crop=crop, channels="L" if channels == 1 else "RGB", mean=tuple(per_channel), std=tuple(per_channel)
     )
+
+
+def _colour(fill: Fill) -> tuple[float, ...]:
+    """A grey level, or red, green and blue, as a colour."""
+    levels = fill if isinstance(fill, Sequence) and not isinstance(fill, str) else (fill,) * 3
+    try:
+        colour = tuple(map(float, levels))
+    except (TypeError, ValueError):
+        colour = ()
+    if len(colour) != 3 or not all(0 <= level <= 255 for level in colour):
+        raise InputError(f"fill must be a grey level, or red, green and blue, each from 0 to 255; got {fill!r}")
+    return colour
+
+
+def _central(size: tuple[Any, Any], rows: Any, columns: Any) -> Box:
+    """The box of so many rows and columns in the middle of an image."""
+    return Box((size[0] - rows) // 2, (size[1] - columns) // 2, rows, columns)
+
+
+def _ratio(numerator: Any, denominator: Any) -> Any:
+    """The nearest integer; a half is rounded up."""
+    return (2 * numerator + denominator) // (2 * denominator)

@@ -22,7 +22,7 @@ from .layers import deep_graph
 from .preprocessing import Preprocessing
 from .weights.record import Prepared, loaded
 
-SCHEMA = 1  # of run.json; raise it when an older reader would misread a newer run
+SCHEMA = 2  # of run.json; raise it when an older reader would misread a newer run
 PACKAGES = ("keras-inception", "keras", "tensorflow")
 STATE = "training_state"  # the folder in a run directory that a training resumes from
 

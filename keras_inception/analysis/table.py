@@ -54,6 +54,7 @@ def checkpoint_rows(architecture: Architecture) -> list[dict[str, Any]]:
             "tag": checkpoint.tag,
             "top-1": None if checkpoint.top1 is None else round(checkpoint.top1 / 100, 6),
             "pixels": by(checkpoint.preprocessing.size),
+            "resize": f"{checkpoint.preprocessing.resize_mode} {checkpoint.preprocessing.crop:.3g}",
             "bytes": checkpoint.bytes,
             "licence": checkpoint.license.split(" (")[0],
             "source": checkpoint.layout,

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from ..errors import InputError
 from .app import Json, app, fail
 from .exporting import report_agreement, verified
 from .output import say, show_metrics
+
+if TYPE_CHECKING:
+    from ..preprocessing import ResizeMode
 
 
 @app.command()
@@ -37,6 +41,22 @@ def train(
         float | None, typer.Option(help="At the start of its schedule.", show_default="0.001")
     ] = None,
     size: Annotated[int | None, typer.Option(help="Input height and width in pixels.", show_default="paper's")] = None,
+    resize: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODE",
+            help="How an image comes to that size: crop its middle, stretch it, or letterbox it.",
+            show_default="as for the weights, or crop",
+        ),
+    ] = None,
+    fill: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLOUR",
+            help="Around letterboxed images: a grey level, 114, or red,green,blue.",
+            show_default="the mean colour",
+        ),
+    ] = None,
     validation: Annotated[float, typer.Option(help="Fraction held out where IMAGES is not split (val/).")] = 0.2,
     flip: Annotated[
         bool | None, typer.Option("--flip/--no-flip", help="Mirror half of the training images; not for text.")
@@ -82,6 +102,8 @@ def train(
             model=model,
             weights=weights,
             size=size,
+            resize=cast("ResizeMode | None", resize),  # is checked there
+            fill=None if fill is None else _colour(fill),
             validation=validation,
             seed=seed,
             tensorboard=tensorboard,
@@ -93,6 +115,15 @@ def train(
     show_metrics(run.metrics, len(run.labels), as_json)
     if not as_json:
         say(f"wrote {run.path}; see {run.path / 'report.html'}")
+
+
+def _colour(text: str) -> float | list[float]:
+    """The colour that "114" or "124,116,104" states."""
+    try:
+        levels = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"--fill is a grey level, 114, or red,green,blue, 124,116,104; got {text!r}") from None
+    return levels[0] if len(levels) == 1 else levels
 
 
 def _flipped(recipe: str | None, flip: bool | None) -> Any:

@@ -6,7 +6,6 @@ Each says, for an image of some size, which views of it become the network's inp
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, Protocol
@@ -20,7 +19,7 @@ from .views import Colour, View
 MARGIN = 256 / 224  # side of the resized image over the side of a crop (Krizhevsky et al., 2012, section 4.1)
 COUNTS = (1, 10, 12, 144)  # of views, see `Crops`
 SCALES = tuple(side / 224 for side in (256, 288, 320, 352))  # arXiv 1409.4842, section 7
-ATTEMPTS = 10  # to place a window of a random shape in the image
+CANVAS = 4096  # side of the square on which windows of an image's own aspect ratio are drawn
 
 
 class Changes(Protocol):
@@ -47,6 +46,9 @@ class Augmentation:
     brightness, saturation, hue and contrast that TF-Slim's Inceptions have, in this order (see `Colour`; saturation and
     hue are TF-Slim's in a linear form): 0 for no change.
 
+    Where the network sees whole images, a window has 3/4 to 4/3 times the aspect ratio of its image, so that training's
+    distortions lie around evaluation's. It is stretched or letterboxed as whole images are; borders keep their colour.
+
     Raises:
         InputError: `area` is not above 0 and at most 1, `flip` not a bool, or `colour` not from 0 to 2.
     """
@@ -60,18 +62,34 @@ class Augmentation:
         _check("flip", self.flip, isinstance(self.flip, bool), "True or False")
         _check("colour", self.colour, is_real(self.colour) and 0 <= self.colour <= 2, "a number from 0 to 2")
 
-    def views(
-        self, height: int, width: int, preprocessing: Preprocessing, random: np.random.Generator
-    ) -> Sequence[View]:
-        """As `Changes.views`: one."""
-        view = View(
-            window=self._window(height, width, preprocessing, random),
-            size=preprocessing.size,
-            mirrored=self.flip and random.random() < 0.5,
-            colour=self._colour(random) if self.colour else None,
-            exact=False,
+    def __call__(self, image: tf.Tensor, preprocessing: Preprocessing, seed: tf.Tensor) -> tf.Tensor:
+        """Change an image: (H, W, 3), 0..255 -> (*size, 3) float32, 0..255. `seed` is two integers."""
+        crop_seed, flip_seed = tf.unstack(tf.random.split(seed))
+        pixels = preprocessing.scale(self._window(image, preprocessing, crop_seed))
+        if self.flip:
+            pixels = tf.image.stateless_random_flip_left_right(pixels, flip_seed)
+        if self.colour:
+            pixels = self._coloured(pixels, tf.random.split(seed + 1, 4))
+        return preprocessing.frame(pixels)
+
+    def _window(self, image: tf.Tensor, preprocessing: Preprocessing, seed: tf.Tensor) -> tf.Tensor:
+        shape, (height, width) = tf.shape(image), preprocessing.size
+        if whole := preprocessing.resize_mode != "crop":
+            height = width = 1  # the range of aspect ratios is a constant: for the image's own, draw on a square
+        begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
+            (CANVAS, CANVAS, 3) if whole else shape,
+            bounding_boxes=tf.zeros((1, 0, 4)),
+            seed=seed,
+            min_object_covered=0.0,
+            aspect_ratio_range=(0.75 * width / height, width / height / 0.75),
+            area_range=(self.area, 1.0),
+            use_image_if_no_bounding_boxes=True,
         )
-        return (view,)
+        if whole:
+            sides = tf.cast(shape[:2], tf.int64)
+            first, size = (tf.cast(ends[:2], tf.int64) * sides // CANVAS for ends in (begin, extent))
+            begin, extent = tf.concat([first, [0]], 0), tf.concat([tf.maximum(size, 1), [3]], 0)
+        return tf.slice(image, begin, extent)
 
     def _window(
         self, height: int, width: int, preprocessing: Preprocessing, random: np.random.Generator
@@ -95,7 +113,7 @@ class Augmentation:
 class Shift:
     """The CIFAR papers' augmentation (arXiv 1512.03385, section 4.2): a shift of up to `pixels`, and mirroring.
 
-    The border is filled with the network's mean colour, which its normalisation turns into 0.
+    The border is filled with `Preprocessing.border`: by default the mean colour, which the normalisation turns into 0.
 
     Raises:
         InputError: `pixels` is not an integer of at least 0, or `flip` is not a bool.
@@ -109,20 +127,17 @@ class Shift:
         _check("pixels", self.pixels, valid, "an integer of at least 0")
         _check("flip", self.flip, isinstance(self.flip, bool), "True or False")
 
-    def views(
-        self, height: int, width: int, preprocessing: Preprocessing, random: np.random.Generator
-    ) -> Sequence[View]:
-        """As `Changes.views`: one."""
-        mean = preprocessing.mean if len(preprocessing.mean) == 3 else preprocessing.mean * 3
-        down, across = (int(shift) for shift in random.integers(-self.pixels, self.pixels + 1, 2))
-        view = replace(
-            central(height, width, preprocessing),
-            place=(down, across),
-            fill=mean[::-1] if preprocessing.channels == "BGR" else mean,
-            mirrored=self.flip and random.random() < 0.5,
-            exact=False,
-        )
-        return (view,)
+    def __call__(self, image: tf.Tensor, preprocessing: Preprocessing, seed: tf.Tensor) -> tf.Tensor:
+        """See `Changes`."""
+        crop_seed, flip_seed = tf.unstack(tf.random.split(seed))
+        around = (self.pixels, self.pixels)
+        framed = preprocessing.surround(preprocessing.resize(image), around, around)
+        pixels = tf.image.stateless_random_crop(framed, (*preprocessing.size, 3), crop_seed)
+        return tf.image.stateless_random_flip_left_right(pixels, flip_seed) if self.flip else pixels
+
+    def detail(self, preprocessing: Preprocessing) -> int:
+        """See `Changes`."""
+        return 2 * round(max(preprocessing.size) / preprocessing.crop)
 
 
 @dataclass(frozen=True)
@@ -133,6 +148,8 @@ class Crops:
     mirror images (Krizhevsky et al., 2012). 144: at four scales, three squares along the longer side, each with its
     corners, its centre and the whole square, and their mirror images (arXiv 1409.4842, section 7). 12: those of the
     central square at the smallest scale; papers that report 12 do not say which.
+
+    Where the network sees whole images, the whole image takes the place of the square, and there are no 144.
 
     Raises:
         InputError: `count` is another number.
@@ -151,26 +168,43 @@ class Crops:
         if self.count == 1:
             return (central(height, width, preprocessing),)
         places, scales = (3, SCALES) if self.count == 144 else (1, (MARGIN,))
-        upright = []
-        for window in _squares(height, width, preprocessing, places):
+        views = []
+        for window in _windows(tf.cast(image, tf.float32), preprocessing, places):
             for scale in scales:
-                upright += _corners(window, preprocessing.size, scale)
+                views += _corners(window, preprocessing, scale)
                 if self.count != 10:
-                    upright.append(View(window=window, size=preprocessing.size))
-        return (*upright, *(replace(view, mirrored=True) for view in upright))
+                    views.append(preprocessing.frame(preprocessing.scale(window)))
+        upright = tf.stack(views)
+        return tf.concat([upright, tf.reverse(upright, [2])], 0)
+
+    def detail(self, preprocessing: Preprocessing) -> None:
+        """Return None: an evaluation uses all pixels of the file."""
+        return
 
 
-def _squares(height: int, width: int, preprocessing: Preprocessing, places: int) -> list[tuple[int, int, int, int]]:
-    """The largest windows of the input's aspect ratio: the central one, or three along the longer side."""
-    _, _, rows, columns = replace(preprocessing, crop=1.0).window(height, width)
-    fractions = (0.5,) if places == 1 else (0.0, 0.5, 1.0)
-    return [(int((height - rows) * f), int((width - columns) * f), rows, columns) for f in fractions]
+def _windows(image: tf.Tensor, preprocessing: Preprocessing, places: int) -> list[tf.Tensor]:
+    """Cut the largest windows of the network's aspect ratio: the central one, or three along the longer side.
+
+    Of an image that the network sees whole, the whole image.
+    """
+    shape = tf.shape(image, out_type=tf.int64)
+    central = replace(preprocessing, crop=1.0).geometry(shape[0], shape[1]).window
+    windows = []
+    for half in (1,) if places == 1 else (0, 1, 2):
+        top, left = (
+            half * (side - part) // 2 for side, part in ((shape[0], central.rows), (shape[1], central.columns))
+        )
+        windows.append(image[top : top + central.rows, left : left + central.columns])
+    return windows
 
 
-def _corners(window: tuple[int, int, int, int], size: tuple[int, int], scale: float) -> list[View]:
-    """A window resized to `scale` times the input's size: its four corners and its centre."""
-    large = (round(size[0] * scale), round(size[1] * scale))
-    down, right = (a - b for a, b in zip(large, size, strict=True))
+def _corners(window: tf.Tensor, preprocessing: Preprocessing, scale: float) -> list[tf.Tensor]:
+    """Bring a window to `scale` times the network's size, and cut four corners and the centre of that size."""
+    height, width = preprocessing.size
+    large = (round(height * scale), round(width * scale))
+    enlarged = replace(preprocessing, size=large)
+    resized = enlarged.frame(enlarged.scale(window))
+    down, right = large[0] - height, large[1] - width
     starts = ((0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2))
     return [View(window=window, size=large, place=(-top, -left)) for top, left in starts]
 

@@ -46,6 +46,10 @@ class KerasPredictor:
     def __post_init__(self) -> None:
         if self.crops not in CROPS:
             raise InputError(f"crops must be {', '.join(map(str, CROPS[:-1]))} or {CROPS[-1]}; got {self.crops}")
+        if self.crops == 144 and (mode := self.preprocessing.resize_mode) != "crop":
+            raise InputError(
+                f"144 crops are squares along the image; this network takes whole ones ({mode}): give 10 or 12"
+            )
 
     def probabilities(self, images: Split, *, batch_size: int = 32) -> dict[str, np.ndarray]:
         """As `Predictor.probabilities`."""

@@ -13,7 +13,7 @@ import keras
 
 from ..data import Dataset, fingerprint, lasting
 from ..errors import InputError
-from ..preprocessing import Preprocessing
+from ..preprocessing import Fill, Preprocessing, ResizeMode
 from ..registry import Architecture, get
 from ..run import STATE, Run
 from ..weights import copy_weights, fit_classes
@@ -152,8 +152,10 @@ class TrainingRequest:
 def _compared(record: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that decide the result, the nested ones of the network, the recipe and the start by themselves."""
     flat: dict[str, Any] = {"data.fingerprint": record["data"]["fingerprint"]}
-    for name in ("network", "labels", "preprocessing", "seed"):
+    for name in ("network", "labels", "seed"):
         flat[name] = record[name]
+    preprocessing = Preprocessing.from_dict(record["preprocessing"]).to_dict()  # an older record lacks fields
+    flat |= {f"preprocessing.{k}": v for k, v in preprocessing.items()}
     for group in ("arguments", "recipe"):
         flat |= {f"{group}.{k}": v for k, v in record[group].items()}
     start = dict(record["start"])
@@ -174,6 +176,8 @@ def resolve(
     model: str | None,
     weights: str | Path | None,
     size: int | None,
+    resize: ResizeMode | None,
+    fill: Fill | None,
     seed: int,
     changes: Mapping[str, Any],
 ) -> TrainingRequest:
@@ -190,7 +194,9 @@ def resolve(
         steps = -(-len(dataset.train) // chosen.batch_size)
         own.setdefault("drop_path_steps", steps * chosen.epochs)  # over which the probability grows
     begin = _from_run(run, own, architecture, size) if run else _from_weights(weights, own, architecture, size, chosen)
-    preprocessing = begin.preprocessing
+    preprocessing = begin.preprocessing.with_resize(resize, fill)
+    if (mode := preprocessing.resize_mode) != "crop" and (changes.get("crop") or 1) != 1:
+        raise InputError(f"crop is for resize 'crop'; {mode!r} keeps the whole image: leave one out")
     arguments = begin.trained | {"input_shape": list(preprocessing.input_shape), "classes": len(dataset.classes)} | own
     return TrainingRequest(
         network=architecture.name,

@@ -17,6 +17,7 @@ from ..evaluation import KerasPredictor, summary
 from ..files import locked, write_file
 from ..layers import deep_graph
 from ..outputs import MAIN
+from ..preprocessing import Fill, ResizeMode
 from ..run import STATE, Run
 from ..terminal import note
 from . import fine_tuning
@@ -36,6 +37,8 @@ def train(
     model: str | None = None,
     weights: str | Path | None = None,
     size: int | None = None,
+    resize: ResizeMode | None = None,
+    fill: Fill | None = None,
     validation: float = 0.2,
     seed: int = 0,
     tensorboard: bool = False,
@@ -61,6 +64,9 @@ def train(
         weights: where the network starts: what its builder takes, or a finished run directory, whose network is taken
             with all its arguments; random by default.
         size: height and width of the network's input in pixels; by default that of the weights, or the paper's.
+        resize: how images of other proportions come to that size, "crop", "stretch" or "letterbox" (`Preprocessing`);
+            by default as for the weights, or "crop".
+        fill: the colour around letterboxed images, a grey level or (red, green, blue), 0..255; by default the mean's.
         validation: the fraction that is held out where the images are not split, as by a folder `val/`.
         seed: of everything random.
         tensorboard: write the history into `out/logs` as TensorBoard reads it.
@@ -68,7 +74,7 @@ def train(
             balance, precision, ...; `options` are arguments of the network, {"alpha": 0.5}.
 
     Raises:
-        InputError: images, model, size, recipe, weights or `out` cannot be used; nothing is written.
+        InputError: images, model, size, resize, recipe, weights or `out` cannot be used; nothing is written.
     """
     out = Path(out)
     check_directory(out)
@@ -81,6 +87,8 @@ def train(
         model=model,
         weights=weights,
         size=size,
+        resize=resize,
+        fill=fill,
         seed=seed,
         changes=changes,
     )

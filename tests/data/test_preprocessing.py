@@ -75,7 +75,7 @@ def test_a_filter_is_pillows(name, size):
     colours = [Image.fromarray(image[..., i].astype(np.float32)) for i in range(3)]
     expected = np.stack([np.asarray(colour.resize(size[::-1], pillows)) for colour in colours], axis=-1)
     assert (expected.max() > 260) == (name == "bicubic" and size > image.shape)  # it overshoots
-    resized = Preprocessing(size=size, interpolation=name).stretch(image)
+    resized = Preprocessing(size=size, interpolation=name).scale(image)
     np.testing.assert_allclose(resized, expected.clip(0, 255), atol=0.01)
 
 

@@ -37,7 +37,7 @@ def test_144_crops_are_twelve_at_each_scale_and_place() -> None:
     found = views(144, image)
     assert found.shape == (144, 28, 28, 3)
     np.testing.assert_array_equal(found[72:], found[:72, :, ::-1])
-    whole = PLAIN.stretch(tf.constant(image[:, 15:45])).numpy()
+    whole = PLAIN.scale(tf.constant(image[:, 15:45])).numpy()
     assert sum(np.allclose(view, whole, atol=1e-3) for view in found) == 4  # the central square, once a scale
     twelve = views(12, image)
     assert all(any(np.allclose(view, other, atol=1e-3) for other in found) for view in twelve)

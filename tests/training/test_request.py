@@ -229,7 +229,7 @@ def shuffled(tmp_path_factory) -> Run:
 
 def resolved(data, **arguments) -> TrainingRequest:
     common = {"images": data, "validation": 0.2, "recipe": None, "model": None, "weights": None, "size": None,
-              "seed": 0, "changes": {"epochs": 2}}  # fmt: skip
+              "resize": None, "fill": None, "seed": 0, "changes": {"epochs": 2}}  # fmt: skip
     return resolve(data, **common | arguments)
 
 

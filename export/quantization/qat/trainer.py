@@ -131,8 +131,8 @@ class TrainingImages:
 
 
 def without_normalisation(preprocessing: Preprocessing) -> Preprocessing:
-    """The crop and resize alone: RGB pixels, 0..255."""
-    return replace(preprocessing, channels="RGB", mean=(0.0,) * 3, std=(1.0,) * 3)
+    """The resize alone: RGB pixels, 0..255."""
+    return replace(preprocessing, channels="RGB", mean=(0.0,) * 3, std=(1.0,) * 3, fill=preprocessing.border)
 
 
 def _probabilities(copy: Keras2Copy, outputs: np.ndarray) -> np.ndarray:
