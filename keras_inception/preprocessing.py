@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
-import numpy as np
 import tensorflow as tf
 
 from .errors import InputError

@@ -85,10 +85,10 @@ class Encoded(Protocol):
     def size(self) -> tuple[int, int]:
         """(height, width) of the upright image in pixels."""
 
-    def pixels(self, reduction: int = 1) -> np.ndarray:
-        """Decode it as `decode` does. With a `reduction` of 2, 4 or 8 its sides may be that much smaller, rounded up.
+    def pixels(self, reduction: int = 1, *, exact: bool = True) -> np.ndarray:
+        """Decode it as `decode` does; unless `exact`, as fast as possible.
 
-        A reduced image is not bit-exact. What has no fast way to it keeps its size.
+        With a `reduction` of 2, 4 or 8 its sides are that much smaller, rounded up, where the format has a fast way.
         """
 
 
@@ -124,7 +124,7 @@ class Decoded:
         """See `Encoded`."""
         return self.image.shape[0], self.image.shape[1]
 
-    def pixels(self, reduction: int = 1) -> np.ndarray:
+    def pixels(self, reduction: int = 1, *, exact: bool = True) -> np.ndarray:
         """See `Encoded`."""
         return self.image
 
@@ -150,12 +150,12 @@ class Jpeg:
         """See `Encoded`."""
         return (self.width, self.height) if self.turn in TRANSPOSED else (self.height, self.width)
 
-    def pixels(self, reduction: int = 1) -> np.ndarray:
-        """See `Encoded`. The faster transform and upsampling of a reduced image change some pixels by a few levels."""
+    def pixels(self, reduction: int = 1, *, exact: bool = True) -> np.ndarray:
+        """See `Encoded`. The fast transform and upsampling change some pixels by a few levels."""
         image = simplejpeg.decode_jpeg(
             self.content,
-            fastdct=reduction > 1,
-            fastupsample=reduction > 1,
+            fastdct=not exact,
+            fastupsample=not exact,
             min_height=-(-self.height // reduction),
             min_width=-(-self.width // reduction),
         )

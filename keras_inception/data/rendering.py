@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -37,8 +37,8 @@ class Renderer:
         inputs = np.empty((len(indices), *self.shape), np.float32)
         randoms = np.random.default_rng(seed).spawn(len(indices))
         tasks = list(zip(self.sources[indices], randoms, inputs, strict=True))
-        workers = min(_cores(), len(tasks))
-        list(_threads().map(self._render, (tasks[i::workers] for i in range(workers))))
+        workers = min(cores(), len(tasks))
+        list(_threads().map(self._render, (tasks[i::workers] for i in range(workers))))  # raises what they raise
         return inputs
 
     def _render(self, tasks: Sequence[tuple[Any, np.random.Generator, np.ndarray]]) -> None:
@@ -46,12 +46,12 @@ class Renderer:
             if isinstance(source, np.ndarray):
                 self._image(Decoded(as_rgb(source)), random, out)
             else:
-                read(source, lambda image, random=random, out=out: self._image(image, random, out))
+                read(source, partial(self._image, random=random, out=out))
 
     def _image(self, image: Encoded, random: np.random.Generator, out: np.ndarray) -> None:
         views = self.changes.views(*image.size, self.preprocessing, random)
         reduction = min(view.reduction for view in views)
-        pixels = image.pixels(reduction)
+        pixels = image.pixels(reduction, exact=all(view.exact for view in views))
         if pixels.shape[:2] == image.size:
             reduction = 1  # it cannot be reduced
         for view, target in zip(views, out.reshape(-1, *self.preprocessing.input_shape), strict=True):
@@ -65,10 +65,11 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
     return np.broadcast_to(image, (*image.shape[:-1], 3))
 
 
-def _cores() -> int:
+def cores() -> int:
+    """How many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_cores(), thread_name_prefix="images")
+    return ThreadPoolExecutor(cores(), thread_name_prefix="images")

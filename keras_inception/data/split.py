@@ -16,8 +16,9 @@ from ..errors import InputError
 from ..preprocessing import Preprocessing
 from .augmentation import Changes
 from .decoding import decode
-from .rendering import Renderer, as_rgb
+from .rendering import Renderer, as_rgb, cores
 
+AHEAD = 2  # batches that are ready before they are asked for
 FEW_CLASSES = 20  # up to this number the images of each class are counted in a line
 
 
@@ -107,7 +108,7 @@ class Split:
                 images.set_shape((None, None, None, 3))
                 return preprocessing(images), tf.gather(labels, indices)
 
-            return batches.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+            return untuned(batches.map(prepare, num_parallel_calls=cores()).prefetch(AHEAD))
 
         render = Renderer(self.sources, preprocessing, augmentation)
         # Each batch carries its seed, so that working on several at a time does not change what is random.
@@ -118,8 +119,15 @@ class Split:
             inputs.set_shape((None, *render.shape))
             return inputs, tf.gather(labels, indices)
 
-        # Two batches at a time: one may wait for its last image while threads are free.
-        return tf.data.Dataset.zip((batches, seeds)).map(rendered, num_parallel_calls=2).prefetch(tf.data.AUTOTUNE)
+        # Two batches at a time: while one waits for its last image, threads are free.
+        return untuned(tf.data.Dataset.zip((batches, seeds)).map(rendered, num_parallel_calls=2).prefetch(AHEAD))
+
+
+def untuned(data: tf.data.Dataset) -> tf.data.Dataset:
+    """A pipeline without TensorFlow's tuning, whose thread may sleep for ten seconds before an iterator can end."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return data.with_options(options)
 
 
 @dataclass(frozen=True)

@@ -1,27 +1,21 @@
-"""What a network's input shows of an image, and its pixels: what `Preprocessing` defines as a graph, in NumPy.
-
-Resizing with antialiasing is linear: each row of the result is a weighted sum of a few rows of the image, and each
-column one of a few columns. Cropping, mirroring, resizing and placing are therefore one sparse matrix for the rows and
-one for the columns. SciPy multiplies by them outside of Python's lock, twice as fast as Pillow resizes and four times
-as fast as TensorFlow does, and within a thousandth of a grey level of TensorFlow.
-"""
+"""What a network's input shows of an image, and its pixels: natively what `Preprocessing` computes as a graph."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy import sparse
 
-from ..preprocessing import LUMA, Preprocessing
+from ..preprocessing import LUMA, Box, Geometry, Preprocessing
 
-LARGE = 2**22  # values of a window: more are converted to floats in stripes, to bound memory
-OPERATORS = 256  # matrices that are kept: the images of a folder often have the same size
+KEPT = 4096  # weights of axes that are kept: images of a folder often have the same size
 # Red, green and blue to luma and two chromas, in which a change of hue is a rotation (NTSC).
-YIQ = np.array([LUMA, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312)], np.float32)
+YIQ = np.array([LUMA, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312)])
 RGB = np.linalg.inv(YIQ)
+GRID = 16  # of so many rows and columns one is taken for the mean colour
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +23,7 @@ class Colour:
     """A change of colours, linear in them. The order is brightness, saturation, hue, contrast.
 
     `brightness` is added, in grey levels. `saturation` and `contrast` are factors of the distance from the pixel's luma
-    and from the image's mean colour. `hue` is a rotation, in turns.
+    and from the mean colour. `hue` is a rotation, in turns.
     """
 
     brightness: float = 0.0
@@ -37,123 +31,133 @@ class Colour:
     hue: float = 0.0
     contrast: float = 1.0
 
-    def applied(self, pixels: np.ndarray) -> np.ndarray:
-        """Change pixels: (..., 3, n), 0..255 -> the same shape, 0..255."""
-        mean = pixels[::4].mean(axis=(0, 2))  # of every fourth column is near enough
-        angle = 2 * np.pi * self.hue
-        turn = np.array([(1, 0, 0), (0, np.cos(angle), -np.sin(angle)), (0, np.sin(angle), np.cos(angle))])
-        matrix = RGB @ turn @ np.diag([1, self.saturation, self.saturation]) @ YIQ
-        offset = (1 - self.contrast) * (matrix @ mean) + matrix.sum(axis=1) * self.brightness
-        changed = np.matmul((self.contrast * matrix).astype(np.float32), pixels)
-        changed += offset.astype(np.float32)[:, np.newaxis]
-        return np.clip(changed, 0, 255, out=changed)
+    def matrix(self, mean: np.ndarray) -> np.ndarray:
+        """(3, 4) for pixels around this mean colour: factors of red, green and blue, and what is added."""
+        cos, sin = (self.saturation * f(2 * math.pi * self.hue) for f in (math.cos, math.sin))
+        factors = RGB @ np.array([(1, 0, 0), (0, cos, -sin), (0, sin, cos)]) @ YIQ
+        added = (1 - self.contrast) * (factors @ mean + self.brightness) + self.contrast * self.brightness
+        return np.column_stack([self.contrast * factors, added])
 
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """What an input shows: a window of the image, resized and put somewhere in the input.
+    """What an input shows: the `window` of an image, resized to a `place` in the input.
 
-    `window` is (top, left, rows, columns) of the image in pixels; it is resized to `size`, (rows, columns), whose
-    corner is put at `place`, (row, column) of the input. What reaches out of the input is cut; what the window does not
-    cover is filled with the colour `fill`, RGB. `mirrored` exchanges left and right of the whole input.
-    Unless it is `exact`, it may be shown of a JPEG file that is decoded at a smaller size, and so much faster.
+    What reaches out of the input is cut; what the window does not cover has `Preprocessing.border`'s colour. `mirrored`
+    exchanges left and right of the input. Unless it is `exact`, a JPEG file may be decoded faster: to a smaller size,
+    of at least twice the pixels of the place, by an approximate transform, and with blocks for its chroma.
     """
 
-    window: tuple[int, int, int, int]
-    size: tuple[int, int]
-    place: tuple[int, int] = (0, 0)
-    fill: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    window: Box
+    place: Box
     mirrored: bool = False
     colour: Colour | None = None
     exact: bool = True
 
     @property
     def reduction(self) -> int:
-        """By how much a JPEG file may be reduced, 1, 2, 4 or 8, for twice the pixels that it is resized to."""
+        """By how much a file may be reduced: 1, 2, 4 or 8."""
         if self.exact:
             return 1
-        return min(
-            next((n for n in (8, 4, 2) if 2 * n * size <= side), 1)
-            for size, side in zip(self.size, self.window[2:], strict=True)
-        )
+        spare = min(self.window.rows / self.place.rows, self.window.columns / self.place.columns)
+        return next((n for n in (8, 4, 2) if spare >= 2 * n), 1)
 
     def render(self, image: np.ndarray, preprocessing: Preprocessing, out: np.ndarray, *, reduction: int = 1) -> None:
         """Write the network's input, (*size, channels) float32, into `out`.
 
         `image` is (H, W, 3) uint8, whose sides are 1/`reduction` of those that `window` refers to.
         """
-        rows, columns = (
-            _Axis(self.window[i] / reduction, self.window[i + 2] / reduction, image.shape[i], self.size[i])
-            for i in (0, 1)
-        )
-        height, width = preprocessing.size
-        down = rows.operator(self.place[0], height, preprocessing.interpolation)
-        across = columns.operator(self.place[1], width, preprocessing.interpolation, mirrored=self.mirrored)
-        pixels = _product(across, _planes(_product(down, image[rows.part, columns.part])))
-        pixels = pixels.reshape(width, 3, height)
-        if self.colour is not None:
-            pixels = self.colour.applied(pixels)
-        elif preprocessing.interpolation != "bilinear":  # it overshoots at edges
-            np.clip(pixels, 0, 255, out=pixels)
-        self._fill(pixels)
-        _normalized(pixels, preprocessing, out)
+        from .kernels import resample  # numba takes half a second
 
-    def _fill(self, pixels: np.ndarray) -> None:
-        """Fill what the window does not cover of pixels (w, 3, h)."""
-        fill, (down, across), (rows, columns) = np.reshape(self.fill, (3, 1)), self.place, self.size
-        if self.mirrored:
-            across = len(pixels) - across - columns
-        for line in (pixels[: max(0, across)], pixels[max(0, across + columns) :]):
-            line[:] = fill
-        for line in (pixels[..., : max(0, down)], pixels[..., max(0, down + rows) :]):
-            line[:] = fill
+        (height, width), kind = preprocessing.size, preprocessing.interpolation
+        window, place = _reduced(self.window, reduction, image), self.place
+        rows = _axis(window.rows, place.top, place.rows, height, kind, False)
+        columns = _axis(window.columns, place.left, place.columns, width, kind, self.mirrored)
+        normal = _normal(preprocessing)
+        if len(rows.starts) < height or len(columns.starts) < width:
+            out[:] = normal[:, :3] @ preprocessing.border + normal[:, 3]
+        mix = normal if self.colour is None else _composed(normal, self.colour.matrix(_mean(image, window)))
+        limits = np.sort(np.outer(normal[:, :3].sum(axis=1), (0, 255)) + normal[:, 3:], axis=1)
+        resample(
+            np.ascontiguousarray(image).reshape(len(image), -1),
+            window.top + rows.starts,
+            rows.weights,
+            window.left + columns.starts,
+            columns.weights,
+            np.concatenate([mix, limits], axis=1, dtype=np.float32),
+            kind != "bilinear",
+            out,
+            rows.first,
+            columns.first,
+        )
+
+
+def _composed(normal: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    """(channels, 4) for pixels whose colours are changed first."""
+    factors = normal[:, :3] @ colour
+    factors[:, 3] += normal[:, 3]
+    return factors
+
+
+def central(height: int, width: int, preprocessing: Preprocessing) -> View:
+    """The view that an evaluation has of an image of this size."""
+    geometry: Geometry = preprocessing.geometry(height, width)
+    return View(window=geometry.window, place=geometry.place)
+
+
+def _reduced(window: Box, reduction: int, image: np.ndarray) -> Box:
+    """A window of a reduced image, in whole pixels of it."""
+    if reduction == 1:
+        return window
+    top, left = window.top // reduction, window.left // reduction
+    rows, columns = (max(1, round(side / reduction)) for side in (window.rows, window.columns))
+    return Box(top, left, min(rows, image.shape[0] - top), min(columns, image.shape[1] - left))
+
+
+def _mean(image: np.ndarray, window: Box) -> np.ndarray:
+    top, left, rows, columns = window
+    pixels = image[top : top + rows : GRID, left : left + columns : GRID].reshape(-1, 3)
+    return pixels.sum(axis=0, dtype=np.uint32) / len(pixels)
+
+
+@lru_cache(16)
+def _normal(preprocessing: Preprocessing) -> np.ndarray:
+    """`Preprocessing.normalize` as (channels, 4): factors of red, green and blue, and what is added."""
+    colours = {"RGB": np.eye(3), "BGR": np.eye(3)[::-1], "L": np.array([LUMA])}[preprocessing.channels]
+    std, mean = (np.array(values)[:, np.newaxis] for values in (preprocessing.std, preprocessing.mean))
+    return np.concatenate([colours / std, -mean / std], axis=1)
 
 
 @dataclass(frozen=True)
 class _Axis:
-    """The rows or the columns of a window: where it starts in the image, how long it is, and to what it is resized."""
+    """The lines of an input from `first` on that show an image: each is a weighted sum of lines of the image.
 
-    start: float
-    length: float
-    total: int
-    resized: int
-    part: slice = field(init=False)
+    `starts` (n,) are the first of these, `weights` (n, k) belong to it and to the k - 1 that follow.
+    """
 
-    def __post_init__(self) -> None:
-        end = min(self.total, int(np.ceil(self.start + self.length)))
-        object.__setattr__(self, "part", slice(min(int(self.start), end - 1), end))
-
-    def operator(self, place: int, n: int, interpolation: str, *, mirrored: bool = False) -> sparse.csr_array:
-        pixels = self.part.stop - self.part.start
-        return _operator(
-            self.start - self.part.start, self.length, pixels, self.resized, place, n, interpolation, mirrored
-        )
+    first: int
+    starts: np.ndarray
+    weights: np.ndarray
 
 
-@lru_cache(OPERATORS)
-def _operator(
-    start: float, length: float, pixels: int, resized: int, place: int, n: int, interpolation: str, mirrored: bool
-) -> sparse.csr_array:
-    """The matrix (n, pixels) that resizes a line from `start`, `length` pixels long, to `resized`, and places it.
+@lru_cache(KEPT)
+def _axis(length: int, place: int, resized: int, n: int, interpolation: str, mirrored: bool) -> _Axis:
+    """Resize `length` lines to `resized`, which begin at the line `place` of `n`.
 
     The weights are those of `tf.image.resize(antialias=True)`: a filter as wide as a pixel of the smaller of the two.
     """
     kernel, radius = KERNELS[interpolation]
     scale = length / resized
     width = max(scale, 1.0)
-    at = np.arange(n) - place
+    shown = np.arange(max(0, place), min(n, place + resized))
+    centre = (shown - place + 0.5) * scale - 0.5
+    taps = min(int(2 * radius * width) + 1, length)
+    starts = np.clip(np.ceil(centre - radius * width).astype(np.int64), 0, length - taps)
+    weights = kernel(np.abs(starts[:, np.newaxis] + np.arange(taps) - centre[:, np.newaxis]) / width)
+    weights = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
     if mirrored:
-        at = at[::-1]
-    centre = start + (at + 0.5) * scale - 0.5
-    first = np.ceil(centre - radius * width).astype(np.int32)
-    taken = first[:, np.newaxis] + np.arange(int(2 * radius * width) + 1, dtype=np.int32)
-    weights = kernel(np.abs(taken - centre[:, np.newaxis]) / width)
-    weights[(taken < 0) | (taken >= pixels)] = 0
-    total = weights.sum(axis=1, keepdims=True)
-    weights /= np.where(total == 0, 1, total)  # 0 outside of the window, where `_fill` follows
-    taken = np.minimum(np.maximum(taken, 0), pixels - 1)
-    ends = np.arange(0, taken.size + 1, taken.shape[1], dtype=np.int32)
-    return sparse.csr_array((weights.astype(np.float32).ravel(), taken.ravel(), ends), shape=(n, pixels))
+        return _Axis(int(n - 1 - shown[-1]), starts[::-1], np.ascontiguousarray(weights[::-1]))
+    return _Axis(int(shown[0]), starts, weights)
 
 
 def _triangle(x: np.ndarray) -> np.ndarray:
@@ -168,33 +172,3 @@ def _cubic(x: np.ndarray) -> np.ndarray:
 
 Kernel = Callable[[np.ndarray], np.ndarray]
 KERNELS: dict[str, tuple[Kernel, int]] = {"bilinear": (_triangle, 1), "bicubic": (_cubic, 2)}
-
-
-def _product(operator: sparse.csr_array, lines: np.ndarray) -> np.ndarray:
-    """The operator times lines, (pixels, ...) -> (n, values) float32."""
-    if lines.size <= LARGE:
-        return operator @ lines.astype(np.float32, copy=False).reshape(len(lines), -1)
-    step = max(1, LARGE * lines.shape[1] // lines.size)
-    parts = (lines[:, i : i + step] for i in range(0, lines.shape[1], step))
-    return np.concatenate([_product(operator, part) for part in parts], axis=1)
-
-
-def _planes(rows: np.ndarray) -> np.ndarray:
-    """Rows of RGB pixels, (h, W * 3), as columns of a line for each colour: (W, 3, h)."""
-    pixels = rows.reshape(len(rows), -1, 3)
-    planes = np.empty((pixels.shape[1], 3, len(rows)), np.float32)
-    for i in range(3):  # three times as fast as one transposition
-        planes[:, i] = pixels[..., i].T
-    return planes
-
-
-def _normalized(pixels: np.ndarray, preprocessing: Preprocessing, out: np.ndarray) -> None:
-    """`Preprocessing.normalize` of (w, 3, h) pixels, which are overwritten, into (h, w, channels)."""
-    if preprocessing.channels == "L":
-        pixels = np.matmul(np.array([LUMA], np.float32), pixels)
-    elif preprocessing.channels == "BGR":
-        pixels = pixels[:, ::-1]
-    pixels -= np.array(preprocessing.mean, np.float32)[:, np.newaxis]
-    pixels *= np.array([1 / std for std in preprocessing.std], np.float32)[:, np.newaxis]
-    for i in range(pixels.shape[1]):
-        out[..., i] = pixels[:, i].T

@@ -15,6 +15,7 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from ..data import Split, input_errors
+from ..data.split import AHEAD, untuned
 from ..evaluation.batch import in_batches
 from ..files import PART, cache_directory, locked, write_file
 from ..preprocessing import Preprocessing
@@ -67,7 +68,7 @@ def batches(found: np.ndarray, labels: np.ndarray, batch_size: int, *, seed: int
         y.set_shape((None,))
         return x, y
 
-    return tf.data.Dataset.from_tensor_slices(order).batch(batch_size).map(example).prefetch(tf.data.AUTOTUNE)
+    return untuned(tf.data.Dataset.from_tensor_slices(order).batch(batch_size).map(example).prefetch(AHEAD))
 
 
 def _compute(part: Path, backbone: keras.Model, split: Split, preprocessing: Preprocessing, batch_size: int) -> None:

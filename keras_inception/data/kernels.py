@@ -1,0 +1,129 @@
+"""The loops of `views`, compiled to machine code at the first use and kept; they run outside of Python's lock.
+
+Numba compiles them, because no library fuses cropping, an antialiased resize, colours and normalisation: SciPy's sparse
+products, Pillow and OpenCV pass over the image once for each, and TensorFlow's resize is four times slower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+
+BLACK, WHITE = np.float32(0), np.float32(255)
+ONE, TWO, THREE = np.uint64(1), np.uint64(2), np.uint64(3)
+
+
+def _compiled(signature: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Compile for these types, in the file's cache where one can be written."""
+
+    def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+        def compile_(cache: bool) -> Callable[..., Any]:
+            return numba.njit(signature, cache=cache, nogil=True, fastmath=True, error_model="numpy")(function)
+
+        try:
+            return compile_(cache=True)
+        except RuntimeError:  # neither beside the file nor in a home folder
+            return compile_(cache=False)
+
+    return compiled
+
+
+@_compiled("(f4[::1], u8[::1], f4[:, ::1], f4[:, ::1])")
+def _across(line: Any, starts: Any, weights: Any, rgb: Any) -> None:
+    """Resize a line of RGB pixels: rgb (3, n) are its red, green and blue."""
+    for x in range(starts.size):
+        red = green = blue = BLACK
+        place = THREE * starts[x]  # unsigned: a signed index is checked for being negative
+        for i in range(weights.shape[1]):
+            weight = weights[x, i]
+            red += weight * line[place]
+            green += weight * line[place + ONE]
+            blue += weight * line[place + TWO]
+            place += THREE
+        rgb[0, x] = red
+        rgb[1, x] = green
+        rgb[2, x] = blue
+
+
+@_compiled("(u1[::1], f4, f4[::1])")
+def _weighed(taken: Any, weight: Any, line: Any) -> None:
+    for x in range(line.size):
+        line[x] = weight * taken[x]
+
+
+@_compiled("(u1[::1], f4, f4[::1])")
+def _added(taken: Any, weight: Any, line: Any) -> None:
+    for x in range(line.size):
+        line[x] += weight * taken[x]
+
+
+@_compiled("(f4[::1],)")
+def _limited(line: Any) -> None:
+    for x in range(line.size):
+        line[x] = min(max(line[x], BLACK), WHITE)
+
+
+@_compiled("(f4[:, ::1], f4[::1], f4[::1])")
+def _mixed(rgb: Any, mix: Any, line: Any) -> None:
+    red, green, blue, constant, low, high = mix[0], mix[1], mix[2], mix[3], mix[4], mix[5]
+    for x in range(line.size):
+        line[x] = min(max(red * rgb[0, x] + green * rgb[1, x] + blue * rgb[2, x] + constant, low), high)
+
+
+@_compiled("(f4[::1], i8, i8, f4[::1])")
+def _put(line: Any, channel: Any, channels: Any, out: Any) -> None:
+    place, step = np.uint64(channel), np.uint64(channels)
+    for x in range(line.size):
+        out[place] = line[x]
+        place += step
+
+
+@_compiled("(u1[:, ::1], i8[::1], f4[:, ::1], i8[::1], f4[:, ::1], f4[:, ::1], b1, f4[:, :, ::1], i8, i8)")
+def resample(
+    lines: Any,
+    row_starts: Any,
+    row_weights: Any,
+    column_starts: Any,
+    column_weights: Any,
+    mix: Any,
+    overshoots: Any,
+    out: Any,
+    top: Any,
+    left: Any,
+) -> None:
+    """Write a resized image into `out`, (h, w, channels), from (top, left) on.
+
+    Args:
+        lines: the image, (H, W * 3).
+        row_starts: for each row to write the first row of the image that it is made of.
+        row_weights: the weights of that row and of those after it, (rows, n).
+        column_starts: the same for columns.
+        column_weights: the same for columns.
+        mix: for each channel the factors of red, green and blue, what is added, the lowest and the highest result:
+            (channels, 6).
+        overshoots: whether the weights may lead out of 0..255, to which the colours are then limited first.
+        out: the input.
+        top: its first row to write.
+        left: its first column to write.
+    """
+    n, channels = column_starts.size, out.shape[2]
+    first, end = column_starts.min(), column_starts.max() + column_weights.shape[1]
+    columns = (column_starts - first).astype(np.uint64)
+    line = np.empty(3 * (end - first), np.float32)
+    rgb, mixed = np.empty((3, n), np.float32), np.empty(n, np.float32)
+    # Loops over whole slices from 0 on: only these are compiled to vector instructions.
+    for y in range(row_starts.size):
+        _weighed(lines[row_starts[y], 3 * first : 3 * end], row_weights[y, 0], line)
+        for i in range(1, row_weights.shape[1]):
+            _added(lines[row_starts[y] + i, 3 * first : 3 * end], row_weights[y, i], line)
+        _across(line, columns, column_weights, rgb)
+        if overshoots:
+            for k in range(3):
+                _limited(rgb[k])
+        target = out[top + y].reshape(-1)[left * channels :]
+        for k in range(channels):
+            _mixed(rgb, mix[k], mixed)
+            _put(mixed, k, channels, target)
