@@ -17,7 +17,7 @@ ONE, TWO, THREE = np.uint64(1), np.uint64(2), np.uint64(3)
 
 
 def _compiled(signature: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Compile for these types, in the file's cache where one can be written."""
+    """Compile for these types (an `Array` that ends with True may be read-only), and keep it where that is possible."""
 
     def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         def compile_(cache: bool) -> Callable[..., Any]:
@@ -48,13 +48,13 @@ def _across(line: Any, starts: Any, weights: Any, rgb: Any) -> None:
         rgb[2, x] = blue
 
 
-@_compiled("(u1[::1], f4, f4[::1])")
+@_compiled("(Array(u1, 1, 'C', True), f4, f4[::1])")
 def _weighed(taken: Any, weight: Any, line: Any) -> None:
     for x in range(line.size):
         line[x] = weight * taken[x]
 
 
-@_compiled("(u1[::1], f4, f4[::1])")
+@_compiled("(Array(u1, 1, 'C', True), f4, f4[::1])")
 def _added(taken: Any, weight: Any, line: Any) -> None:
     for x in range(line.size):
         line[x] += weight * taken[x]
@@ -81,7 +81,7 @@ def _put(line: Any, channel: Any, channels: Any, out: Any) -> None:
         place += step
 
 
-@_compiled("(u1[:, ::1], i8[::1], f4[:, ::1], i8[::1], f4[:, ::1], f4[:, ::1], b1, f4[:, :, ::1], i8, i8)")
+@_compiled("(Array(u1, 2, 'C', True), i8[::1], f4[:, ::1], i8[::1], f4[:, ::1], f4[:, ::1], b1, f4[:, :, ::1], i8, i8)")
 def resample(
     lines: Any,
     row_starts: Any,

@@ -1,13 +1,16 @@
 """`decode`: what each kind of file shows, and what is said of files that are no image for it."""
 
+from io import BytesIO
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_inception.data import Augmentation, decode
+from keras_inception.data import decode
+from keras_inception.data.decoding import Jpeg
+from keras_inception.data.decoding import pixels as by_pillow
 from keras_inception.errors import InputError
-from keras_inception.preprocessing import scaled
 
 from ..image_files import ALPHA, FILES, RGB, difference, encoded, exif, on_white
 
@@ -48,20 +51,36 @@ def photograph(orientation=1, size=(1040, 680)):
     return encoded(image, "JPEG", quality=95, exif=exif(orientation))
 
 
-def test_detail_decodes_a_large_jpeg_smaller_but_not_below():
-    assert decode(photograph(), detail=170).shape == (170, 260, 3)
-    assert decode(photograph(), detail=171).shape == (340, 520, 3)
-    assert decode(photograph(), detail=600).shape == (680, 1040, 3)
-
-
 @pytest.mark.parametrize("orientation", [1, 4, 6])
-def test_augmented_training_sees_the_same_image_smaller(orientation):
-    detail = Augmentation().detail(scaled((16, 16)))
-    small, whole = decode(photograph(orientation), detail=detail), decode(photograph(orientation))
-    assert small.size < whole.size / 10
-    reduced = Image.fromarray(whole).resize(small.shape[1::-1], Image.Resampling.BOX)
-    assert np.abs(small - np.asarray(reduced, int)).mean() < 3
-    np.testing.assert_array_equal(decode(FILES["rgba.png"][0], detail=detail), decode(FILES["rgba.png"][0]))
+@pytest.mark.parametrize("reduction", [2, 4, 8])
+def test_a_reduced_jpeg_shows_the_same_image(orientation, reduction):
+    jpeg = Jpeg(photograph(orientation))
+    small, whole = jpeg.pixels(reduction, exact=False), decode(photograph(orientation))
+    assert jpeg.size == whole.shape[:2]
+    assert small.shape == (*(-(-side // reduction) for side in jpeg.size), 3)
+    expected = Image.fromarray(whole).resize(small.shape[1::-1], Image.Resampling.BOX)
+    assert np.abs(small - np.asarray(expected, int)).mean() < 3
+
+
+@pytest.mark.parametrize("name", sorted(name for name in FILES if name.endswith((".jpg", ".jpeg"))))
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_ordinary_jpegs_have_the_same_pixels_by_either_road(name):
+    content = FILES[name][0]
+    try:
+        jpeg = Jpeg(content)
+        pixels = jpeg.pixels()
+    except ValueError:
+        pytest.skip("not ordinary: Pillow alone reads it")
+    assert jpeg.size == pixels.shape[:2]
+    np.testing.assert_array_equal(pixels, by_pillow(BytesIO(content), None))
+
+
+def test_what_is_damaged_or_out_of_the_ordinary_is_left_to_pillow():
+    cmyk = encoded(Image.fromarray(RGB).convert("CMYK"), "JPEG")
+    for content in (photograph()[:-400], FILES["rgba.png"][0], cmyk):
+        with pytest.raises(ValueError, match=r"JPEG|^$"):
+            Jpeg(content).pixels()
+    assert decode(cmyk).shape == RGB.shape
 
 
 CONVERT = ": convert it to PNG, for example with `magick mogrify -format png FILE`"

@@ -5,21 +5,23 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from keras_inception.data import Augmentation, Crops, Shift, Split
+from keras_inception.data.views import Colour
 from keras_inception.errors import InputError
 from keras_inception.evaluation import Ensemble, KerasPredictor
-from keras_inception.preprocessing import Preprocessing, scaled
+from keras_inception.preprocessing import LUMA, Preprocessing, scaled
 from keras_inception.run import Run
 
+from ..shown import shown
+
 PLAIN = Preprocessing(size=(28, 28), mean=(0, 0, 0), std=(1, 1, 1))
-SEED = tf.constant([1, 2])
+SEED = 1
 rng = np.random.default_rng(0)
 
 
 def views(count: int, image: np.ndarray, preprocessing: Preprocessing = PLAIN) -> np.ndarray:
-    return Crops(count)(tf.constant(image), preprocessing, SEED).numpy()
+    return shown(Crops(count), image, preprocessing)
 
 
 def test_ten_crops_are_corners_centre_and_mirrors() -> None:
@@ -37,7 +39,7 @@ def test_144_crops_are_twelve_at_each_scale_and_place() -> None:
     found = views(144, image)
     assert found.shape == (144, 28, 28, 3)
     np.testing.assert_array_equal(found[72:], found[:72, :, ::-1])
-    whole = PLAIN.scale(tf.constant(image[:, 15:45])).numpy()
+    whole = PLAIN.scale(image[:, 15:45]).numpy()
     assert sum(np.allclose(view, whole, atol=1e-3) for view in found) == 4  # the central square, once a scale
     twelve = views(12, image)
     assert all(any(np.allclose(view, other, atol=1e-3) for other in found) for view in twelve)
@@ -47,7 +49,7 @@ def test_144_crops_are_twelve_at_each_scale_and_place() -> None:
 def test_one_crop_is_what_training_measures() -> None:
     image = rng.integers(0, 256, (50, 41, 3), dtype=np.uint8)
     preprocessing = dataclasses.replace(PLAIN, crop=0.875)
-    np.testing.assert_array_equal(views(1, image, preprocessing)[0], preprocessing.resize(image))
+    np.testing.assert_allclose(views(1, image, preprocessing)[0], preprocessing.resize(image), atol=0.01)
 
 
 def classifier() -> keras.Model:
@@ -93,27 +95,27 @@ def test_an_ensemble_is_the_mean_of_its_runs(tmp_path, monkeypatch) -> None:
 
 def test_shifts_move_by_whole_pixels_and_fill_with_the_mean() -> None:
     preprocessing = Preprocessing(size=(28, 28), mean=(10.0, 20.0, 30.0), std=(1, 1, 1))
-    image = tf.constant(rng.integers(100, 256, (28, 28, 3), dtype=np.uint8))
+    image = rng.integers(100, 256, (28, 28, 3), dtype=np.uint8)
     framed = np.tile(np.float32(preprocessing.mean), (36, 36, 1))
     framed[4:-4, 4:-4] = image
     places = set()
     for seed in range(60):
-        found = Shift(flip=False)(image, preprocessing, tf.constant([seed, 0])).numpy()
+        found = shown(Shift(flip=False), image, preprocessing, seed)[0]
         hits = [
             (y, x) for y in range(9) for x in range(9) if np.allclose(found, framed[y : y + 28, x : x + 28], atol=1e-3)
         ]
         assert len(hits) == 1
         places |= set(hits)
     assert len(places) > 30
-    mirrored = [not np.allclose(Shift(pixels=0)(image, preprocessing, tf.constant([s, 0])), image) for s in range(60)]
+    mirrored = [not np.allclose(shown(Shift(pixels=0), image, preprocessing, s)[0], image) for s in range(60)]
     assert 15 < sum(mirrored) < 45
 
 
 def test_shifts_of_bgr_and_grey_networks_fill_with_their_mean_too() -> None:
     for channels, mean in (("BGR", (30.0, 20.0, 10.0)), ("L", (25.0,))):
         preprocessing = Preprocessing(size=(8, 8), channels=channels, mean=mean, std=(1.0,) * len(mean))
-        black = tf.zeros((8, 8, 3), tf.uint8)
-        seen = [preprocessing.normalize(Shift()(black, preprocessing, tf.constant([s, 1]))).numpy() for s in range(20)]
+        black = Split(np.zeros((20, 8, 8, 3), np.uint8), np.zeros(20, np.int32), ("a",))
+        [(seen, _)] = black.batches(preprocessing, 20, augmentation=Shift()).as_numpy_iterator()
         border = np.concatenate([x.reshape(-1, len(mean)) for x in seen])
         inside = np.isclose(border, -np.float32(mean), atol=1e-3).all(-1)
         assert np.isclose(border[~inside], 0, atol=1e-3).all()
@@ -121,16 +123,32 @@ def test_shifts_of_bgr_and_grey_networks_fill_with_their_mean_too() -> None:
 
 
 def test_colour_changes_keep_pixels_in_range_and_follow_the_seed() -> None:
-    image = tf.constant(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8))
-    plain = Augmentation()(image, PLAIN, SEED)
-    coloured, again, other = (
-        Augmentation(colour=1.0)(image, PLAIN, seed).numpy() for seed in (SEED, SEED, tf.constant([3, 4]))
-    )
+    image = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    plain = shown(Augmentation(), image, PLAIN, SEED)
+    coloured, again, other = (shown(Augmentation(colour=1.0), image, PLAIN, seed) for seed in (SEED, SEED, 2))
     np.testing.assert_array_equal(coloured, again)
     assert np.abs(coloured - plain).mean() > 2
     assert not np.allclose(coloured, other)
     assert coloured.min() >= 0
     assert coloured.max() <= 255
     grey = np.repeat(rng.integers(60, 190, (40, 40, 1), dtype=np.uint8), 3, axis=-1)
-    changed = Augmentation(colour=1.0)(tf.constant(grey), PLAIN, SEED).numpy()
+    changed = shown(Augmentation(colour=1.0), grey, PLAIN, SEED)
     np.testing.assert_allclose(changed, changed.mean(-1, keepdims=True) * np.ones(3), atol=0.1)  # grey has no hue
+
+
+def test_each_change_of_colour_does_what_it_says() -> None:
+    pixels = rng.integers(60, 190, (500, 3)).astype(np.float64)
+    mean, luma = pixels.mean(axis=0), np.array(LUMA)
+
+    def changed(**colour: float) -> np.ndarray:
+        return np.column_stack([pixels, np.ones(len(pixels))]) @ Colour(**colour).matrix(mean).T
+
+    np.testing.assert_allclose(changed(), pixels, atol=1e-9)
+    np.testing.assert_allclose(changed(brightness=7), pixels + 7, atol=1e-9)
+    np.testing.assert_allclose(changed(contrast=0.5), (pixels + mean) / 2, atol=1e-9)
+    grey = np.repeat(pixels @ luma[:, np.newaxis], 3, axis=1)
+    np.testing.assert_allclose(changed(saturation=0), grey, atol=0.2)  # NTSC's chromas are rounded
+    np.testing.assert_allclose(changed(hue=0.3) @ luma, pixels @ luma, atol=1e-9)
+    np.testing.assert_allclose(changed(hue=1), pixels, atol=1e-9)
+    turned = changed(hue=0.5)  # to the complementary colour
+    assert np.corrcoef((turned - grey).ravel(), (pixels - grey).ravel())[0, 1] == pytest.approx(-1, abs=0.01)

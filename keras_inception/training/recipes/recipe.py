@@ -208,7 +208,7 @@ ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {  # field -> what it mu
     "aux_weight": _NOT_NEGATIVE,
     "aux_fade": ((lambda x: x is None or (_is_number(x) and 0 < x <= 1)), "a fraction of the training, or None"),
     "ema": ((lambda x: x is None or (_is_number(x) and 0 <= x < 1)), "a number from 0 to less than 1, or None"),
-    "augmentation": ((lambda x: x is None or callable(x)), "an augmentation such as Augmentation(), or None"),
+    "augmentation": ((lambda x: x is None or hasattr(x, "views")), "an augmentation such as Augmentation(), or None"),
     "crop": ((lambda x: x is None or (_is_number(x) and 0 < x <= 1)), "a fraction above 0, at most 1, or None"),
     "balance": _BOOL,
     "precision": ((lambda x: x in PRECISIONS), f"{', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}"),
