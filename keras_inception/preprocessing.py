@@ -59,12 +59,12 @@ class Preprocessing:
     """
 
     size: tuple[int, int]
+    resize_mode: ResizeMode = "crop"
     crop: float = 1.0
     channels: str = "RGB"
     mean: tuple[float, ...] = (127.5, 127.5, 127.5)
     std: tuple[float, ...] = (127.5, 127.5, 127.5)
     interpolation: str = "bilinear"
-    resize_mode: ResizeMode = "crop"
     fill: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:

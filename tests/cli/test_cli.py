@@ -220,6 +220,16 @@ def test_a_reader_that_has_enough(monkeypatch):
         (("evaluate", "{run}", "--crops", "5"), "crops must be 1, 10, 12 or 144; got 5"),
         (("train", "{images}", "--out", "x", "--recipe", "resnet_cifra"), "did you mean resnet_cifar"),
         (("train", "{images}", "--out", "x", "--model", "lenet5", "--weights", "inet"), "no weights are published for"),
+        (("train", "{images}", "--out", "x", "--resize", "fit"), "resize must be 'crop', 'stretch' or 'letterbox'"),
+        (("train", "{images}", "--out", "x", "--fill", "0"), "fill is for resize 'letterbox', which has borders"),
+        (
+            ("train", "{images}", "--out", "x", "--resize", "letterbox", "--fill", "white"),
+            "--fill is a grey level, 114, or red,green,blue, 124,116,104; got 'white'",
+        ),
+        (
+            ("train", "{images}", "--out", "x", "--resize", "letterbox", "--fill", "0,0,256"),
+            "each from 0 to 255; got [0.0, 0.0, 256.0]",
+        ),
         (("report", "{run}", "--endpoint", "c4"), "has no endpoint 'c4' that is a map; near ones are"),
         (("predict", "{run}", "https://example.com/a.jpg"), "is a URL, which is not read: download the file"),
         (("predict", "{run}", "{images}/*.jpg"), "give a pattern without quotes, so that the shell expands it"),

@@ -10,16 +10,16 @@ from keras_inception import layers
 from keras_inception.builder import register
 from keras_inception.registry import ARCHITECTURES, Paper
 
-NETWORK: dict[str, dict[str, Any]] = {
+NETWORK: dict[str, dict[str, Any]] = {  # each resize mode among them
     "plain": {"model": "crossed"},
-    "auxiliary heads": {"model": "crossed_heads", "options": {"aux_heads": True}},
-    "early exits": {"model": "crossed_exits"},
-    "one channel": {"model": "crossed_grey"},
+    "auxiliary heads": {"model": "crossed_heads", "options": {"aux_heads": True}, "resize": "stretch"},
+    "early exits": {"model": "crossed_exits", "resize": "letterbox"},
+    "one channel": {"model": "crossed_grey", "resize": "letterbox", "fill": 255},
     "torch numerics": {"model": "crossed", "options": {"numerics": "torch"}},
-    "fine-tuned from a run": {},
-    "fine-tuned from a file": {"model": "crossed"},
+    "fine-tuned from a run": {"resize": "letterbox", "fill": (0, 114, 255)},
+    "fine-tuned from a file": {"model": "crossed", "resize": "stretch"},
     "mixed precision": {"model": "crossed", "precision": "mixed_bfloat16"},
-    "exotic class names": {"model": "crossed"},
+    "exotic class names": {"model": "crossed", "resize": "stretch"},
 }
 
 

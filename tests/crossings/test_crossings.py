@@ -66,6 +66,7 @@ def test_crossing(data, network, pretrained, tmp_path, monkeypatch, record_prope
         commands = commands_of(data, network)
         run = cell.resumed(monkeypatch) if "resume" in commands else cell.train()
         assert run.labels == cell.labels
+        assert run.preprocessing.resize_mode == cell.arguments.get("resize", "crop")
         assert 0 <= run.metrics["top1"] <= 1
         cell.move()
         for command in commands:

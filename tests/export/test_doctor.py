@@ -16,7 +16,7 @@ from keras_inception.export.tflite.flatbuffer import operator_versions, packed
 from keras_inception.export.tflite.runtimes import OldestRuntime
 from keras_inception.terminal import quiet
 
-PREPROCESSING, LABELS = Preprocessing(size=(8, 8)), ["a", "b", "c"]
+PREPROCESSING, LABELS = Preprocessing(size=(8, 8), resize_mode="stretch"), ["a", "b", "c"]
 INPUTS = np.random.default_rng(0).uniform(-1, 1, (60, 8, 8, 3)).astype(np.float32)
 
 

@@ -269,6 +269,50 @@ def test_numerics_of_the_weights_stay(tmp_path) -> None:
     assert {x.epsilon for x in again.layers if isinstance(x, keras.layers.BatchNormalization)} == {1e-5}
 
 
+@pytest.mark.parametrize("mode", ["stretch", "letterbox"])
+def test_the_resize_mode_of_a_run_is_the_default_of_what_starts_from_it(mode, shuffled, tmp_path) -> None:
+    assert resolved(images(3), weights=shuffled.path).preprocessing.resize_mode == "crop"
+    assert resolved(images(), model="lenet5").preprocessing.resize_mode == "crop"
+    first = train(images(), out=tmp_path / "first", resize=mode, **SETTINGS | {"epochs": 1})
+    assert (first.preprocessing.resize_mode, first.preprocessing.crop) == (mode, 1.0)
+    assert Run.load(first.path).preprocessing == first.preprocessing
+    assert f"pixels ({mode})" in (first.path / "report.html").read_text(encoding="utf-8")
+    assert resolved(images(3), weights=first.path).preprocessing == first.preprocessing
+    other = resolved(images(3), weights=first.path, resize="letterbox", fill=(0, 128, 255)).preprocessing
+    assert (other.resize_mode, other.fill) == ("letterbox", (0.0, 128.0, 255.0))
+    assert resolved(images(3), weights=first.path, resize="crop").preprocessing.fill is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"resize": "pad"}, "resize must be 'crop', 'stretch' or 'letterbox'; got 'pad'"),
+        ({"resize": "stretch", "fill": 0}, "fill is for resize 'letterbox'"),
+        ({"resize": "stretch", "changes": {"crop": 0.9}}, "crop is for resize 'crop'; 'stretch' keeps the whole image"),
+    ],
+)
+def test_a_resize_that_cannot_be_is_refused(arguments, message) -> None:
+    with pytest.raises(InputError, match=message):
+        resolved(images(), model="lenet5", **arguments)
+
+
+def test_a_recipes_crop_gives_way_to_whole_images() -> None:
+    request = resolved(images(), recipe=Recipe(model="lenet5", crop=0.875), resize="letterbox")
+    assert request.preprocessing.crop == 1.0
+
+
+def test_another_mode_is_another_training_and_an_older_record_the_same(half_done, tmp_path) -> None:
+    shutil.copytree(half_done, tmp_path / "x")
+    with pytest.raises(InputError, match="resize_mode 'crop', not 'stretch'"):
+        train(images(), out=tmp_path / "x", resize="stretch", **SETTINGS)
+    file = tmp_path / "x" / "training_state" / "state.json"
+    state = json.loads(file.read_text())
+    for field in ("resize_mode", "fill"):
+        del state["request"]["preprocessing"][field]
+    file.write_text(json.dumps(state))
+    train(images(), out=tmp_path / "x", **SETTINGS)
+
+
 def test_an_unfinished_run_is_no_start(half_done) -> None:
     with pytest.raises(InputError, match="was interrupted before it finished"):
         resolved(images(), weights=half_done)
