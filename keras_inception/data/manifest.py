@@ -14,7 +14,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import InputError
 from ..files import cache_directory
@@ -73,16 +73,26 @@ class File(NamedTuple):
     changed: int  # nanoseconds
 
 
-def file_at(path: str) -> File | None:
-    """The file at a path as it is now; None for what is not there, or has changed just now and might change again."""
-    try:
-        about = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    if time.time_ns() - about.st_mtime_ns < TICK * 1e9:
-        return None
-    folder, name = os.path.split(os.path.abspath(path))
-    return File(os.fsencode(folder), os.fsencode(name), about.st_size, about.st_mtime_ns)
+def files_at(paths: Iterable[Any]) -> list[File | None]:
+    """The files at these paths as they are now.
+
+    None stands for what is no path (`str`), is not there, or has changed just now and might change again.
+    """
+    folders: dict[str, bytes] = {}  # absolute
+
+    def file(path: Any) -> File | None:
+        try:
+            about = os.stat(path) if isinstance(path, str) else None
+        except (OSError, ValueError):
+            return None
+        if about is None or time.time_ns() - about.st_mtime_ns < TICK * 1e9:
+            return None
+        folder, slash, name = path.rpartition(os.sep)
+        if folder not in folders:
+            folders[folder] = os.fsencode(os.path.abspath(folder + slash))
+        return File(folders[folder], os.fsencode(name), about.st_size, about.st_mtime_ns)
+
+    return [file(path) for path in paths]
 
 
 class Manifest:

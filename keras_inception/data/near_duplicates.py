@@ -73,7 +73,7 @@ class _Buckets:
 
     def __init__(self, numbers: np.ndarray, width: int, hashes: np.ndarray):
         self.order = np.argsort(numbers, kind="stable")  # in a bucket the first index comes first
-        self.starts = np.cumsum(np.bincount(numbers + 1, minlength=2**width + 1))
+        self.starts = np.bincount(numbers + 1, minlength=2**width + 1).cumsum(dtype=np.int32)
         self.halves = np.ascontiguousarray(hashes[self.order].T)
 
     def search(self, numbers: np.ndarray, halves: np.ndarray, first: np.ndarray) -> None:

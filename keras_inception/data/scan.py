@@ -15,7 +15,7 @@ import PIL
 
 from ..terminal import progress_bar
 from .decoding import header_and_pixels, reason
-from .manifest import Entry, File, Manifest, file_at
+from .manifest import Entry, File, Manifest, files_at
 from .near_duplicates import difference_hash
 from .split import content_digest
 
@@ -52,7 +52,7 @@ def examine_all(sources: Sequence[Any]) -> Scan:
     with _threads() as pool, Manifest(READER) as manifest, _progress(len(sources)) as advance:
         for start in range(0, len(sources), BATCH):
             batch = sources[start : start + BATCH]
-            files = [file_at(source) if isinstance(source, str) else None for source in batch]
+            files = files_at(batch)
             entries = manifest.find(files)
             unknown = [i for i, entry in enumerate(entries) if entry is None]
             advance(len(batch) - len(unknown))
@@ -83,7 +83,8 @@ def examine(source: Any) -> tuple[Entry, bool]:
         # At a small size a JPEG skips most inverse transforms, but still reads every bit.
         header, pixels = header_and_pixels(BytesIO(content), detail=64)
     except Exception as error:  # see `reason`
-        return reason(error), not isinstance(error, MemoryError) and getattr(error, "errno", None) is None
+        why = reason(error).encode(errors="backslashreplace").decode()
+        return why, not isinstance(error, MemoryError) and getattr(error, "errno", None) is None
     digest = np.frombuffer(content_digest(content), np.uint8)
     return np.array((digest, difference_hash(pixels), *header), RECORD).tobytes(), True
 

@@ -102,13 +102,14 @@ def _read(path: Path, above: tuple[str, ...]) -> Folder:
     images, lists, folders = [], [], []
     start = str(path / "_")[:-1]  # of the path of every file in it
     for entry in _entries(path):
+        ending = os.path.splitext(entry.name)[1].lower()
         if entry.is_dir():
             real = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(above[-1], entry.name)
             if not (entry.is_symlink() and any(f"{p}{os.sep}".startswith(f"{real}{os.sep}") for p in above)):
                 folders.append(_read(path / entry.name, (*above, real)))
-        elif is_image_name(entry.name) and entry.is_file():
+        elif ending in EXTENSIONS and entry.is_file():
             images.append(start + entry.name)
-        elif os.path.splitext(entry.name)[1].lower() in LISTS:
+        elif ending in LISTS:
             lists.append(path / entry.name)
     return Folder(path, tuple(images), tuple(lists), tuple(folders))
 
