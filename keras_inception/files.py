@@ -29,7 +29,7 @@ ARCHIVES = ".keras", ".h5", ".npz"  # zip and HDF5: interrupted inside, their wr
 
 
 def cache_directory() -> Path:
-    """The folder for downloads and features: `KERAS_INCEPTION_HOME`, or `keras_inception` in the user's cache.
+    """The folder for downloads, features, manifest: `KERAS_INCEPTION_HOME`, or `keras_inception` in the user's cache.
 
     Raises:
         InputError: the user has no home folder, as an account that exists only in a container.

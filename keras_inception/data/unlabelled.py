@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import numpy as np
 from ..errors import InputError
 from .archives import is_archive, unpacked
 from .arrays import alpha_hint, check_uint8
-from .folders import examine_all
+from .scan import examine_all
+from .sources import Sources
 from .split import Rejected, Split
 from .tree import images_below
 
@@ -37,18 +39,17 @@ def as_images(images: Any) -> tuple[Split, tuple[str, ...], tuple[Rejected, ...]
         raise InputError(f"no images were given: give {TAKEN}")
     names = [_name(source, i) for i, source in enumerate(sources)]
     encoded = [i for i, source in enumerate(sources) if not isinstance(source, np.ndarray)]
-    results = zip(encoded, examine_all([sources[i] for i in encoded]), strict=True)
-    rejected = {i: result for i, result in results if isinstance(result, str)}
+    rejected = {encoded[i]: why for i, why in examine_all([sources[i] for i in encoded]).rejected.items()}
     good = [i for i in range(len(sources)) if i not in rejected]
     split = Split(_stack([sources[i] for i in good]), np.full(len(good), -1, np.int32), ())
     left_out = tuple(
-        Rejected(sources[i] if isinstance(sources[i], Path) else names[i], why) for i, why in rejected.items()
+        Rejected(Path(sources[i]) if isinstance(sources[i], str) else names[i], why) for i, why in rejected.items()
     )
     return split, tuple(names[i] for i in good), left_out
 
 
-def _sources(images: Any) -> list[Any]:
-    """Flatten to paths, bytes and arrays of one image each."""
+def _sources(images: Any) -> Sequence[Any]:
+    """Flatten to paths as text, bytes and arrays of one image each."""
     if isinstance(images, str | Path):
         return _files(images)
     if isinstance(images, bytes | bytearray | memoryview):
@@ -60,7 +61,7 @@ def _sources(images: Any) -> list[Any]:
     raise InputError(f"images must be {TAKEN}; got {type(images).__name__}")
 
 
-def _files(path: str | Path) -> list[Path]:
+def _files(path: str | Path) -> Sequence[str]:
     text, path = str(path), Path(path)
     if "://" in text:
         raise InputError(f"{text} is a URL, which is not read: download the file and give its path")
@@ -72,7 +73,7 @@ def _files(path: str | Path) -> list[Path]:
         return found
     if any(c in text for c in "*?[") and not path.exists():
         raise InputError(f"there is no file {text}: give a pattern without quotes, so that the shell expands it")
-    return [path]
+    return [str(path)]
 
 
 def _arrays(images: np.ndarray) -> list[np.ndarray]:
@@ -85,9 +86,9 @@ def _arrays(images: np.ndarray) -> list[np.ndarray]:
     return [images] if one else list(images)
 
 
-def _name(source: Path | bytes | np.ndarray, place: int) -> str:
-    if isinstance(source, Path):
-        return str(source)
+def _name(source: str | bytes | np.ndarray, place: int) -> str:
+    if isinstance(source, str):
+        return source
     return f"{'bytes' if isinstance(source, bytes) else 'array'} {place}"
 
 
@@ -96,7 +97,4 @@ def _stack(sources: list[Any]) -> np.ndarray:
     if sources and all(isinstance(s, np.ndarray) for s in sources) and len({s.shape for s in sources}) == 1:
         stacked = np.stack(sources)
         return stacked[..., np.newaxis] if stacked.ndim == 3 else stacked
-    objects = np.empty(len(sources), object)
-    for i, source in enumerate(sources):
-        objects[i] = source
-    return objects
+    return Sources.of(sources)
