@@ -13,8 +13,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from .data import Split, fingerprint, load_folder, load_images
-from .data.tfds import PREFIX as TFDS
+from .data import Split, fingerprint, is_named, load_folder, load_images
 from .errors import InputError
 from .evaluation import KerasPredictor, Prediction, predict
 from .files import write_file
@@ -134,7 +133,7 @@ class Run:
             raise InputError(
                 f"{self.path} was trained on arrays or tf.data, which it does not keep: give images (--images DIR)"
             )
-        if not source.startswith(TFDS) and not Path(source).exists():
+        if not is_named(source) and not Path(source).exists():
             raise InputError(f"the images of {self.path} are no longer at {source}: give their folder (--images DIR)")
         dataset = load_folder(source, validation=self.data.get("validation", 0.2))
         if dataset.classes != self.labels:

@@ -66,23 +66,31 @@ def download(url: str, part: Path, *, largest: int, advance: Callable[[int], obj
 def describe(url: str) -> tuple[int | None, str]:
     """The size in bytes, if the server says it, and the validator (ETag or Last-Modified, or "") of the file at `url`.
 
-    The headers of a GET are read, since signed addresses refuse HEAD.
+    The first byte is asked for, since addresses that are signed for GET refuse HEAD.
 
     Raises:
         InputError: there is no such file.
         requests.RequestException: there is no connection.
     """
-    with _session() as session, session.get(url, headers=WHOLE, stream=True, timeout=TIMEOUT) as response:
+    first = WHOLE | {"Range": "bytes=0-0"}
+    with _session() as session, session.get(url, headers=first, stream=True, timeout=TIMEOUT) as response:
+        headers, tag = response.headers, response.headers.get("ETag") or response.headers.get("Last-Modified", "")
+        if response.status_code == requests.codes.requested_range_not_satisfiable:  # an empty file
+            return 0, tag
         _check(response, url)
-        length = response.headers.get("Content-Length", "")
-        return int(length) if length.isdecimal() else None, _validator_of(response)
+        if response.status_code == requests.codes.partial_content:
+            total = headers.get("Content-Range", "").rpartition("/")[2]
+            _ = response.content
+        else:
+            total = headers.get("Content-Length", "")
+        return int(total) if total.isdecimal() else None, tag
 
 
-def why(error: requests.RequestException, part: Path) -> str:
-    """What is wrong with the server of a download into `part`, in a few words."""
+def why(error: requests.RequestException, part: Path | None = None) -> str:
+    """What is wrong with the server of a download, into `part`, in a few words."""
     if answer := getattr(error.response, "status_code", None):
         return f"answers {answer}"
-    return "keeps breaking off" if size(part) else "cannot be reached"
+    return "keeps breaking off" if part and size(part) else "cannot be reached"
 
 
 def other_digest(path: Path, digest: str) -> str | None:
@@ -159,11 +167,6 @@ def _strong_validator(response: requests.Response) -> str:
     """The value for If-Range, "" if the server gives none that is exact."""
     tag = response.headers.get("ETag", "")
     return response.headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
-
-
-def _validator_of(response: requests.Response) -> str:
-    """What changes when the file does."""
-    return response.headers.get("ETag") or response.headers.get("Last-Modified", "")
 
 
 def _is_other_range(response: requests.Response, start: int) -> bool:

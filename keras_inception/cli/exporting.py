@@ -37,7 +37,7 @@ def export(
         ),
     ] = None,
     qat: Annotated[
-        Path | None, typer.Option(metavar="IMAGES", help="Fine-tune tflite-int8 on these images, rounded to int8.")
+        str | None, typer.Option(metavar="IMAGES", help="Fine-tune tflite-int8 on these images, rounded to int8.")
     ] = None,
     prune: Annotated[
         str | None, typer.Option(metavar="SHARE", help="With --qat: first make this share of the weights 0, or 2:4.")
@@ -172,7 +172,7 @@ def benchmark(
     show(rows, as_json)
 
 
-def _held_out(run: Run, images: Path | None, *, needed: bool) -> tuple[Split | None, str]:
+def _held_out(run: Run, images: str | None, *, needed: bool) -> tuple[Split | None, str]:
     """The images to measure on; where there are none and they are not `needed`, why."""
     try:
         return run.images("held_out", images), ""

@@ -21,7 +21,7 @@ PREDICTOR = "A run that `train` made, or an exported file: a .tflite, a SavedMod
 @app.command()
 def evaluate(
     paths: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
             metavar="RUN... [IMAGES]", help="Runs or exported files; then other images, one folder per class."
         ),
@@ -34,8 +34,8 @@ def evaluate(
     from ..run import Run
 
     *first, last = paths
-    given = last if first and not _is_predictor(last) else None
-    predictors = [opened(path) for path in (paths if given is None else first)]
+    given = last if first and not _is_predictor(Path(last)) else None
+    predictors = [opened(Path(path)) for path in (paths if given is None else first)]
     if given is None:
         if not isinstance(predictors[0], Run):
             raise InputError(f"{paths[0]} does not know its images: give a folder of them, with one folder per class")
@@ -129,7 +129,7 @@ def _is_predictor(path: Path) -> bool:
     return any((path / name).exists() for name in ("run.json", STATE)) or is_exported(path)
 
 
-def _with_crops(predictor: Predictor, path: Path, crops: int) -> Predictor:
+def _with_crops(predictor: Predictor, path: str, crops: int) -> Predictor:
     from ..run import Run
 
     if not isinstance(predictor, Run):

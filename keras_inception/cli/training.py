@@ -16,7 +16,10 @@ from .output import say, show_metrics
 @app.command()
 def train(
     images: Annotated[
-        Path, typer.Argument(metavar="IMAGES", help="One folder of images per class; a .csv list; a .zip; tfds:NAME.")
+        str,
+        typer.Argument(
+            metavar="IMAGES", help="One folder of images per class; a .csv list; a .zip; shards; tfds:NAME; a URL."
+        ),
     ],
     out_path: Annotated[Path, typer.Option("--out", help="The run directory to make.")],
     recipe: Annotated[

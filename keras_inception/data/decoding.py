@@ -11,7 +11,7 @@ import io
 import re
 import struct
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
@@ -52,8 +52,15 @@ OTHERS = {  # what else people have as images -> how such a file starts
 }
 
 
-def decode(source: str | Path | bytes, *, detail: int | None = None) -> np.ndarray:
-    """Decode a JPEG, PNG, BMP, GIF or WebP file, or its bytes, to uint8 (H, W, 3) RGB.
+class Encoded(Protocol):
+    """An image file that is a part of something: what a `Split` may have as a source. `str` gives its name."""
+
+    def read_bytes(self) -> bytes:
+        """The bytes of the file, which threads may read at the same time; an OSError says why they cannot be read."""
+
+
+def decode(source: str | Path | bytes | Encoded, *, detail: int | None = None) -> np.ndarray:
+    """Decode a JPEG, PNG, BMP, GIF or WebP file, its bytes, or what has them, to uint8 (H, W, 3) RGB.
 
     The content decides the format, not the name. Everything of this package sees an image as this function does:
 
@@ -72,10 +79,10 @@ def decode(source: str | Path | bytes, *, detail: int | None = None) -> np.ndarr
         InputError: the file does not exist, or does not hold a complete image.
     """
     try:
-        if isinstance(source, bytes):
-            return pixels(io.BytesIO(source), detail)
-        with open(source, "rb") as file:
-            return pixels(file, detail)
+        if isinstance(source, str | Path):
+            with open(source, "rb") as file:
+                return pixels(file, detail)
+        return pixels(io.BytesIO(source if isinstance(source, bytes) else source.read_bytes()), detail)
     except Exception as error:  # see reason
         name = "the image" if isinstance(source, bytes) else source
         raise InputError(f"{name} cannot be read: {reason(error)}") from error

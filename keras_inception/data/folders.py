@@ -13,13 +13,15 @@ import numpy as np
 
 from ..errors import InputError
 from ..terminal import note, progress
-from .archives import is_archive, unpacked
-from .decoding import pixels, reason
+from .archives import is_archive
+from .decoding import Encoded, pixels, reason
 from .layout import Classes, Files, Layout, of_folder
-from .lists import is_list, of_list
+from .lists import is_list, metadata_in, of_list, of_tables
 from .near_duplicates import difference_hash, find_near_duplicates
+from .parquet import files_of
+from .places import local
+from .shards import Record, open_shards
 from .split import Dataset, Rejected, Split, content_digest, fraction, hold_out, left_out, stack_digests
-from .tfds import class_name, folder_of
 
 MANY_FILES = 500  # from this number on a progress bar is shown
 TAKEN = 'a folder that holds one folder of images per class, a .csv, .tsv or .txt list, a .zip or .tar, or "tfds:NAME"'
@@ -93,8 +95,8 @@ def load_images(path: str | Path, classes: Sequence[str]) -> Split:
 
 
 def is_data_file(path: Path) -> bool:
-    """Whether `load_folder` takes this file: a list or an archive."""
-    return is_list(path) or is_archive(path)
+    """Whether `load_folder` takes this file: a list, an archive or a Parquet file."""
+    return is_list(path) or is_archive(path) or bool(files_of(path))
 
 
 def find(path: str | Path, known: Sequence[str] = ()) -> Layout:
@@ -103,14 +105,16 @@ def find(path: str | Path, known: Sequence[str] = ()) -> Layout:
     Raises:
         InputError: the path does not exist, or its layout cannot be read.
     """
-    named, place = class_name(path), folder_of(path)
+    place, named = local(path)
     if is_list(place):
         return of_list(place)
-    if is_archive(place):
-        place = unpacked(place)
     if not place.is_dir():
         what = "is none of these" if place.exists() else "does not exist"
         raise InputError(f"{path} {what}: give {TAKEN}")
+    if shards := open_shards(place):
+        return shards.layout()
+    if tables := metadata_in(place):
+        return of_tables(place, tables)
     return of_folder(place, Classes(known, named))
 
 
@@ -144,8 +148,10 @@ def _divided(found: _Found, validation: float, name: str) -> Dataset:
     return replace(_dataset(found.select(~held_out), found.select(held_out)), rejected=found.rejected)
 
 
-def examine(source: Path | bytes) -> tuple[bytes, np.ndarray] | str:
+def examine(source: bytes | Encoded) -> tuple[bytes, np.ndarray] | str:
     """Return the content and difference hashes of an encoded image, or the reason why it cannot be decoded."""
+    if isinstance(source, Record):
+        return source.examined
     try:
         content = source if isinstance(source, bytes) else source.read_bytes()
         # At a small size a JPEG skips most inverse transforms, but still reads every bit.
@@ -154,7 +160,7 @@ def examine(source: Path | bytes) -> tuple[bytes, np.ndarray] | str:
         return reason(error)
 
 
-def examine_all(sources: Sequence[Path | bytes]) -> list[tuple[bytes, np.ndarray] | str]:
+def examine_all(sources: Sequence[bytes | Encoded]) -> list[tuple[bytes, np.ndarray] | str]:
     """Call `examine` in threads, with a progress bar on a terminal if there are many sources."""
     pool = ThreadPoolExecutor()
     try:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
+from .decoding import Encoded
 from .split import Rejected
 from .tree import Folder, read
 
@@ -30,10 +31,13 @@ LOOSE = "not in the folder of a class"
 
 @dataclass(frozen=True)
 class Files:
-    """The files of one side, by class in the order of the labels. `name` is what messages call the side."""
+    """The files of one side, or records in shards, by class in the order of the labels.
+
+    `name` is what messages call the side.
+    """
 
     name: str
-    groups: Mapping[str, tuple[Path, ...]]
+    groups: Mapping[str, tuple[Encoded, ...]]
     left_out: tuple[Rejected, ...] = ()
 
     def __len__(self) -> int:
@@ -87,7 +91,7 @@ def of_folder(path: Path, classes: Classes | None = None) -> Layout:
     if not known and (sides := _sides(tree)):
         return _divided(tree, sides, classes)
     if divided := _sides_in_classes(tree, classes):
-        return _chosen(divided)
+        return chosen(divided)
     return Layout(_files(tree, classes, check=not known))
 
 
@@ -164,7 +168,7 @@ def _divided(tree: Folder, sides: Mapping[str, Folder], classes: Classes) -> Lay
         for folder in tree.folders
         if side_of(folder.name) and folder not in sides.values()
     ]
-    layout = _chosen(files, unused)
+    layout = chosen(files, unused)
     if layout.train and layout.held_out and layout.train.groups.keys() != layout.held_out.groups.keys():
         ways = (layout.train, layout.held_out), (layout.held_out, layout.train)
         both = [(f, set(f.groups) - set(g.groups)) for f, g in ways]
@@ -174,7 +178,7 @@ def _divided(tree: Folder, sides: Mapping[str, Folder], classes: Classes) -> Lay
     return layout
 
 
-def _chosen(sides: Mapping[str, Files], unused: Iterable[str] = ()) -> Layout:
+def chosen(sides: Mapping[str, Files], unused: Iterable[str] = ()) -> Layout:
     """The validation images are held out; where there are none, the test images."""
     held_out, lines = sides.get("val") or sides.get("test"), list(unused)
     if (test := sides.get("test")) and test is not held_out:

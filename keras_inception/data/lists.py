@@ -1,13 +1,15 @@
-"""Lists of labelled images: CSV and TSV tables, and lines of a path and a label as Caffe reads them."""
+"""Lists of labelled images: tables of CSV, TSV or JSON lines, and lines of a path and a label as Caffe reads them."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
+import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -41,7 +43,12 @@ class Row:
 
 def is_list(path: Path) -> bool:
     """Whether a file is named as a list of images."""
-    return path.suffix.lower() in LISTS and path.is_file()
+    return is_list_name(path.name) and path.is_file()
+
+
+def is_list_name(name: str) -> bool:
+    """Whether a file of this name is taken for a list of images."""
+    return os.path.splitext(name)[1].lower() in LISTS
 
 
 def of_list(path: Path) -> Layout:
@@ -53,28 +60,69 @@ def of_list(path: Path) -> Layout:
     Raises:
         InputError: it is no list of images, none of its files exists, or a file has two classes.
     """
-    rows = _rows(path)
-    finder, placed, left_out = _Finder(path.parent), dict[Path, Row](), []
-    for row in rows:
-        file = finder.find(row.file)
-        if isinstance(file, str) or not row.label:
-            left_out.append(Rejected(row.file, file if isinstance(file, str) else "no class in the list"))
-            continue
-        other = placed.setdefault(file, row)
-        if (other.label, other.side) != (row.label, row.side):
-            what = "classes" if other.label != row.label else "sides"
-            both = [r.label if what == "classes" else r.side or "none" for r in (other, row)]
-            raise InputError(f"{path} gives {row.file} two {what}, {both[0]} and {both[1]}: give each image one")
+    return of_tables(path, {"": path})
+
+
+def of_tables(path: Path, tables: Mapping[str, Path]) -> Layout:
+    """Read the lists of the sides at a path; that of the side "" says itself which image is of which side.
+
+    Raises:
+        InputError: as `of_list`.
+    """
+    placed, left_out = dict[Path, Row](), []
+    for side, table in tables.items():
+        finder = _Finder(table.parent)
+        for row in _rows(table):
+            row = replace(row, side=side or row.side)
+            file = finder.find(row.file)
+            if isinstance(file, str) or not row.label:
+                left_out.append(Rejected(row.file, file if isinstance(file, str) else "no class in the list"))
+                continue
+            other = placed.setdefault(file, row)
+            if (other.label, other.side) != (row.label, row.side):
+                what = "classes" if other.label != row.label else "sides"
+                both = [r.label if what == "classes" else r.side or "none" for r in (other, row)]
+                raise InputError(f"{table} gives {row.file} two {what}, {both[0]} and {both[1]}: give each image one")
     if not placed:
-        first = f"{left_out[0].path}: {left_out[0].reason}"
+        first, base = f"{left_out[0].path}: {left_out[0].reason}", next(iter(tables.values())).parent
         raise InputError(
-            f"none of the {len(rows):,} images in {path} can be used; {first}; paths are relative to {path.parent}"
+            f"none of the {len(left_out):,} images in {path} can be used; {first}; paths are relative to {base}"
         )
     classes = sorted({row.label for row in placed.values()})
     if all(map(NUMBER.fullmatch, classes)):
         classes.sort(key=float)
     check_names(classes, str(path))
     return _layout(path, placed, classes, tuple(left_out))
+
+
+def metadata_in(folder: Path) -> dict[str, Path]:
+    """The lists of an image folder of Hugging Face's `datasets` by their sides: its own as "", or those of `train/` ...
+
+    They are `metadata.csv` or `metadata.jsonl` with the column `file_name`, and one of classes; none of others.
+    """
+    if own := _metadata(folder):
+        return {"": own}
+    with os.scandir(folder) as entries:
+        sides = sorted(entry.name for entry in entries if side_of(entry.name) and entry.is_dir())
+    return {str(side_of(name)): table for name in sides if (table := _metadata(folder / name))}
+
+
+def _metadata(folder: Path) -> Path | None:
+    for table in (folder / "metadata.csv", folder / "metadata.jsonl"):
+        if table.is_file():
+            header = next(_table(table, _text(table)), [])
+            if "file_name" in header and _column(_plain(header), LABEL_COLUMNS) is not None:
+                return table
+    return None
+
+
+def files_in(path: Path) -> list[str]:
+    """The files that a list names, as it writes them.
+
+    Raises:
+        InputError: it is no list of images.
+    """
+    return [row.file for row in _rows(path)]
 
 
 def _layout(path: Path, placed: dict[Path, Row], classes: Sequence[str], left_out: tuple[Rejected, ...]) -> Layout:
@@ -101,7 +149,7 @@ def _rows(path: Path) -> list[Row]:
     lines = [line for line in _table(path, _text(path)) if any(cell.strip() for cell in line)]
     if not lines:
         raise InputError(f"{path} is empty: give lines of a file and its class")
-    header = [re.sub(r"[\W_]+", "", cell.casefold()) for cell in lines[0]]
+    header = _plain(lines[0])
     file, label, split = (_column(header, names) for names in (FILE_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMNS))
     if file is not None and label is None and len(header) - (split is not None) == 2:
         label = next(i for i in range(len(header)) if i not in (file, split))  # the other one
@@ -145,6 +193,9 @@ def _text(path: Path) -> str:
 
 def _table(path: Path, text: str) -> Iterator[list[str]]:
     """The cells of each line. Lists without commas or tabs are a path, which may hold blanks, and a label."""
+    if path.suffix.lower() == ".jsonl":
+        yield from _json_lines(path, text)
+        return
     first = text.split("\n", 1)[0]
     found = [d for d in ("\t", ";", ",") if d in first]
     if path.suffix.lower() == ".csv" and ";" not in first:  # spreadsheets write semicolons where 1,5 is a number
@@ -156,6 +207,21 @@ def _table(path: Path, text: str) -> Iterator[list[str]]:
             raise InputError(f"{path} cannot be read: {error}") from error
     else:
         yield from (line.rsplit(None, 1) for line in text.splitlines())
+
+
+def _json_lines(path: Path, text: str) -> Iterator[list[str]]:
+    try:
+        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+        header = list(dict.fromkeys(key for row in rows for key in row))
+        cells = [[str(row.get(key, "")) for key in header] for row in rows]
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"{path} is not a file of JSON objects, one a line: {error}") from error
+    yield from [header, *cells] if rows else []
+
+
+def _plain(header: Sequence[str]) -> list[str]:
+    """The names of columns as `FILE_COLUMNS` has them."""
+    return [re.sub(r"[\W_]+", "", cell.casefold()) for cell in header]
 
 
 def _column(header: Sequence[str], names: Sequence[str]) -> int | None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -15,7 +16,7 @@ import tensorflow as tf
 from ..errors import InputError
 from ..preprocessing import Preprocessing
 from .augmentation import Changes
-from .decoding import decode
+from .decoding import Encoded, decode
 
 FEW_CLASSES = 20  # up to this number the images of each class are counted in a line
 
@@ -24,7 +25,7 @@ FEW_CLASSES = 20  # up to this number the images of each class are counted in a 
 class Rejected:
     """A file (or the name of an array) that was left out, and why."""
 
-    path: Path | str
+    path: Encoded | str
     reason: str
 
 
@@ -32,9 +33,10 @@ class Rejected:
 class Split:
     """Labelled images: an array, or files and other sources that are decoded when they are read.
 
-    `sources` is uint8 (n, H, W, 1 or 3), 0..255, or an (n,) object array. Its elements are `Path`, encoded `bytes`, or
-    uint8 images (H, W), (H, W, 1) or (H, W, 3), of different sizes too. `labels` is (n,) int32: indices into
-    `classes`, or -1 for unlabelled images. `digests` is (n, 32) uint8, the SHA-256 hashes of the contents, if known.
+    `sources` is uint8 (n, H, W, 1 or 3), 0..255, or an (n,) object array. Its elements are `Path`, encoded `bytes`,
+    other objects with `read_bytes()` (`Encoded`), or uint8 images (H, W), (H, W, 1) or (H, W, 3), of different sizes
+    too. `labels` is (n,) int32: indices into `classes`, or -1 for unlabelled images. `digests` is (n, 32) uint8, the
+    SHA-256 hashes of the contents, if known.
     """
 
     sources: np.ndarray
@@ -129,7 +131,7 @@ class Dataset:
     train: Split
     val: Split
     rejected: tuple[Rejected, ...] = ()
-    near_duplicates: tuple[tuple[Path, Path], ...] = ()  # pairs of files in train and val
+    near_duplicates: tuple[tuple[Any, Any], ...] = ()  # pairs of sources in train and val
     unused: tuple[str, ...] = ()  # of each part that is not read, what it is and how it can be used
 
     @property
@@ -201,7 +203,7 @@ def input_errors() -> Iterator[None]:
         raise
 
 
-def content_digest(source: Path | bytes | np.ndarray) -> bytes:
+def content_digest(source: Path | bytes | Encoded | np.ndarray) -> bytes:
     """Return the SHA-256 hash of a file's bytes, of encoded bytes, or of the pixels and shape of an array.
 
     Raises:
@@ -212,6 +214,8 @@ def content_digest(source: Path | bytes | np.ndarray) -> bytes:
     if isinstance(source, bytes):
         return hashlib.sha256(source).digest()
     try:
+        if not isinstance(source, Path):
+            return hashlib.sha256(source.read_bytes()).digest()
         with open(source, "rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
     except OSError as error:

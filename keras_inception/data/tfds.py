@@ -6,10 +6,8 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 from ..errors import InputError
 from ..terminal import progress
@@ -19,29 +17,19 @@ SIDES = {"train": "train", "validation": "val", "test": "val"}  # the first of t
 PNG = b"\x89PNG"
 
 
-def folder_of(path: str | Path) -> Path:
-    """Return the path itself, or for "tfds:NAME" the folder of the dataset's images, written on first use.
+def folder_of(path: str) -> Path:
+    """Return the folder of the images of "tfds:NAME", written on first use.
 
-    The image files keep their bytes. They are stored next to the dataset in TensorFlow Datasets' own folder.
+    The image files keep their bytes. They are stored next to the dataset in TensorFlow Datasets' own folder, in folders
+    that are named as their classes, percent-encoded.
 
     Raises:
         InputError: there is no such dataset, it does not hold labelled images, or it cannot be downloaded.
     """
-    name = str(path)
-    return _images(name.removeprefix(PREFIX)) if name.startswith(PREFIX) else Path(path)
+    return _images(path.removeprefix(PREFIX))
 
 
-def lasting(path: str | Path) -> str:
-    """Return the path in a form that holds in any working directory: absolute, or "tfds:NAME" unchanged."""
-    return str(path) if str(path).startswith(PREFIX) else str(Path(path).resolve())
-
-
-def class_name(path: str | Path) -> Callable[[str], str]:
-    """Return the function from the name of a class's folder to the name of the class, for a folder of `folder_of`."""
-    return unquote if str(path).startswith(PREFIX) else str
-
-
-def _folder_name(name: str) -> str:
+def folder_name(name: str) -> str:
     """Percent-encode what a folder's name cannot hold, and a leading dot, which would hide the folder."""
     return re.sub(r"[/%\0]|^\.", lambda found: f"%{ord(found[0]):02X}", name)
 
@@ -98,7 +86,7 @@ def _sides(splits: list[str]) -> dict[str, str]:
 
 
 def _write(examples: Any, folder: Path, names: list[str], image: str, label: str) -> None:
-    folders = [folder / _folder_name(name) for name in names]
+    folders = [folder / folder_name(name) for name in names]
     for place in folders:
         place.mkdir(parents=True)
     for i, example in enumerate(progress(examples, f"Writing {folder.name}/")):

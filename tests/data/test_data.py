@@ -605,7 +605,7 @@ def test_bad_files_among_good_ones_are_named(tmp_path):
     ("images", "message"),
     [
         ("*.jpg", r"there is no file \*.jpg: give a pattern without quotes"),
-        (["https://example.com/a.jpg"], "https://example.com/a.jpg is a URL, which is not read: download"),
+        (["nowhere://example/a.jpg"], "nowhere:// is no kind of address that is known: give https, gs, s3"),
         (None, "images must be a file, a folder, .*; got NoneType"),
         ([1], "got int"),
         ([], "no images were given"),

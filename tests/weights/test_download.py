@@ -19,7 +19,7 @@ from keras_inception import InputError, transport
 from keras_inception.weights import download
 from keras_inception.weights.download import cached
 
-from .server import Server, serving
+from ..server import Server, serving
 
 CONTENT = np.random.default_rng(0).bytes(1_000_003)
 
