@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from keras_inception.analysis.cost import blueprint
+from keras_inception.files import HOME
 from keras_inception.registry import Architecture
 
 from .conformance.networks import EVERY, ONE_A_FAMILY, smallest_shape
@@ -63,6 +64,14 @@ def network(request: pytest.FixtureRequest) -> Iterator[Network]:
     keras.utils.set_random_seed(0)
     yield Network(request.param, request.param.build(input_shape=smallest_shape(request.param)))
     gc.collect()  # a model is in cycles, and 100 million parameters should not wait for Python to notice
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep away from the user's cache, and remember nothing from one run of the tests to the next."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(HOME, str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture

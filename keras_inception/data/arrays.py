@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import InputError
-from .split import Dataset, Split, content_digest, fraction, hold_out, stack_digests
+from .split import Dataset, Split, content_digest, fractions, hold_out, stack_digests
 
 
 def from_arrays(
@@ -53,9 +53,8 @@ def from_arrays(
         )
     if len(np.unique(labels)) < 2:
         raise InputError("all images have the same label; two classes or more are needed")
-    hashes = (hashlib.sha256(b"%d " % seed + image.tobytes()).digest() for image in images)
-    fractions = np.array([fraction(digest) for digest in hashes])
-    held_out = hold_out(labels, fractions, validation, "the arrays")
+    drawn = stack_digests([hashlib.sha256(b"%d " % seed + image.tobytes()).digest() for image in images])
+    held_out = hold_out(labels, fractions(drawn), validation, "the arrays")
     digests = stack_digests([content_digest(image) for image in images])
     whole = Split(images, labels.astype(np.int32), tuple(classes), digests)
     return Dataset(whole.select(~held_out), whole.select(held_out))

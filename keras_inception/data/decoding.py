@@ -11,7 +11,7 @@ import io
 import re
 import struct
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
@@ -88,8 +88,23 @@ def decode(source: str | Path | bytes | Encoded, *, detail: int | None = None) -
         raise InputError(f"{name} cannot be read: {reason(error)}") from error
 
 
+class Header(NamedTuple):
+    """What a file says of its image: the size before EXIF orientation, Pillow's names of format and mode."""
+
+    height: int
+    width: int
+    format: str
+    mode: str
+    orientation: int  # 1..8; 1 is upright
+
+
 def pixels(file: BinaryIO, detail: int | None) -> np.ndarray:
     """Decode an open file as `decode` does; raise whatever Pillow raises, or a `ValueError`."""
+    return header_and_pixels(file, detail)[1]
+
+
+def header_and_pixels(file: BinaryIO, detail: int | None) -> tuple[Header, np.ndarray]:
+    """As `pixels`, with what the file says of the image."""
     head = file.read(HEAD)
     if not head:
         raise ValueError("empty file")
@@ -100,9 +115,11 @@ def pixels(file: BinaryIO, detail: int | None) -> np.ndarray:
     with image:
         if image.width * image.height > MAX_PIXELS:
             raise Image.DecompressionBombError
+        turned = orientation(image.info.get("exif", b""))
+        turn = UPRIGHT.get(turned)
+        header = Header(image.height, image.width, str(image.format), image.mode, turned if turned in UPRIGHT else 1)
         if detail is not None:
             image.draft(None, (detail, detail))
-        turn = UPRIGHT.get(orientation(image.info.get("exif", b"")))
         frame = image.tile[0].extents if image.format == "GIF" else None
         if image.format == "PNG":
             _scale_key(image)
@@ -110,7 +127,7 @@ def pixels(file: BinaryIO, detail: int | None) -> np.ndarray:
         if image.format == "PNG":
             _check_end_of_png(file)
         upright = _rgb(image, frame)
-        return np.asarray(upright if turn is None else upright.transpose(turn))
+        return header, np.asarray(upright if turn is None else upright.transpose(turn))
 
 
 def orientation(exif: bytes) -> int:

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
-from ..terminal import note, progress
+from ..terminal import note
 from .archives import is_archive
-from .decoding import Encoded, pixels, reason
 from .layout import Classes, Files, Layout, of_folder
 from .lists import is_list, metadata_in, of_list, of_tables
-from .near_duplicates import difference_hash, find_near_duplicates
+from .near_duplicates import find_near_duplicates
 from .parquet import files_of
 from .places import local
-from .shards import Record, open_shards
-from .split import Dataset, Rejected, Split, content_digest, fraction, hold_out, left_out, stack_digests
+from .scan import examine_all
+from .shards import open_shards
+from .sources import Sources
+from .split import Dataset, Rejected, Split, fractions, hold_out, left_out
 
-MANY_FILES = 500  # from this number on a progress bar is shown
 TAKEN = 'a folder that holds one folder of images per class, a .csv, .tsv or .txt list, a .zip or .tar, or "tfds:NAME"'
 
 
@@ -143,32 +140,8 @@ def _dataset(train: _Found, val: _Found) -> Dataset:
 
 
 def _divided(found: _Found, validation: float, name: str) -> Dataset:
-    fractions = np.array([fraction(digest.tobytes()) for digest in found.images.content_digests()])
-    held_out = hold_out(found.images.labels, fractions, validation, name)
+    held_out = hold_out(found.images.labels, fractions(found.images.content_digests()), validation, name)
     return replace(_dataset(found.select(~held_out), found.select(held_out)), rejected=found.rejected)
-
-
-def examine(source: bytes | Encoded) -> tuple[bytes, np.ndarray] | str:
-    """Return the content and difference hashes of an encoded image, or the reason why it cannot be decoded."""
-    if isinstance(source, Record):
-        return source.examined
-    try:
-        content = source if isinstance(source, bytes) else source.read_bytes()
-        # At a small size a JPEG skips most inverse transforms, but still reads every bit.
-        return content_digest(content), difference_hash(pixels(BytesIO(content), detail=64))
-    except Exception as error:  # see `reason`
-        return reason(error)
-
-
-def examine_all(sources: Sequence[bytes | Encoded]) -> list[tuple[bytes, np.ndarray] | str]:
-    """Call `examine` in threads, with a progress bar on a terminal if there are many sources."""
-    pool = ThreadPoolExecutor()
-    try:
-        with warnings.catch_warnings(action="ignore"):  # Pillow warns of oddities in images that it can decode
-            results = pool.map(examine, sources)
-            return list(progress(results, "Checking images", len(sources)) if len(sources) >= MANY_FILES else results)
-    finally:
-        pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the rest
 
 
 def _read(files: Files) -> _Found:
@@ -180,17 +153,18 @@ def _read(files: Files) -> _Found:
     paths = [file for group in files.groups.values() for file in group]
     if not paths:
         raise InputError(f"{files.name} holds no images")
-    results = examine_all(paths)
-    broken = tuple(Rejected(file, why) for file, why in zip(paths, results, strict=True) if isinstance(why, str))
+    (records, rejected), sources = examine_all(paths), Sources.of(paths)
+    broken = tuple(Rejected(sources[i], why) for i, why in rejected.items())
     if len(broken) == len(paths):
         raise InputError(
             f"none of the {len(paths):,} images in {files.name} can be decoded; {broken[0].path}: {broken[0].reason}"
         )
     labels = np.repeat(np.arange(len(files.groups), dtype=np.int32), [*map(len, files.groups.values())])
-    good = np.array([not isinstance(result, str) for result in results])
-    contents, hashes = zip(*(result for result in results if not isinstance(result, str)), strict=True)
-    images = Split(np.array(paths, dtype=object)[good], labels[good], tuple(files.groups), stack_digests(contents))
-    return _Found(images, np.stack(hashes), files.left_out + broken)
+    good = np.ones(len(paths), bool)
+    good[list(rejected)] = False
+    records = records[good]
+    images = Split(sources[good], labels[good], tuple(files.groups), records["digest"].copy())
+    return _Found(images, records["hash"].copy(), files.left_out + broken)
 
 
 def _read_for_training(files: Files) -> _Found:

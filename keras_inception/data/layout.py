@@ -31,13 +31,13 @@ LOOSE = "not in the folder of a class"
 
 @dataclass(frozen=True)
 class Files:
-    """The files of one side, or records in shards, by class in the order of the labels.
+    """The files of one side, paths or records in shards, by class in the order of the labels.
 
     `name` is what messages call the side.
     """
 
     name: str
-    groups: Mapping[str, tuple[Encoded, ...]]
+    groups: Mapping[str, tuple[str | Encoded, ...]]
     left_out: tuple[Rejected, ...] = ()
 
     def __len__(self) -> int:
@@ -236,7 +236,7 @@ def _files(tree: Folder, classes: Classes, *, check: bool = True) -> Files:
     check_names(groups, str(tree.path))
     if check:
         _check_level(tree)
-    return Files(str(tree.path), groups, tuple(Rejected(file, LOOSE) for file in tree.images))
+    return Files(str(tree.path), groups, tuple(Rejected(Path(file), LOOSE) for file in tree.images))
 
 
 def _check_level(tree: Folder) -> None:

@@ -32,7 +32,7 @@ SPLIT_COLUMNS = ("split", "set", "subset", "partition", "dataset", "usage")
 NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """A line of a list: the file as written, its class, and its side of the split, "" for one that is not said."""
 
@@ -69,7 +69,7 @@ def of_tables(path: Path, tables: Mapping[str, Path]) -> Layout:
     Raises:
         InputError: as `of_list`.
     """
-    placed, left_out = dict[Path, Row](), []
+    placed, left_out = dict[str, Row](), []
     for side, table in tables.items():
         finder = _Finder(table.parent)
         for row in _rows(table):
@@ -78,7 +78,7 @@ def of_tables(path: Path, tables: Mapping[str, Path]) -> Layout:
             if isinstance(file, str) or not row.label:
                 left_out.append(Rejected(row.file, file if isinstance(file, str) else "no class in the list"))
                 continue
-            other = placed.setdefault(file, row)
+            other = placed.setdefault(str(file), row)
             if (other.label, other.side) != (row.label, row.side):
                 what = "classes" if other.label != row.label else "sides"
                 both = [r.label if what == "classes" else r.side or "none" for r in (other, row)]
@@ -125,8 +125,8 @@ def files_in(path: Path) -> list[str]:
     return [row.file for row in _rows(path)]
 
 
-def _layout(path: Path, placed: dict[Path, Row], classes: Sequence[str], left_out: tuple[Rejected, ...]) -> Layout:
-    sides: dict[str, dict[str, list[Path]]] = defaultdict(lambda: {name: [] for name in classes})
+def _layout(path: Path, placed: dict[str, Row], classes: Sequence[str], left_out: tuple[Rejected, ...]) -> Layout:
+    sides: dict[str, dict[str, list[str]]] = defaultdict(lambda: {name: [] for name in classes})
     for file, row in placed.items():
         sides[row.side][row.label].append(file)
     files = {
@@ -245,7 +245,7 @@ class _Finder:
                 return path
         name = name.replace("\\", "/").removeprefix("./")
         key = name if PurePosixPath(name).suffix.lower() in EXTENSIONS else f"{name}."
-        found = [path for path in self._by_name.get(PurePosixPath(key).name, ()) if self._ends(path, key)]
+        found = [Path(path) for path in self._by_name.get(PurePosixPath(key).name, ()) if self._ends(Path(path), key)]
         if len(found) == 1:
             return found[0]
         return f"{len(found)} files have this name: give their paths" if found else "no such file"
@@ -256,10 +256,11 @@ class _Finder:
         return (f"{text[: -len(path.suffix)]}." if key.endswith(".") else text).endswith(f"/{key}")
 
     @cached_property
-    def _by_name(self) -> dict[str, list[Path]]:
-        """All images below the folder, by their names with and without the ending."""
+    def _by_name(self) -> dict[str, list[str]]:
+        """The paths of all images below the folder, by their names with and without the ending."""
         found = defaultdict(list)
         for path in images_below(self.base):
-            found[path.name].append(path)
-            found[f"{path.stem}."].append(path)
+            name = os.path.basename(path)
+            found[name].append(path)
+            found[f"{os.path.splitext(name)[0]}."].append(path)
         return found

@@ -3,6 +3,11 @@
 A difference hash has 128 bits: for each of 8 x 8 places, whether the image gets brighter to the right, and whether it
 gets brighter downwards. Scaling, recompression and changes of brightness leave nearly all bits unchanged. (`imagehash`
 computes the same, but it depends on SciPy and PyWavelets for what takes NumPy a line.)
+
+They are found by multi-index hashing (Norouzi et al., 2012, arXiv:1307.2982). The bits are dealt out to 7 bands. Two
+hashes that differ in at most 12 bits differ in at most one bit of one of the first 6 bands, or in none of the last:
+otherwise there were 6 x 2 + 1 differences. So for each hash only those of the other side are compared that have its
+band, or its band with one bit changed. Nothing is missed, and of a million images about one pair in 1,000 is compared.
 """
 
 from __future__ import annotations
@@ -12,26 +17,84 @@ from PIL import Image
 
 NEAR = 12  # bits of 128 in which two images may differ and still be reported; all pairs found in CIFAR-10 were true
 FLAT = 4.0  # grey levels; a thumbnail with a smaller deviation looks like any other blank image
-BLOCK = 2**22  # pairs compared at a time
+BITS = 128
+CHANGED = 1, 1, 1, 1, 1, 1, 0  # bits that may differ in each band; with one more in each they exceed NEAR
+FIRST = 16  # hashes of a bucket that are compared at first: most buckets hold fewer
+BLOCK = 2**18  # pairs compared at a time
+
+# Bit i is in band i % 7, which the matrix sums to a number: neighbouring bits, often equal, are in different bands.
+BAND, PLACE = np.arange(BITS) % len(CHANGED), np.arange(BITS) // len(CHANGED)
+WIDTHS = np.bincount(BAND)
+NUMBERS = np.zeros((BITS, len(CHANGED)), np.float32)
+NUMBERS[np.arange(BITS), BAND] = 2.0**PLACE
 
 
 def difference_hash(pixels: np.ndarray) -> np.ndarray:
     """Return the difference hash of a uint8 (H, W, 3) image: two uint64, both 0 for an image of one shade."""
-    grey = np.asarray(Image.fromarray(pixels).convert("L").resize((9, 9), Image.Resampling.BOX), np.int16)
+    grey = np.asarray(Image.fromarray(pixels).convert("L").resize((9, 9), Image.Resampling.BOX))
     if grey.std() < FLAT:
         return np.zeros(2, np.uint64)
-    right, down = np.diff(grey[:8], axis=1), np.diff(grey[:, :8], axis=0)
-    bits = np.packbits(np.array([right.ravel(), down.ravel()]) > 0, axis=1)
-    return bits.view(np.uint64).reshape(2)
+    here = grey[:8, :8]
+    bits = np.packbits([grey[:8, 1:] > here, grey[1:, :8] > here])
+    return bits.view(np.uint64)
 
 
-def find_near_duplicates(a: np.ndarray, b: np.ndarray) -> list[tuple[int, int]]:
-    """Return the index pairs of nearly equal hashes in `a`, (n, 2), and `b`, (m, 2), in the order of `a`."""
-    pairs = []
-    step = max(1, BLOCK // max(1, len(b)))
-    for start in range(0, len(a), step):
-        block = a[start : start + step]
-        distance = np.bitwise_count(block[:, None] ^ b[None]).sum(axis=-1, dtype=np.uint8)
-        near = (distance <= NEAR) & block.any(axis=1, keepdims=True)
-        pairs += [(start + int(i), int(j)) for i, j in np.argwhere(near)]
-    return pairs
+def find_near_duplicates(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return pairs (k, 2) of nearly equal hashes in `a`, (n, 2), and `b`, (m, 2): for each of `b` the first of `a`.
+
+    A pair is an index into `a` and one into `b`; those of `b` are sorted. Where many images are alike there are at most
+    as many pairs as images, not as combinations of them.
+    """
+    kept_a, kept_b = (np.flatnonzero(hashes.any(axis=1)) for hashes in (a, b))
+    a, b = a[kept_a], b[kept_b]
+    first = np.full(len(b), len(a))  # where none is found yet
+    for in_a, in_b, width, changed in zip(_numbers(a), _numbers(b), WIDTHS, CHANGED, strict=True):
+        buckets, order = _Buckets(in_a, width, a), np.argsort(in_b)  # in this order memory is read in sequence
+        numbers, halves, found = in_b[order], np.ascontiguousarray(b[order].T), first[order]
+        for change in (0, *2 ** np.arange(width * changed)):
+            buckets.search(numbers ^ change, halves, found)
+        first[order] = found
+    both = np.flatnonzero(first < len(a))
+    return np.column_stack([kept_a[first[both]], kept_b[both]])
+
+
+def _numbers(hashes: np.ndarray) -> np.ndarray:
+    """The bands of hashes (n, 2) as numbers, (7, n) int32."""
+    numbers = np.empty((len(WIDTHS), len(hashes)), np.int32)
+    for start in range(0, len(hashes), BLOCK // BITS):
+        block = np.ascontiguousarray(hashes[start : start + BLOCK // BITS])
+        bits = np.unpackbits(block.view(np.uint8), axis=1)
+        numbers[:, start : start + len(block)] = (bits.astype(np.float32) @ NUMBERS).T
+    return numbers
+
+
+class _Buckets:
+    """Hashes in the order of their numbers in one band; those of number v are from starts[v] up to starts[v + 1]."""
+
+    def __init__(self, numbers: np.ndarray, width: int, hashes: np.ndarray):
+        self.order = np.argsort(numbers, kind="stable")  # in a bucket the first index comes first
+        self.starts = np.cumsum(np.bincount(numbers + 1, minlength=2**width + 1))
+        self.halves = np.ascontiguousarray(hashes[self.order].T)
+
+    def search(self, numbers: np.ndarray, halves: np.ndarray, first: np.ndarray) -> None:
+        """Lower `first[j]` to the first index in the bucket `numbers[j]` whose hash is near `halves[:, j]`.
+
+        Buckets are read in steps, as long as they hold an index below `first`: where many images are alike, the first
+        of them is found soon.
+        """
+        start, end, step = self.starts[numbers], self.starts[numbers + 1], FIRST
+        left = np.flatnonzero(start < end)
+        while len(left := left[self.order[start[left]] < first[left]]):
+            for some in np.array_split(left, -(-len(left) * step // BLOCK)):
+                count = np.minimum(end[some] - start[some], step)
+                j = np.repeat(some, count)
+                i = np.arange(len(j)) + np.repeat(start[some] + count - np.cumsum(count), count)
+                differ = 0
+                for mine, other in zip(self.halves, halves, strict=True):  # most differ in the first half already
+                    differ = differ + np.bitwise_count(mine[i] ^ other[j])
+                    near = differ <= NEAR
+                    i, j, differ = i[near], j[near], differ[near]
+                np.minimum.at(first, j, self.order[i])
+            start[left] += step
+            left = left[start[left] < end[left]]
+            step = min(4 * step, BLOCK)

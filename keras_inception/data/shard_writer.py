@@ -11,10 +11,8 @@ import hashlib
 import json
 import math
 import os
-import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from itertools import islice
@@ -30,7 +28,9 @@ from ..errors import InputError
 from ..files import PART, discard, locked, os_errors, reason, write_file
 from ..terminal import note, progress_bar
 from .decoding import FORMATS
-from .folders import examine_all, load_folder
+from .folders import load_folder
+from .scan import RECORD as EXAMINED
+from .scan import examine, threads
 from .shards import INDEX, KIND, RECORD, SCHEMA, UNFINISHED, Index, Shard, ShardSet, open_shards
 from .split import Dataset, Split, fingerprint
 
@@ -178,11 +178,7 @@ def _finished(file: Path, plan: _Plan, advance: Callable[[int], None]) -> Index:
 
 def _write(part: Path, plan: _Plan, advance: Callable[[int], None]) -> None:
     rows = zip(plan.images.sources, plan.images.content_digests(), plan.images.labels, plan.names, strict=True)
-    with (
-        tf.io.TFRecordWriter(str(part)) as writer,
-        ThreadPoolExecutor() as pool,
-        warnings.catch_warnings(action="ignore"),  # Pillow warns of oddities in images that it can decode
-    ):
+    with tf.io.TFRecordWriter(str(part)) as writer, threads() as pool:
         for batch in _batches(rows):
             for example in pool.map(lambda row: _example(*row, classes=plan.images.classes), batch):
                 writer.write(example)
@@ -222,21 +218,35 @@ def _read_back(file: Path, plan: _Plan) -> Index | None:
     rows: list[tuple[Any, ...]] = []
     start = 0
     try:
-        for batch in _batches(zip(tf.data.TFRecordDataset(str(file)).as_numpy_iterator(), wanted, strict=True)):
-            found = [(record, tf.train.Example.FromString(record).features.feature) for record, _ in batch]
-            contents = [features["image/encoded"].bytes_list.value[0] for _, features in found]
-            for content, seen, (record, features), (_, (digest, label, name)) in zip(
-                contents, examine_all(contents), found, batch, strict=True
-            ):
-                there = features["image/class/label"].int64_list.value, features["image/filename"].bytes_list.value
-                if isinstance(seen, str) or seen[0] != digest.tobytes() or [*map(list, there)] != [[label], [name]]:
-                    return None
-                place = start + HEAD + record.index(content)
-                rows.append((place, len(content), zlib.crc32(content), label, digest, seen[1], name))
-                start += FRAME + len(record)
+        records = tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
+        with threads() as pool:
+            for batch in _batches(zip(records, wanted, strict=True)):
+                for (record, (digest, label, name)), (there, content, seen) in zip(
+                    batch, pool.map(_parsed, [record for record, _ in batch]), strict=True
+                ):
+                    if there != [label, name] or seen["digest"].tobytes() != digest.tobytes():
+                        return None
+                    place = start + HEAD + record.index(content)
+                    rows.append((place, len(content), zlib.crc32(content), label, seen, name))
+                    start += FRAME + len(record)
     except (tf.errors.OpError, DecodeError, ValueError, IndexError):  # a damaged frame, message, number or feature
         return None
     return Index.of(rows)
+
+
+def _parsed(record: bytes) -> tuple[list[Any], bytes, np.ndarray]:
+    """The label and name, the content, and what a scan finds out about it.
+
+    Raises:
+        ValueError, IndexError, DecodeError: it is no record of a shard.
+    """
+    features = tf.train.Example.FromString(record).features.feature
+    content = features["image/encoded"].bytes_list.value[0]
+    examined, _ = examine(content)
+    if isinstance(examined, str):
+        raise ValueError(examined)
+    there = [features["image/class/label"].int64_list.value[0], features["image/filename"].bytes_list.value[0]]
+    return there, content, np.frombuffer(examined, EXAMINED)[0]
 
 
 def _batches(rows: Iterable[T]) -> Iterator[list[T]]:

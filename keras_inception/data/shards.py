@@ -23,6 +23,7 @@ import numpy as np
 
 from ..errors import InputError
 from .layout import Files, Layout, chosen
+from .scan import RECORD as EXAMINED
 
 KIND, SCHEMA = "keras-inception shards", 1  # of shards.json; raise it when an older reader would misread a newer set
 RECORD, INDEX, UNFINISHED = "shards.json", "index.npz", ".unfinished.json"
@@ -44,27 +45,27 @@ class Index:
     length: np.ndarray  # (n,) int64: how many they are
     check: np.ndarray  # (n,) uint32: their CRC-32
     label: np.ndarray  # (n,) int32
-    digest: np.ndarray  # (n, 32) uint8: their SHA-256 hash
-    hash: np.ndarray  # (n, 2) uint64: the difference hash of the image, by which near-duplicates are found
+    record: np.ndarray  # (n,) of `scan.RECORD`: what a scan finds out about the image
     name_end: np.ndarray  # (n,) int64
     names: np.ndarray  # uint8
 
     def __post_init__(self) -> None:
         n = len(self.offset)
+        if self.record.dtype != EXAMINED:
+            raise ValueError("its records have other fields")
         if any(len(getattr(self, field.name)) != n for field in fields(self) if field.name != "names"):
             raise ValueError("its columns differ in length")
 
     @classmethod
     def of(cls, rows: Sequence[tuple[Any, ...]]) -> Index:
-        """An index of rows of (offset, length, check, label, digest, hash, name as bytes)."""
-        offset, length, check, label, digest, hashes, names = zip(*rows, strict=True)
+        """An index of rows of (offset, length, check, label, record, name as bytes)."""
+        offset, length, check, label, record, names = zip(*rows, strict=True)
         return cls(
             offset=np.array(offset, np.int64),
             length=np.array(length, np.int64),
             check=np.array(check, np.uint32),
             label=np.array(label, np.int32),
-            digest=np.stack(digest),
-            hash=np.stack(hashes),
+            record=np.stack(record),
             name_end=np.cumsum([*map(len, names)]),
             names=np.frombuffer(b"".join(names), np.uint8),
         )
@@ -180,9 +181,9 @@ class Record:
         return self._set.index.name(self._row)
 
     @property
-    def examined(self) -> tuple[bytes, np.ndarray]:
-        """Its content and difference hashes, as `folders.examine` would compute them."""
-        return self._set.index.digest[self._row].tobytes(), self._set.index.hash[self._row]
+    def examined(self) -> bytes:
+        """What a scan would find out about it, a `scan.RECORD`."""
+        return self._set.index.record[self._row].tobytes()
 
     def read_bytes(self) -> bytes:
         """The bytes of the image file, as they were.

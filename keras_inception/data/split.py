@@ -33,10 +33,10 @@ class Rejected:
 class Split:
     """Labelled images: an array, or files and other sources that are decoded when they are read.
 
-    `sources` is uint8 (n, H, W, 1 or 3), 0..255, or an (n,) object array. Its elements are `Path`, encoded `bytes`,
-    other objects with `read_bytes()` (`Encoded`), or uint8 images (H, W), (H, W, 1) or (H, W, 3), of different sizes
-    too. `labels` is (n,) int32: indices into `classes`, or -1 for unlabelled images. `digests` is (n, 32) uint8, the
-    SHA-256 hashes of the contents, if known.
+    `sources` is uint8 (n, H, W, 1 or 3), 0..255, or an (n,) object array, of files `Sources`. Its elements are `Path`,
+    encoded `bytes`, other objects with `read_bytes()` (`Encoded`), or uint8 images (H, W), (H, W, 1) or (H, W, 3), of
+    different sizes too. `labels` is (n,) int32: indices into `classes`, or -1 for unlabelled images. `digests` is
+    (n, 32) uint8, the SHA-256 hashes of the contents, if known.
     """
 
     sources: np.ndarray
@@ -81,9 +81,8 @@ class Split:
         """Return a stratified sample of at most `n` images, in their order here; the seed decides which."""
         order = np.random.default_rng(seed).permutation(len(self))
         place = np.empty(len(self))  # position within the image's class, 0..1; the n smallest are a stratified sample
-        for label in np.unique(self.labels):
-            members = self.labels[order] == label
-            place[members] = (np.arange(members.sum()) + 0.5) / members.sum()
+        for members in by_class(self.labels[order]):
+            place[members] = (np.arange(len(members)) + 0.5) / len(members)
         return self.select(np.sort(order[np.argsort(place, kind="stable")[:n]]))
 
     def batches(
@@ -131,7 +130,7 @@ class Dataset:
     train: Split
     val: Split
     rejected: tuple[Rejected, ...] = ()
-    near_duplicates: tuple[tuple[Any, Any], ...] = ()  # pairs of sources in train and val
+    near_duplicates: tuple[tuple[Any, Any], ...] = ()  # of a held-out image the first training image like it, and it
     unused: tuple[str, ...] = ()  # of each part that is not read, what it is and how it can be used
 
     @property
@@ -181,10 +180,10 @@ def fingerprint(dataset: Dataset) -> str:
     """
     whole = hashlib.sha256()
     for split in (dataset.train, dataset.val):
-        names = [hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest() for name in split.classes]
-        pairs = zip(split.content_digests(), split.labels, strict=True)
-        rows = sorted(digest.tobytes() + names[label] for digest, label in pairs)
-        whole.update(hashlib.sha256(b"".join(rows)).digest())
+        names = stack_digests([hashlib.sha256(n.encode("utf-8", "surrogatepass")).digest() for n in split.classes])
+        rows = np.hstack([split.content_digests(), names[split.labels]])
+        rows.view(f"S{rows.shape[1]}").sort(axis=0)  # as bytes
+        whole.update(hashlib.sha256(rows.data).digest())
     return whole.hexdigest()
 
 
@@ -227,9 +226,15 @@ def stack_digests(digests: Sequence[bytes]) -> np.ndarray:
     return np.frombuffer(b"".join(digests), np.uint8).reshape(len(digests), -1)
 
 
-def fraction(digest: bytes) -> float:
-    """Return a hash as a number from 0 to 1."""
-    return int.from_bytes(digest[:8]) / 2**64
+def fractions(digests: np.ndarray) -> np.ndarray:
+    """Return hashes (n, 32) as numbers (n,) from 0 to 1."""
+    return np.ascontiguousarray(digests[:, :8]).view(">u8")[:, 0] / 2**64
+
+
+def by_class(labels: np.ndarray) -> list[np.ndarray]:
+    """Return the indices of the images of each class that has some, sorted."""
+    order = np.argsort(labels, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
 
 
 def hold_out(labels: np.ndarray, fractions: np.ndarray, validation: float, name: str | Path) -> np.ndarray:
@@ -246,8 +251,7 @@ def hold_out(labels: np.ndarray, fractions: np.ndarray, validation: float, name:
         )
         raise InputError(f"validation must be a fraction between 0 and 1; got {validation}{why}")
     held_out = np.zeros(len(labels), bool)
-    for label in np.unique(labels):
-        members = labels == label
+    for members in by_class(labels):
         distinct = np.unique(fractions[members])  # copies of an image have the same hash and stay on one side
         if len(distinct) > 1:
             held_out[members] = fractions[members] <= np.clip(validation, distinct[0], distinct[-2])

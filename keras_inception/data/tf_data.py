@@ -72,7 +72,7 @@ def _files(pipelines: Sequence[Any]) -> list[Files]:
     return [
         Files(
             str(Path(*every[0][:place])),
-            {name: tuple(sorted(path for path in side if path.parts[place] == name)) for name in names},
+            {name: tuple(str(path) for path in sorted(side) if path.parts[place] == name) for name in names},
         )
         for side in paths
     ]

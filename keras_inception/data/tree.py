@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 
 from ..errors import InputError
@@ -48,10 +50,13 @@ def is_image_name(name: str) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Folder:
-    """A folder, read once: its images, the lists in it, and its folders, each sorted by name."""
+    """A folder, read once: the paths of its images, the lists in it, and its folders, each sorted by name.
+
+    Images are text: a million `Path` objects take 450 MB.
+    """
 
     path: Path
-    images: tuple[Path, ...]
+    images: tuple[str, ...]
     lists: tuple[Path, ...]
     folders: tuple[Folder, ...]
 
@@ -61,9 +66,13 @@ class Folder:
         return self.path.name
 
     @cached_property
-    def below(self) -> tuple[Path, ...]:
-        """All images in it and in the folders below it, sorted."""
-        return tuple(sorted([*self.images, *(image for folder in self.folders for image in folder.below)]))
+    def below(self) -> tuple[str, ...]:
+        """All images in it and in the folders below it, sorted by the names on their way."""
+        if not self.folders:
+            return self.images
+        parts: list[tuple[str, tuple[str, ...]]] = [(os.path.basename(image), (image,)) for image in self.images]
+        parts += [(folder.name, folder.below) for folder in self.folders]
+        return tuple(chain.from_iterable(images for _, images in sorted(parts, key=itemgetter(0))))
 
     @property
     def filled(self) -> tuple[Folder, ...]:
@@ -80,24 +89,25 @@ def read(path: Path) -> Folder:
     return _read(path, (os.path.realpath(path),))
 
 
-def images_below(path: Path) -> list[Path]:
-    """Return all files below a folder that are named as images and not hidden, sorted.
+def images_below(path: Path) -> tuple[str, ...]:
+    """Return the paths of all files below a folder that are named as images and not hidden, sorted.
 
     Raises:
         InputError: one of the folders cannot be read.
     """
-    return list(read(path).below)
+    return read(path).below
 
 
 def _read(path: Path, above: tuple[str, ...]) -> Folder:
     images, lists, folders = [], [], []
+    start = str(path / "_")[:-1]  # of the path of every file in it
     for entry in _entries(path):
         if entry.is_dir():
             real = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(above[-1], entry.name)
             if not (entry.is_symlink() and any(f"{p}{os.sep}".startswith(f"{real}{os.sep}") for p in above)):
                 folders.append(_read(path / entry.name, (*above, real)))
         elif is_image_name(entry.name) and entry.is_file():
-            images.append(path / entry.name)
+            images.append(start + entry.name)
         elif os.path.splitext(entry.name)[1].lower() in LISTS:
             lists.append(path / entry.name)
     return Folder(path, tuple(images), tuple(lists), tuple(folders))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 from ..errors import InputError
 from .arrays import alpha_hint, check_uint8
 from .decoding import Encoded
-from .folders import examine_all
 from .places import local
+from .scan import examine_all
 from .shards import open_shards
+from .sources import Sources
 from .split import Rejected, Split
 from .tree import images_below
 
@@ -40,18 +42,17 @@ def as_images(images: Any) -> tuple[Split, tuple[str, ...], tuple[Rejected, ...]
         raise InputError(f"no images were given: give {TAKEN}")
     names = [_name(source, i) for i, source in enumerate(sources)]
     encoded = [i for i, source in enumerate(sources) if not isinstance(source, np.ndarray)]
-    results = zip(encoded, examine_all([sources[i] for i in encoded]), strict=True)
-    rejected = {i: result for i, result in results if isinstance(result, str)}
+    rejected = {encoded[i]: why for i, why in examine_all([sources[i] for i in encoded]).rejected.items()}
     good = [i for i in range(len(sources)) if i not in rejected]
     split = Split(_stack([sources[i] for i in good]), np.full(len(good), -1, np.int32), ())
     left_out = tuple(
-        Rejected(sources[i] if isinstance(sources[i], Path) else names[i], why) for i, why in rejected.items()
+        Rejected(Path(sources[i]) if isinstance(sources[i], str) else names[i], why) for i, why in rejected.items()
     )
     return split, tuple(names[i] for i in good), left_out
 
 
-def _sources(images: Any) -> list[Any]:
-    """Flatten to paths, bytes and arrays of one image each."""
+def _sources(images: Any) -> Sequence[Any]:
+    """Flatten to paths as text, bytes and arrays of one image each."""
     if isinstance(images, str | Path):
         return _files(images)
     if isinstance(images, bytes | bytearray | memoryview):
@@ -63,16 +64,16 @@ def _sources(images: Any) -> list[Any]:
     raise InputError(f"images must be {TAKEN}; got {type(images).__name__}")
 
 
-def _files(path: str | Path) -> list[Encoded]:
+def _files(path: str | Path) -> Sequence[str | Encoded]:
     place, _ = local(path)
     if place.is_dir():
         shards = open_shards(place)
         if not (found := shards.records() if shards else images_below(place)):
             raise InputError(f"{path} holds no images: give JPEG, PNG, BMP, GIF or WebP files")
-        return [*found]
+        return found
     if any(c in str(path) for c in "*?[") and not place.exists():
         raise InputError(f"there is no file {path}: give a pattern without quotes, so that the shell expands it")
-    return [place]
+    return [str(place)]
 
 
 def _arrays(images: np.ndarray) -> list[np.ndarray]:
@@ -85,7 +86,7 @@ def _arrays(images: np.ndarray) -> list[np.ndarray]:
     return [images] if one else list(images)
 
 
-def _name(source: Encoded | bytes | np.ndarray, place: int) -> str:
+def _name(source: str | Encoded | bytes | np.ndarray, place: int) -> str:
     match source:
         case bytes():
             return f"bytes {place}"
@@ -99,7 +100,4 @@ def _stack(sources: list[Any]) -> np.ndarray:
     if sources and all(isinstance(s, np.ndarray) for s in sources) and len({s.shape for s in sources}) == 1:
         stacked = np.stack(sources)
         return stacked[..., np.newaxis] if stacked.ndim == 3 else stacked
-    objects = np.empty(len(sources), object)
-    for i, source in enumerate(sources):
-        objects[i] = source
-    return objects
+    return Sources.of(sources)

@@ -133,7 +133,7 @@ def _near_duplicates(run: Run) -> str:
         return ""
     some = "".join(f"<li>{_text(a)} and {_text(b)}" for a, b in pairs[:WORST])
     return (
-        f"<p>{len(pairs)} pairs of training and held-out images are nearly the same, so the accuracy may be too high:"
+        f"<p>{len(pairs):,} held-out images are nearly the same as training images, so the accuracy may be too high:"
         f"</p><ul>{some}</ul>"
     )
 

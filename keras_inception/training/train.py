@@ -166,7 +166,7 @@ def _tell(dataset: Dataset) -> None:
     first, *lines = dataset.describe()
     note(first, style="")
     if pairs := dataset.near_duplicates:
-        lines.append(f"{len(pairs)} pairs of training and held-out images are nearly the same: accuracy may flatter")
+        lines.append(f"{len(pairs):,} held-out images are nearly the same as training images: accuracy may flatter")
         lines += [f"nearly the same: {a} and {b}" for a, b in pairs[:5]]
     for line in lines:
         note(line)

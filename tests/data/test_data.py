@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_inception import data
-from keras_inception.data import Augmentation, decode, folders, from_arrays, input_errors, load_folder, load_images
+from keras_inception.data import Augmentation, decode, from_arrays, input_errors, load_folder, load_images, scan
 from keras_inception.data import split as split_module
 from keras_inception.errors import InputError
 from keras_inception.preprocessing import Preprocessing, scaled
@@ -240,7 +240,7 @@ def test_a_truncated_jpeg_is_noticed_wherever_it_ends(missing, progressive, tmp_
 
 
 def test_a_progress_bar_only_on_a_terminal(images, monkeypatch, capsys):
-    monkeypatch.setattr(folders, "MANY_FILES", 10)
+    monkeypatch.setattr(scan, "MANY_FILES", 10)
     load_folder(images)
     assert capsys.readouterr() == ("", "")
     monkeypatch.setenv("FORCE_COLOR", "1")  # which rich takes for a terminal

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from keras_inception import InputError
-from keras_inception.data import folders, layout, load_folder, load_images, tree
+from keras_inception.data import folders, layout, load_folder, load_images, scan, tree
 
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010800000000"
@@ -129,7 +129,7 @@ def counts(files):
 @pytest.mark.parametrize("name", TREES)
 def test_a_tree_is_read_or_refused(name, tmp_path, monkeypatch):
     # Only what the scan finds: every image decodes.
-    monkeypatch.setattr(folders, "examine_all", lambda sources: [(bytes(32), np.zeros(2, np.uint64))] * len(sources))
+    monkeypatch.setattr(folders, "examine_all", lambda sources: scan.Scan(np.zeros(len(sources), scan.RECORD), {}))
     monkeypatch.setattr(folders, "_divided", lambda found, validation, name: folders._dataset(found, found))
     files, expected = TREES[name]
     root = make(tmp_path / ".data set", files)  # the name of the root itself does not count

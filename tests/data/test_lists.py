@@ -5,6 +5,7 @@ import shutil
 import stat
 import tarfile
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def read(path):
     """The classes with the names of their files, on each side."""
     found = folders.find(path)
     return [
-        files and {name: [str(f.relative_to(path.parent)) for f in group] for name, group in files.groups.items()}
+        files and {name: [str(Path(f).relative_to(path.parent)) for f in group] for name, group in files.groups.items()}
         for files in (found.train, found.held_out)
     ]
 

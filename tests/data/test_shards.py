@@ -105,7 +105,7 @@ def test_shards_are_made_of_shards(written, tmp_path):
 
 
 def test_images_are_not_decoded_again_at_the_start(written, monkeypatch):
-    monkeypatch.setattr("keras_inception.data.folders.pixels", lambda *a, **k: pytest.fail("decoded"))
+    monkeypatch.setattr("keras_inception.data.scan.header_and_pixels", lambda *a, **k: pytest.fail("decoded"))
     assert len(data.load_folder(written).train)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 import keras_inception
 from keras_inception import export
-from keras_inception.data import Split, folders, from_arrays, load_folder
+from keras_inception.data import Split, from_arrays, load_folder, scan
 place = Path(sys.argv[1])
 rng = np.random.default_rng(0)
 images, labels = rng.integers(0, 255, (120, 32, 32)).astype("uint8"), np.arange(120) % 3
@@ -31,7 +31,7 @@ for i, image in enumerate(images):
     file = place / "images" / str(labels[i]) / f"{i}.png"
     file.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(image).save(file)
-folders.pixels = slowly(folders.pixels)
+scan.header_and_pixels = slowly(scan.header_and_pixels)
 load_folder(place / "images")
 """
 CALIBRATION = """
