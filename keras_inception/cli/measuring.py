@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InputError
+from ..terminal import note
 from .app import Images, Json, RunPath, app, fail
 from .output import say, show, show_metrics
 
@@ -29,7 +30,10 @@ def evaluate(
     crops: Annotated[int, typer.Option(help="Views of each image to average: 1, 10, 12 or 144.")] = 1,
     as_json: Json = False,
 ) -> None:
-    """Measure a run or an exported file, or several together, on the images held out, or on all of IMAGES."""
+    """Measure a run or an exported file, or several together, on the run's test images, or on other IMAGES.
+
+    Where there are no test images, on the validation images; a line says which.
+    """
     from ..evaluation import Ensemble, evaluate
     from ..run import Run
 
@@ -40,12 +44,13 @@ def evaluate(
         if not isinstance(predictors[0], Run):
             raise InputError(f"{paths[0]} does not know its images: give a folder of them, with one folder per class")
         images: Any = predictors[0].images("held_out")
+        note(f"measured on {images} of {paths[0]}", style="")
     else:
         images = given
     if crops != 1:
         predictors = [_with_crops(predictor, path, crops) for predictor, path in zip(predictors, paths, strict=False)]
     measured = evaluate(predictors[0] if len(predictors) == 1 else Ensemble(predictors), images)
-    show_metrics(measured, len(predictors[0].labels), as_json)
+    show_metrics([measured], len(predictors[0].labels), as_json)
 
 
 @app.command()
@@ -73,7 +78,7 @@ def report(
     if as_json:
         show([{"page": str(target)} | figures(run.labels, split, probabilities)], as_json, whole=True)
     else:
-        say(f"wrote {target}")
+        say(f"wrote {target}, measured on {split}")
 
 
 @app.command()

@@ -18,7 +18,8 @@ def shards(
         str, typer.Argument(metavar="IMAGES", help="Labelled image files, in any place that `train` takes.")
     ],
     out_path: Annotated[Path, typer.Option("--out", help="The folder to make; `train` and others take it as IMAGES.")],
-    validation: Annotated[float, typer.Option(help="Fraction held out where IMAGES is not split (val/).")] = 0.2,
+    validation: Annotated[float, typer.Option(help="Fraction for validation, where IMAGES has no val/.")] = 0.2,
+    test: Annotated[float, typer.Option(help="Fraction for test, where IMAGES has no test/.")] = 0.0,
     per_shard: Annotated[int, typer.Option(metavar="IMAGES", help="The most images in a file.")] = 1024,
     as_json: Json = False,
 ) -> None:
@@ -26,7 +27,7 @@ def shards(
     from ..data import write_shards
 
     try:
-        written = write_shards(images, out_path, validation=validation, per_shard=per_shard)
+        written = write_shards(images, out_path, validation=validation, test=test, per_shard=per_shard)
     except KeyboardInterrupt as error:
         number = error.args[0] if error.args else signal.SIGINT
         fail("interrupted; the same command resumes with the shards that are finished", code=128 + number)

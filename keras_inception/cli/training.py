@@ -10,7 +10,7 @@ import typer
 
 from .app import Json, app, fail
 from .exporting import report_agreement, verified
-from .output import say, show_metrics
+from .output import say, show_result
 
 
 @app.command()
@@ -40,7 +40,8 @@ def train(
         float | None, typer.Option(help="At the start of its schedule.", show_default="0.001")
     ] = None,
     size: Annotated[int | None, typer.Option(help="Input height and width in pixels.", show_default="paper's")] = None,
-    validation: Annotated[float, typer.Option(help="Fraction held out where IMAGES is not split (val/).")] = 0.2,
+    validation: Annotated[float, typer.Option(help="Fraction to choose the epoch on, where IMAGES has no val/.")] = 0.2,
+    test: Annotated[float, typer.Option(help="Fraction to measure the result on, where IMAGES has no test/.")] = 0.0,
     flip: Annotated[
         bool | None, typer.Option("--flip/--no-flip", help="Mirror half of the training images; not for text.")
     ] = None,
@@ -86,6 +87,7 @@ def train(
             weights=weights,
             size=size,
             validation=validation,
+            test=test,
             seed=seed,
             tensorboard=tensorboard,
             **{k: v for k, v in changes.items() if v is not None},
@@ -93,7 +95,7 @@ def train(
     except KeyboardInterrupt as error:
         number = error.args[0] if error.args else signal.SIGINT
         fail("interrupted; the same command resumes after the last whole epoch", code=128 + number)
-    show_metrics(run.metrics, len(run.labels), as_json)
+    show_result(run, as_json)
     if not as_json:
         say(f"wrote {run.path}; see {run.path / 'report.html'}")
 
@@ -122,4 +124,4 @@ def demo(
     dataset = digits()
     run = train(dataset, out=out_path, **SETTINGS)
     files = export_run(run, list(FORMATS), images=dataset.train)
-    report_agreement(verified(files, run, dataset.val), as_json)
+    report_agreement(verified(files, run, dataset.held_out), dataset.held_out, as_json)

@@ -7,7 +7,7 @@ import io
 import json
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -29,6 +29,8 @@ LABEL_COLUMNS = (
     "classid", "labelid", "categoryid",
 )  # fmt: skip
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "dataset", "usage")
+BITS = ("0", "1", "0.0", "1.0")
+SEVERAL = "several labels per image are not supported, write the name of one class for each image"
 NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
@@ -58,7 +60,7 @@ def of_list(path: Path) -> Layout:
     are looked for among all images below that folder. Numeric classes are sorted as numbers.
 
     Raises:
-        InputError: it is no list of images, none of its files exists, or a file has two classes.
+        InputError: it is no list of images, none of its files exists, or a file has several classes.
     """
     return of_tables(path, {"": path})
 
@@ -89,6 +91,7 @@ def of_tables(path: Path, tables: Mapping[str, Path]) -> Layout:
             f"none of the {len(left_out):,} images in {path} can be used; {first}; paths are relative to {base}"
         )
     classes = sorted({row.label for row in placed.values()})
+    _check_single(path, classes)
     if all(map(NUMBER.fullmatch, classes)):
         classes.sort(key=float)
     check_names(classes, str(path))
@@ -133,13 +136,18 @@ def _layout(path: Path, placed: dict[str, Row], classes: Sequence[str], left_out
         side: Files(f"{side} of {path}" if side else str(path), {k: tuple(v) for k, v in groups.items()})
         for side, groups in sides.items()
     }
-    train, held_out = files.get("") or files.get("train"), files.get("val") or files.get("test")
-    unused = []
-    if (test := files.get("test")) and test is not held_out:
-        unused.append(f"{test.name} is not used: {len(test):,} images; a list of them alone can be evaluated on")
-    if train:
-        train = Files(train.name, train.groups, left_out)
-    return Layout(train, held_out, tuple(unused))
+    if train := files.get("") or files.get("train"):
+        train = replace(train, left_out=left_out)
+    return Layout(train, files.get("val"), files.get("test"))
+
+
+def _check_single(path: Path, classes: Sequence[str]) -> None:
+    """Refuse labels that are lists of labels: such as consist of parts that other labels have too."""
+    parts = {name: [part.strip(" '\"[]") for part in re.split(r"[|;,]", name)] for name in classes}
+    found = Counter(part for each in parts.values() for part in set(each))
+    for name, each in parts.items():
+        if len(each) > 1 and all(found[part] > 1 for part in each):
+            raise InputError(f"{path} gives an image the labels {name}: {SEVERAL}")
 
 
 # -------------------------------------------------------------------------------------------------------------- parsing
@@ -153,10 +161,14 @@ def _rows(path: Path) -> list[Row]:
     file, label, split = (_column(header, names) for names in (FILE_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMNS))
     if file is not None and label is None and len(header) - (split is not None) == 2:
         label = next(i for i in range(len(header)) if i not in (file, split))  # the other one
+        if header[label] == "tags" and any(" " in line[label].strip() for line in lines[1:] if len(line) > label):
+            raise InputError(f"{path} has a column of tags: {SEVERAL}")
     if file is not None and label is not None and not _is_file(lines[0][file], path):
         body = lines[1:]
     elif len(header) in (2, 3) and _is_file(lines[0][0], path):
         file, label, split, body = 0, 1, 2 if len(header) == 3 else None, lines
+    elif file is not None and all(cell.strip() in BITS for i, cell in enumerate(lines[-1]) if i not in (file, split)):
+        raise InputError(f"{path} has a column of 0 and 1 for each class in place of one of class names: {SEVERAL}")
     else:
         raise InputError(
             f"{path} starts with {', '.join(lines[0][:8])}: a list of images needs a column of files (file, path, "

@@ -32,7 +32,7 @@ from .folders import load_folder
 from .scan import RECORD as EXAMINED
 from .scan import examine, threads
 from .shards import INDEX, KIND, RECORD, SCHEMA, UNFINISHED, Index, Shard, ShardSet, open_shards
-from .split import Dataset, Split, fingerprint
+from .split import SIDES, Dataset, Split, fingerprint
 
 T = TypeVar("T")
 
@@ -43,7 +43,12 @@ HEAD, FRAME = 12, 16  # bytes that TFRecord puts before a record, and in all aro
 
 
 def write_shards(
-    images: str | Path | Dataset, out: str | Path, *, validation: float = 0.2, per_shard: int = PER_SHARD
+    images: str | Path | Dataset,
+    out: str | Path,
+    *,
+    validation: float = 0.2,
+    test: float = 0.0,
+    per_shard: int = PER_SHARD,
 ) -> ShardSet:
     """Write labelled images into a new folder of TFRecord files, which is taken wherever a folder of images is.
 
@@ -56,7 +61,8 @@ def write_shards(
     Args:
         images: a folder, list, archive or another place of files as `load_folder` takes it, or what it returns.
         out: the folder to make. It must be new, empty, or hold this same set unfinished.
-        validation: the fraction of each class to hold out where the images are not split.
+        validation: the fraction of each class for validation where there are no such images.
+        test: the fraction of each class for test where there are no such images; 0 for none.
         per_shard: the most images in a shard.
 
     Raises:
@@ -66,8 +72,8 @@ def write_shards(
     if per_shard < 1:
         raise InputError(f"a shard must have room for 1 image or more; got {per_shard}")
     _check_folder(out)
-    dataset = images if isinstance(images, Dataset) else load_folder(images, validation=validation)
-    sides = {"train": dataset.train, "val": dataset.val}
+    dataset = images if isinstance(images, Dataset) else load_folder(images, validation=validation, test=test)
+    sides = dict(zip(SIDES, dataset.sides, strict=False))  # test is the last, and may be missing
     if any(split.sources.dtype != object for split in sides.values()):
         raise InputError("arrays have no files that could be kept as they are: write the images as PNG files first")
     for i, line in enumerate(dataset.describe()):

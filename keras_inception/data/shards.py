@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .layout import Files, Layout, chosen
+from .layout import Files, Layout
 from .scan import RECORD as EXAMINED
+from .split import SIDES
 
 KIND, SCHEMA = "keras-inception shards", 1  # of shards.json; raise it when an older reader would misread a newer set
 RECORD, INDEX, UNFINISHED = "shards.json", "index.npz", ".unfinished.json"
@@ -119,12 +120,11 @@ class ShardSet:
     def layout(self) -> Layout:
         """The images by side and class, as those of a folder."""
         ends = np.cumsum([sum(shard.images for shard in side) for side in self.sides.values()])
-        return chosen(
-            {
-                side: Files(f"{side} of {self.path}", self._groups(*rows))
-                for side, rows in zip(self.sides, zip([0, *ends[:-1]], ends, strict=True), strict=True)
-            }
-        )
+        files = {
+            side: Files(f"{side} of {self.path}", self._groups(start, end))
+            for side, start, end in zip(self.sides, [0, *ends[:-1]], ends, strict=True)
+        }
+        return Layout(files.get("train"), files.get("val"), files.get("test"))
 
     def _groups(self, start: int, end: int) -> dict[str, tuple[Record, ...]]:
         labels = self.index.label[start:end]
@@ -239,7 +239,11 @@ def parse_record(text: bytes, name: object) -> dict[str, Any]:
     try:
         record = json.loads(text)
         known = record["kind"] == KIND and record["schema"] <= SCHEMA
-        sound = all(PLAIN.fullmatch(name) for name in [*record["sides"], *checksums(record)]) and record["classes"]
+        sound = (
+            all(map(PLAIN.fullmatch, checksums(record)))
+            and record["sides"].keys() <= SIDES.keys()
+            and record["classes"]
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{name} is damaged ({error!r}): {AGAIN}") from error
     if not known:

@@ -86,6 +86,14 @@ def test_the_sides_of_a_folder_are_kept(animals, tmp_path):
     assert f"{tmp_path}/shards/train-00000-of-00001.tfrecord: " in str(dataset.near_duplicates[0][0])
 
 
+def test_a_test_side_is_held_out_and_read(animals, tmp_path):
+    found = write_shards(animals, tmp_path / "shards", validation=0.2, test=0.2)
+    assert list(found.sides) == ["train", "val", "test"]
+    folder, shard_set = data.load_folder(animals, test=0.2), data.load_folder(tmp_path / "shards")
+    assert data.fingerprint(shard_set) == data.fingerprint(folder)
+    assert len(data.load_images(tmp_path / "shards", ("cat", "dog"))) == len(folder.test)
+
+
 def test_shards_are_evaluated_on_and_predicted(written):
     assert len(data.load_images(written, ("bird", "cat", "dog"))) == len(data.load_folder(written).val)
     with pytest.raises(InputError, match="holds 'dog', which is none of the classes: cat"):
