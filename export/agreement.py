@@ -91,7 +91,7 @@ def agreement(
         path: a SavedModel, a .tflite or .onnx file, or an OpenVINO folder.
         model_or_run: what the file was made from: a functional model, a run or a run directory.
         data: labelled images; or the network's inputs as an array (n, *input_shape), alone or with labels (n,). The
-            default is the images that the run held out.
+            default is the run's test images, or its validation images where there are no test images.
         limit: the most images to compare on: a sample of all classes of a split, the first images of an array.
         runtime: "openvino" runs a file of any format in OpenVINO, as a cross-check; `format` then ends in it.
 

@@ -162,7 +162,7 @@ def new_output(path: Path, *, overwrite: bool, kind: str, is_kind: Callable[[Pat
                 done = True
             finally:
                 shutil.rmtree(work, ignore_errors=True)
-    except _os_errors() as error:
+    except os_errors() as error:
         raise InputError(f"{path} could not be written: {reason(error)}; nothing is left") from error
     finally:
         if not done:
@@ -204,7 +204,7 @@ def _flush(path: Path) -> None:
                         raise
 
 
-def _os_errors() -> tuple[type[Exception], ...]:
+def os_errors() -> tuple[type[Exception], ...]:
     """OSError, and the errors that TensorFlow raises in its place if it is in use."""
     if (tensorflow := sys.modules.get("tensorflow")) is None:
         return (OSError,)

@@ -8,13 +8,12 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import keras
 import numpy as np
 
-from .data import Split, fingerprint, load_folder, load_images
-from .data.tfds import PREFIX as TFDS
+from .data import Dataset, Split, fingerprint, is_named, load_folder, load_images
 from .errors import InputError
 from .evaluation import KerasPredictor, Prediction, predict
 from .files import write_file
@@ -26,7 +25,7 @@ SCHEMA = 2  # of run.json; raise it when an older reader would misread a newer r
 PACKAGES = ("keras-inception", "keras", "tensorflow")
 STATE = "training_state"  # the folder in a run directory that a training resumes from
 
-Side = Literal["train", "held_out"]
+Side = Literal["train", "val", "test", "held_out"]
 
 
 def versions() -> dict[str, str]:
@@ -40,7 +39,9 @@ class Run:
 
     `builder` and `kwargs` make the kept network. `labels` are the class names in the order of its outputs. `weights`
     says where the training started. `data` says where the images came from and how they were split, so that evaluation
-    sees the split that training held out. `training` is the rest of the request. `metrics` are of the kept epoch.
+    sees the split that training held out. `training` is the rest of the request. `metrics` are of the kept epoch, on
+    the images that `measured_on` names: "test", or "validation" where there are no test images. `validation_metrics`
+    are those on the validation images, on which the epoch was chosen.
     """
 
     builder: str
@@ -51,6 +52,8 @@ class Run:
     data: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    measured_on: str = "validation"
+    validation_metrics: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=versions)
     path: Path = Path()
 
@@ -79,6 +82,7 @@ class Run:
                     "pip install -U keras-inception"
                 )
             record["labels"] = tuple(record["labels"])
+            record.setdefault("validation_metrics", record["metrics"])  # of runs before there were test images
             record["preprocessing"] = Preprocessing.from_dict(record["preprocessing"])
             known = {f.name for f in fields(cls)} - {"path"}
             return cls(path=path, **{k: v for k, v in record.items() if k in known})
@@ -115,43 +119,60 @@ class Run:
         return network
 
     def images(self, side: Side, images: str | Path | None = None) -> Split:
-        """The images of one side of the run's split, "train" or "held_out", labelled in the order of `labels`.
+        """The images of one side of the run's split, labelled in the order of `labels`.
 
         Args:
-            side: which side.
+            side: "train", "val" or "test"; "held_out" is the side that results are measured on: the test images, or the
+                validation images where there are no test images.
             images: a folder to take in place of the recorded one. Where it holds the same images as those of the
-                training, it is split as they were; of others all are taken.
+                training, it is split as they were. Of others all are taken, or that side if they are split.
+
+        Raises:
+            InputError: the images are not there any more, were arrays, or are of other classes; or there is no such
+                side.
+        """
+        if side not in get_args(Side):
+            raise InputError(f'the sides of a split are "train", "val", "test" and "held_out"; got {side!r}')
+        dataset = self.dataset() if images is None else self._same(images)
+        if dataset is None:
+            assert images is not None
+            return load_images(images, self.labels, side=None if side == "held_out" else side)
+        if (found := getattr(dataset, side)) is None:
+            raise InputError(f"{self.path} was trained without test images: name some test/, or train with --test")
+        return found
+
+    def dataset(self) -> Dataset:
+        """The images that the run was trained on, split as they were.
 
         Raises:
             InputError: the images are not there any more, were arrays, or are of other classes.
         """
-        if side not in ("train", "held_out"):
-            raise InputError(f'the sides of a split are "train" and "held_out"; got {side!r}')
-        if images is not None:
-            return self._same_split(images, side) or load_images(images, self.labels)
         source = self.data.get("folder")
         if source is None:
             raise InputError(
                 f"{self.path} was trained on arrays or tf.data, which it does not keep: give images (--images DIR)"
             )
-        if not source.startswith(TFDS) and not Path(source).exists():
+        if not is_named(source) and not Path(source).exists():
             raise InputError(f"the images of {self.path} are no longer at {source}: give their folder (--images DIR)")
-        dataset = load_folder(source, validation=self.data.get("validation", 0.2))
+        dataset = load_folder(source, **self.shares)
         if dataset.classes != self.labels:
             raise InputError(
                 f"{source} now holds other classes than {self.path} was trained on: give images (--images DIR)"
             )
-        return dataset.train if side == "train" else dataset.val
+        return dataset
 
-    def _same_split(self, images: str | Path, side: Side) -> Split | None:
-        """That side of a folder which holds the images of the training, None where it holds others."""
+    @property
+    def shares(self) -> dict[str, float]:
+        """What was held out of images that were not split: arguments of `load_folder`."""
+        return {"validation": self.data.get("validation", 0.2), "test": self.data.get("test_share", 0.0)}
+
+    def _same(self, images: str | Path) -> Dataset | None:
+        """The dataset of a folder which holds the images of the training, None where it holds others."""
         try:
-            dataset = load_folder(images, validation=self.data.get("validation", 0.2))
+            dataset = load_folder(images, **self.shares)
         except InputError:  # fewer classes, for example: nothing to train on, but to measure on
             return None
-        if fingerprint(dataset) != self.data.get("fingerprint"):
-            return None
-        return dataset.train if side == "train" else dataset.val
+        return dataset if fingerprint(dataset) == self.data.get("fingerprint") else None
 
     def predict(self, images: Any, *, top: int = 5, batch_size: int = 32) -> list[Prediction]:
         """The most probable classes of each image: files, folders, encoded bytes, uint8 arrays, or a list of these.

@@ -84,7 +84,7 @@ class CalibrationSet:
             if path.is_file() and not is_data_file(path):
                 return cls.load(path)
             name = f"the folder {path.name}"
-            images = Run.load(path) if (path / "run.json").exists() else load_folder(path).train
+            images = Run.load(path) if (path / "run.json").exists() else load_folder(images).train
         if isinstance(images, Run):
             name = f"the training images of {images.path.name}"
             preprocessing = preprocessing or images.preprocessing

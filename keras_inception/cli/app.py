@@ -21,8 +21,8 @@ app = typer.Typer(
 
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory that `train` made.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-Images = Annotated[
-    Path | None, typer.Option("--images", metavar="IMAGES", help="Other images, of any kind that `train` takes.")
+Images = Annotated[  # text, since a path drops a slash of an address
+    str | None, typer.Option("--images", metavar="IMAGES", help="Other images, of any kind that `train` takes.")
 ]
 
 

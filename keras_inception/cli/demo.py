@@ -20,7 +20,7 @@ SETTINGS: dict[str, Any] = {  # of `training.train`; digits are not mirrored, an
 
 
 def digits() -> Dataset:
-    """The digits as 8 x 8 grey images, white on black, a fifth of them held out."""
+    """The digits as 8 x 8 grey images, white on black, a fifth of them for validation."""
     sample = load_digits()
     images = np.round(sample.images * (255 / 16)).astype(np.uint8)  # 17 shades, 0..16
     return from_arrays(images, sample.target, [str(name) for name in sample.target_names])

@@ -37,7 +37,7 @@ def export(
         ),
     ] = None,
     qat: Annotated[
-        Path | None, typer.Option(metavar="IMAGES", help="Fine-tune tflite-int8 on these images, rounded to int8.")
+        str | None, typer.Option(metavar="IMAGES", help="Fine-tune tflite-int8 on these images, rounded to int8.")
     ] = None,
     prune: Annotated[
         str | None, typer.Option(metavar="SHARE", help="With --qat: first make this share of the weights 0, or 2:4.")
@@ -83,7 +83,8 @@ def export(
             say(f"wrote {file}")
         typer.echo(f"the files were not measured: {missing}", err=True)
         return
-    report_agreement(verified(files, run, held_out.sample(50)), as_json)
+    sample = held_out.sample(50)
+    report_agreement(verified(files, run, sample), sample, as_json)
 
 
 @app.command()
@@ -104,7 +105,8 @@ def verify(
     from ..run import Run
 
     run = Run.load(run_path)
-    report_agreement(verified(files or exported(run), run, run.images("held_out", images), cross_check), as_json)
+    held_out = run.images("held_out", images)
+    report_agreement(verified(files or exported(run), run, held_out, cross_check), held_out, as_json)
 
 
 @app.command()
@@ -172,7 +174,7 @@ def benchmark(
     show(rows, as_json)
 
 
-def _held_out(run: Run, images: Path | None, *, needed: bool) -> tuple[Split | None, str]:
+def _held_out(run: Run, images: str | None, *, needed: bool) -> tuple[Split | None, str]:
     """The images to measure on; where there are none and they are not `needed`, why."""
     try:
         return run.images("held_out", images), ""
@@ -194,16 +196,16 @@ def verified(files: Iterable[Path], run: Run, images: Split, cross_check: str | 
     return found
 
 
-def report_agreement(agreements: list[Agreement], as_json: bool) -> None:
-    """Print what was measured; exit with 1 if a file misses its bar."""
+def report_agreement(agreements: list[Agreement], images: Split, as_json: bool) -> None:
+    """Print what was measured on these images; exit with 1 if a file misses its bar."""
     from keras_inception.export import misses
     from keras_inception.export.formats import MAX_DROP, allowed_losses
 
     if as_json:
-        show([a.to_dict() for a in agreements], as_json)
+        show([a.to_dict() | {"measured_on": images.side or None} for a in agreements], as_json)
     else:
         keras_top1 = cell("top1", agreements[0].keras_top1)
-        say(f"{agreements[0].n:,} images; the Keras model gets {keras_top1} of them right")
+        say(f"{images}; the Keras model gets {keras_top1} of them right")
         exits = any(a.exit for a in agreements)
         columns = {
             "format": "format",

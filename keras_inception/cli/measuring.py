@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InputError
+from ..terminal import note
 from .app import Images, Json, RunPath, app, fail
 from .output import say, show, show_metrics
 
@@ -21,7 +22,7 @@ PREDICTOR = "A run that `train` made, or an exported file: a .tflite, a SavedMod
 @app.command()
 def evaluate(
     paths: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
             metavar="RUN... [IMAGES]", help="Runs or exported files; then other images, one folder per class."
         ),
@@ -29,23 +30,27 @@ def evaluate(
     crops: Annotated[int, typer.Option(help="Views of each image to average: 1, 10, 12 or 144.")] = 1,
     as_json: Json = False,
 ) -> None:
-    """Measure a run or an exported file, or several together, on the images held out, or on all of IMAGES."""
+    """Measure a run or an exported file, or several together, on the run's test images, or on other IMAGES.
+
+    Where there are no test images, on the validation images; a line says which.
+    """
     from ..evaluation import Ensemble, evaluate
     from ..run import Run
 
     *first, last = paths
-    given = last if first and not _is_predictor(last) else None
-    predictors = [opened(path) for path in (paths if given is None else first)]
+    given = last if first and not _is_predictor(Path(last)) else None
+    predictors = [opened(Path(path)) for path in (paths if given is None else first)]
     if given is None:
         if not isinstance(predictors[0], Run):
             raise InputError(f"{paths[0]} does not know its images: give a folder of them, with one folder per class")
         images: Any = predictors[0].images("held_out")
+        note(f"measured on {images} of {paths[0]}", style="")
     else:
         images = given
     if crops != 1:
         predictors = [_with_crops(predictor, path, crops) for predictor, path in zip(predictors, paths, strict=False)]
     measured = evaluate(predictors[0] if len(predictors) == 1 else Ensemble(predictors), images)
-    show_metrics(measured, len(predictors[0].labels), as_json)
+    show_metrics([measured], len(predictors[0].labels), as_json)
 
 
 @app.command()
@@ -73,7 +78,7 @@ def report(
     if as_json:
         show([{"page": str(target)} | figures(run.labels, split, probabilities)], as_json, whole=True)
     else:
-        say(f"wrote {target}")
+        say(f"wrote {target}, measured on {split}")
 
 
 @app.command()
@@ -129,7 +134,7 @@ def _is_predictor(path: Path) -> bool:
     return any((path / name).exists() for name in ("run.json", STATE)) or is_exported(path)
 
 
-def _with_crops(predictor: Predictor, path: Path, crops: int) -> Predictor:
+def _with_crops(predictor: Predictor, path: str, crops: int) -> Predictor:
     from ..run import Run
 
     if not isinstance(predictor, Run):

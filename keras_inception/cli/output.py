@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from ..terminal import print_table, say
 
-__all__ = ["say", "show", "show_metrics"]
+if TYPE_CHECKING:
+    from ..run import Run
+
+__all__ = ["say", "show", "show_metrics", "show_result"]
 
 
-def show_metrics(metrics: dict[str, Any], classes: int, as_json: bool) -> None:
+def show_result(run: Run, as_json: bool) -> None:
+    """Print a run's metrics, and those on the validation images, on which its epoch was chosen."""
+    if as_json:
+        more = {"measured_on": run.measured_on, "validation_metrics": run.validation_metrics}
+        show([run.metrics | more], as_json, whole=True)
+    else:
+        rows = {run.measured_on: run.metrics, "validation": run.validation_metrics}
+        show_metrics([{"images": side} | metrics for side, metrics in rows.items()], len(run.labels), as_json)
+
+
+def show_metrics(rows: list[dict[str, Any]], classes: int, as_json: bool) -> None:
     """Print what was measured; a table has no top-5 accuracy of five classes or fewer, where it is 100 %."""
     if not as_json and classes <= 5:
-        metrics = {name: value for name, value in metrics.items() if name != "top5"}
-    show([metrics], as_json, whole=True)
+        rows = [{name: value for name, value in row.items() if name != "top5"} for row in rows]
+    show(rows, as_json, whole=True)
 
 
 def show(rows: list[dict[str, Any]], as_json: bool, *, whole: bool = False) -> None:

@@ -11,7 +11,7 @@ import typer
 from ..errors import InputError
 from .app import Json, app, fail
 from .exporting import report_agreement, verified
-from .output import say, show_metrics
+from .output import say, show_result
 
 if TYPE_CHECKING:
     from ..preprocessing import ResizeMode
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 @app.command()
 def train(
     images: Annotated[
-        Path, typer.Argument(metavar="IMAGES", help="One folder of images per class; a .csv list; a .zip; tfds:NAME.")
+        str,
+        typer.Argument(
+            metavar="IMAGES", help="One folder of images per class; a .csv list; a .zip; shards; tfds:NAME; a URL."
+        ),
     ],
     out_path: Annotated[Path, typer.Option("--out", help="The run directory to make.")],
     recipe: Annotated[
@@ -57,7 +60,8 @@ def train(
             show_default="the mean colour",
         ),
     ] = None,
-    validation: Annotated[float, typer.Option(help="Fraction held out where IMAGES is not split (val/).")] = 0.2,
+    validation: Annotated[float, typer.Option(help="Fraction to choose the epoch on, where IMAGES has no val/.")] = 0.2,
+    test: Annotated[float, typer.Option(help="Fraction to measure the result on, where IMAGES has no test/.")] = 0.0,
     flip: Annotated[
         bool | None, typer.Option("--flip/--no-flip", help="Mirror half of the training images; not for text.")
     ] = None,
@@ -105,6 +109,7 @@ def train(
             resize=cast("ResizeMode | None", resize),  # is checked there
             fill=None if fill is None else _colour(fill),
             validation=validation,
+            test=test,
             seed=seed,
             tensorboard=tensorboard,
             **{k: v for k, v in changes.items() if v is not None},
@@ -112,7 +117,7 @@ def train(
     except KeyboardInterrupt as error:
         number = error.args[0] if error.args else signal.SIGINT
         fail("interrupted; the same command resumes after the last whole epoch", code=128 + number)
-    show_metrics(run.metrics, len(run.labels), as_json)
+    show_result(run, as_json)
     if not as_json:
         say(f"wrote {run.path}; see {run.path / 'report.html'}")
 
@@ -150,4 +155,4 @@ def demo(
     dataset = digits()
     run = train(dataset, out=out_path, **SETTINGS)
     files = export_run(run, list(FORMATS), images=dataset.train)
-    report_agreement(verified(files, run, dataset.val), as_json)
+    report_agreement(verified(files, run, dataset.held_out), dataset.held_out, as_json)

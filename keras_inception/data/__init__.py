@@ -5,9 +5,11 @@ from .augmentation import Augmentation, Changes, Crops, Shift
 from .decoding import decode
 from .folders import is_data_file, load_folder, load_images
 from .given import as_dataset, is_tf_data
+from .places import is_named, lasting
+from .shard_writer import write_shards
+from .shards import ShardSet, open_shards
 from .split import Dataset, Rejected, Split, fingerprint, input_errors
 from .tf_data import from_tf_data
-from .tfds import lasting
 from .unlabelled import as_images
 
 __all__ = [
@@ -16,6 +18,7 @@ __all__ = [
     "Crops",
     "Dataset",
     "Rejected",
+    "ShardSet",
     "Shift",
     "Split",
     "as_dataset",
@@ -26,8 +29,11 @@ __all__ = [
     "from_tf_data",
     "input_errors",
     "is_data_file",
+    "is_named",
     "is_tf_data",
     "lasting",
     "load_folder",
     "load_images",
+    "open_shards",
+    "write_shards",
 ]

@@ -8,7 +8,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
@@ -37,8 +37,19 @@ def unpacked(path: Path) -> Path:
     Raises:
         InputError: the archive is damaged, encrypted, or holds paths outside itself; or there is no room for it.
     """
-    about = path.stat()
-    key = hashlib.sha256(f"{path.resolve()} {about.st_size} {about.st_mtime_ns}".encode(errors="surrogateescape"))
+    return unpacked_once(path, [path], lambda folder: _unpack(path, folder))
+
+
+def unpacked_once(path: Path, files: Sequence[Path], unpack: Callable[[Path], object]) -> Path:
+    """Return the folder in the cache that `unpack` fills from the files at a path, on first use and when they change.
+
+    Raises:
+        InputError: the files are damaged, or there is no room.
+    """
+    about = [(file.resolve(), file.stat()) for file in files]
+    key = hashlib.sha256(
+        " ".join(f"{file} {stat.st_size} {stat.st_mtime_ns}" for file, stat in about).encode(errors="surrogateescape")
+    )
     folder = cache_directory() / "archives" / key.hexdigest()[:16] / path.name.split(".")[0]
     if folder.is_dir():
         return folder
@@ -50,7 +61,7 @@ def unpacked(path: Path) -> Path:
         shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
         try:
             part.mkdir()
-            _unpack(path, part)
+            unpack(part)
             part.rename(folder)
         except DAMAGED as error:
             raise InputError(f"{path} cannot be unpacked: {_reason(error)}") from error

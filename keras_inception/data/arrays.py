@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import InputError
-from .split import Dataset, Split, content_digest, fractions, hold_out, stack_digests
+from .split import SIDES, Dataset, Split, content_digest, fractions, hold_out, stack_digests
 
 
 def from_arrays(
@@ -17,13 +17,14 @@ def from_arrays(
     classes: Sequence[str] | None = None,
     *,
     validation: float = 0.2,
+    test: float = 0.0,
     seed: int = 0,
 ) -> Dataset:
     """Make a dataset of uint8 images (n, H, W), (n, H, W, 1) grey or (n, H, W, 3) RGB, 0..255.
 
     `labels` is (n,) or (n, 1): integer indices into `classes`. Without `classes` the labels may be anything that sorts,
-    and their distinct values are the classes. A hash of the pixels and `seed` holds out about the fraction `validation`
-    of each class.
+    and their distinct values are the classes. A hash of the pixels and `seed` holds out about the fractions
+    `validation` and `test` of each class; with 0 there is no test side.
 
     Raises:
         InputError: images or labels have another shape or type, or there are fewer than two classes.
@@ -53,11 +54,21 @@ def from_arrays(
         )
     if len(np.unique(labels)) < 2:
         raise InputError("all images have the same label; two classes or more are needed")
-    drawn = stack_digests([hashlib.sha256(b"%d " % seed + image.tobytes()).digest() for image in images])
-    held_out = hold_out(labels, fractions(drawn), validation, "the arrays")
     digests = stack_digests([content_digest(image) for image in images])
     whole = Split(images, labels.astype(np.int32), tuple(classes), digests)
-    return Dataset(whole.select(~held_out), whole.select(held_out))
+    train, val, tested = divided(whole, validation=validation, test=test, seed=seed)
+    return Dataset(train, val, tested if test else None)
+
+
+def divided(whole: Split, *, validation: float | None, test: float, seed: int = 0) -> list[Split]:
+    """The images of an array to train on, for validation and for test, by a hash of the pixels and `seed`.
+
+    Raises:
+        InputError: as `hold_out`, which says what the shares mean.
+    """
+    drawn = stack_digests([hashlib.sha256(b"%d " % seed + image.tobytes()).digest() for image in whole.sources])
+    sides = hold_out(whole.labels, fractions(drawn), "the arrays", validation=validation, test=test)
+    return [whole.select(sides == i) for i in range(len(SIDES))]
 
 
 def alpha_hint(shape: tuple[int, ...]) -> str:

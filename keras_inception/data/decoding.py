@@ -14,7 +14,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
+from typing import BinaryIO, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import simplejpeg
@@ -59,8 +59,15 @@ OTHERS = {  # what else people have as images -> how such a file starts
 }
 
 
-def decode(source: Any) -> np.ndarray:
-    """Decode a JPEG, PNG, BMP, GIF or WebP file, its bytes, or what has `read_bytes`, to uint8 (H, W, 3) RGB.
+class Encoded(Protocol):
+    """An image file that is a part of something: what a `Split` may have as a source. `str` gives its name."""
+
+    def read_bytes(self) -> bytes:
+        """The bytes of the file, which threads may read at the same time; an OSError says why they cannot be read."""
+
+
+def decode(source: str | Path | bytes | Encoded) -> np.ndarray:
+    """Decode a JPEG, PNG, BMP, GIF or WebP file, its bytes, or what has them, to uint8 (H, W, 3) RGB.
 
     The content decides the format, not the name. Everything of this package sees an image as this function does:
 
@@ -78,7 +85,7 @@ def decode(source: Any) -> np.ndarray:
     return np.ascontiguousarray(read(source, lambda image: image.pixels()))
 
 
-class Encoded(Protocol):
+class Opened(Protocol):
     """An image file whose header is read."""
 
     @property
@@ -92,7 +99,7 @@ class Encoded(Protocol):
         """
 
 
-def read(source: Any, use: Callable[[Encoded], Result]) -> Result:
+def read(source: str | Path | bytes | Encoded, use: Callable[[Opened], Result]) -> Result:
     """Return what `use` makes of an image: of an ordinary JPEG first, and where that fails of what Pillow reads.
 
     Raises:
@@ -109,7 +116,7 @@ def read(source: Any, use: Callable[[Encoded], Result]) -> Result:
         raise InputError(f"{name} cannot be read: {reason(error)}") from error
 
 
-def _content(source: Any) -> bytes:
+def _content(source: str | Path | Encoded) -> bytes:
     return (Path(source) if isinstance(source, str) else source).read_bytes()
 
 
@@ -121,11 +128,11 @@ class Decoded:
 
     @property
     def size(self) -> tuple[int, int]:
-        """See `Encoded`."""
+        """See `Opened`."""
         return self.image.shape[0], self.image.shape[1]
 
     def pixels(self, reduction: int = 1, *, exact: bool = True) -> np.ndarray:
-        """See `Encoded`."""
+        """See `Opened`."""
         return self.image
 
 
@@ -147,11 +154,11 @@ class Jpeg:
 
     @property
     def size(self) -> tuple[int, int]:
-        """See `Encoded`."""
+        """See `Opened`."""
         return (self.width, self.height) if self.turn in TRANSPOSED else (self.height, self.width)
 
     def pixels(self, reduction: int = 1, *, exact: bool = True) -> np.ndarray:
-        """See `Encoded`. The fast transform and upsampling change some pixels by a few levels."""
+        """See `Opened`. The fast transform and upsampling change some pixels by a few levels."""
         image = simplejpeg.decode_jpeg(
             self.content,
             fastdct=not exact,

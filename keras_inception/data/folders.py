@@ -4,44 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
 from ..terminal import note
-from .archives import is_archive, unpacked
+from .archives import is_archive
 from .layout import Classes, Files, Layout, of_folder
-from .lists import is_list, of_list
+from .lists import is_list, metadata_in, of_list, of_tables
 from .near_duplicates import find_near_duplicates
+from .parquet import files_of
+from .places import local
 from .scan import examine_all
+from .shards import open_shards
 from .sources import Sources
-from .split import Dataset, Rejected, Split, fractions, hold_out, left_out
-from .tfds import class_name, folder_of
+from .split import SIDES, Dataset, Rejected, Split, fractions, hold_out, left_out
 
 TAKEN = 'a folder that holds one folder of images per class, a .csv, .tsv or .txt list, a .zip or .tar, or "tfds:NAME"'
 
 
-def load_folder(path: str | Path, *, validation: float = 0.2) -> Dataset:
+def load_folder(path: str | Path, *, validation: float = 0.2, test: float = 0.0) -> Dataset:
     """Load labelled images: a folder, a list, an archive, or a data set of TensorFlow Datasets.
 
-    - A folder holds one folder of images per class, or such folders in `train/` and `val/` (or training, valid, dev,
-      test ..., in any case), or `train/` and `val/` in the folder of each class.
+    - A folder holds one folder of images per class, or such folders in `train/`, `val/` and `test/` (or training,
+      valid, dev, testing ..., in any case), or `train/`, `val/` and `test/` in the folder of each class.
     - A list is a .csv or .tsv table with a column of files (file, path, image, id ...), one of classes (label, class
       ...) and optionally one of the split; or lines of a path and a label. Paths are relative to the list's folder.
     - An archive (.zip, .tar, .tar.gz) of either is unpacked into the cache once.
     - "tfds:NAME" (`pip install 'keras-inception[tfds]'`) is written to a folder once.
 
-    Validation images are held out if there are any, else test images. Without these a hash of the file contents holds
-    out about the fraction `validation` of each class. An image stays on its side when others are added, when it is
-    renamed or when the folder moves, and copies of it stay together. (Only in a class so small that one side would be
-    empty, the image with the nearest hash moves there.) Hidden files, folders that systems make (`__MACOSX`, `@eaDir`)
-    and files not named as images are ignored. Images that cannot be decoded are left out and reported. Near-duplicates
-    on both sides of the split are reported too, and kept.
+    The sides that a data set has are read as they are. Of the images to train on, a hash of the file contents holds out
+    about the fraction `validation` of each class where there are no validation images, and the fraction `test` where
+    there are no test images. An image stays on its side when others are added, when it is renamed or when the folder
+    moves, and copies of it stay together. (Only in a class so small that one side would be empty, the image with the
+    nearest hash moves there; the last one is trained on.) Hidden files, folders that systems make (`__MACOSX`,
+    `@eaDir`) and files not named as images are ignored. Images that cannot be decoded are left out and reported.
+    Near-duplicates on different sides are reported too, and kept.
 
     Args:
         path: the folder, list or archive, or "tfds:NAME".
-        validation: the fraction of each class to hold out where the data set does not say which, between 0 and 1.
+        validation: the fraction of each class for validation where the data set has no such images, between 0 and 1.
+        test: the fraction of each class for test where the data set has no such images; 0 for none.
 
     Raises:
         InputError: the path does not exist, its layout can be read in two ways, or it does not hold two classes, each
@@ -51,47 +57,61 @@ def load_folder(path: str | Path, *, validation: float = 0.2) -> Dataset:
     if layout.train is None:
         assert layout.held_out is not None
         raise InputError(f"{path} holds {layout.held_out.name}, but no images to train on: name them train/")
-    return replace(dataset_of(layout.train, layout.held_out, validation=validation), unused=layout.unused)
+    return dataset_of(layout, validation=validation, test=test)
 
 
-def dataset_of(train: Files, held_out: Files | None = None, *, validation: float) -> Dataset:
-    """Check the files and make a dataset of them; without `held_out` a fraction of `train` is held out.
+def dataset_of(layout: Layout, *, validation: float, test: float) -> Dataset:
+    """Check the files and make a dataset of them; sides that are missing are held out of the images to train on.
 
     Raises:
         InputError: there are not two classes, each with an image that can be decoded.
     """
-    found = _read_for_training(train)
-    if held_out is None:
-        return _divided(found, validation, train.name)
-    val = _read(held_out)
-    return _dataset(found, replace(val, images=_labelled(val.images, found.images.classes)))
+    assert layout.train is not None
+    train = _read_for_training(layout.train)
+    val, tested = (None if files is None else _read_for(files, train) for files in (layout.val, layout.test))
+    if val is None or (test and tested is None):
+        shares = {"validation": None if val else validation, "test": 0.0 if tested else test}
+        train, *held_out = _divided(train, layout.train.name, **shares)
+        val, tested = val or held_out[0], tested or held_out[1]
+    return replace(_dataset(train, val, tested or None), unused=layout.unused)
 
 
-def load_images(path: str | Path, classes: Sequence[str]) -> Split:
+def load_images(path: str | Path, classes: Sequence[str], *, side: str | None = None) -> Split:
     """Load labelled images, labelled by the index in `classes`, to evaluate a trained network.
 
-    `path` is anything that `load_folder` takes; of a data set that is split the held-out side is read, which a line on
-    standard error says. Some of the classes may be missing or empty. Lines there count the images that are left out.
+    `path` is anything that `load_folder` takes. Of a data set that is split one side is read, which a line on standard
+    error says. Some of the classes may be missing or empty. Lines there count the images that are left out.
+
+    Args:
+        path: the folder, list or archive, or "tfds:NAME".
+        classes: those of the network, in the order of its outputs.
+        side: "train", "val" or "test", of a data set that is split; by default the test images, where there are none
+            the validation images.
 
     Raises:
-        InputError: the path does not exist, holds no image, or is of a class that is none of the classes.
+        InputError: the path does not exist, holds no image, or is of a class that is none of the classes; or a data set
+            that is split has no such side.
     """
     layout = find(path, classes)
-    files = layout.held_out or layout.train
-    assert files is not None
+    files, called = layout.held_out or layout.train, ""
     if layout.train and layout.held_out:
+        name = side or ("test" if layout.test else "val")
+        files, called = getattr(layout, name), SIDES[name]
+        if files is None:
+            raise InputError(f"{path} is split, but has no {called} images: name them {name}/")
         note(f"{path} is split: the images are those of {files.name}", style="")
+    assert files is not None
     if unknown := [name for name in files.groups if name not in classes]:
         raise InputError(f"{files.name} holds {unknown[0]!r}, which is none of the classes: {', '.join(classes)}")
     found = _read(files)
     for line in left_out(found.rejected):
         note(line)
-    return _labelled(found.images, classes)
+    return replace(_labelled(found.images, classes), side=called)
 
 
 def is_data_file(path: Path) -> bool:
-    """Whether `load_folder` takes this file: a list or an archive."""
-    return is_list(path) or is_archive(path)
+    """Whether `load_folder` takes this file: a list, an archive or a Parquet file."""
+    return is_list(path) or is_archive(path) or bool(files_of(path))
 
 
 def find(path: str | Path, known: Sequence[str] = ()) -> Layout:
@@ -100,14 +120,16 @@ def find(path: str | Path, known: Sequence[str] = ()) -> Layout:
     Raises:
         InputError: the path does not exist, or its layout cannot be read.
     """
-    named, place = class_name(path), folder_of(path)
+    place, named = local(path)
     if is_list(place):
         return of_list(place)
-    if is_archive(place):
-        place = unpacked(place)
     if not place.is_dir():
         what = "is none of these" if place.exists() else "does not exist"
         raise InputError(f"{path} {what}: give {TAKEN}")
+    if shards := open_shards(place):
+        return shards.layout()
+    if tables := metadata_in(place):
+        return of_tables(place, tables)
     return of_folder(place, Classes(known, named))
 
 
@@ -125,19 +147,29 @@ class _Found:
     hashes: np.ndarray  # (n, 2) uint64
     rejected: tuple[Rejected, ...]
 
+    def __len__(self) -> int:
+        return len(self.images)
+
     def select(self, indices: np.ndarray) -> _Found:
         return _Found(self.images.select(indices), self.hashes[indices], ())
 
 
-def _dataset(train: _Found, val: _Found) -> Dataset:
-    pairs = find_near_duplicates(train.hashes, val.hashes)
-    near_duplicates = tuple((train.images.sources[i], val.images.sources[j]) for i, j in pairs)
-    return Dataset(train.images, val.images, train.rejected + val.rejected, near_duplicates)
+def _dataset(train: _Found, val: _Found, test: _Found | None) -> Dataset:
+    sides = [side for side in (train, val, test) if side]
+    near_duplicates = tuple(
+        (a.images.sources[i], b.images.sources[j])
+        for a, b in combinations(sides, 2)
+        for i, j in find_near_duplicates(a.hashes, b.hashes)
+    )
+    rejected = tuple(file for side in sides for file in side.rejected)
+    return Dataset(train.images, val.images, test.images if test else None, rejected, near_duplicates)
 
 
-def _divided(found: _Found, validation: float, name: str) -> Dataset:
-    held_out = hold_out(found.images.labels, fractions(found.images.content_digests()), validation, name)
-    return replace(_dataset(found.select(~held_out), found.select(held_out)), rejected=found.rejected)
+def _divided(found: _Found, name: str, **shares: Any) -> list[_Found]:
+    """The images to train on, for validation and for test; a side may be empty. `shares` are those of `hold_out`."""
+    sides = hold_out(found.images.labels, fractions(found.images.content_digests()), name, **shares)
+    train, *held_out = (found.select(sides == i) for i in range(len(SIDES)))
+    return [replace(train, rejected=found.rejected), *held_out]
 
 
 def _read(files: Files) -> _Found:
@@ -149,8 +181,8 @@ def _read(files: Files) -> _Found:
     paths = [file for group in files.groups.values() for file in group]
     if not paths:
         raise InputError(f"{files.name} holds no images")
-    records, rejected = examine_all(paths)
-    broken = tuple(Rejected(Path(paths[i]), why) for i, why in rejected.items())
+    (records, rejected), sources = examine_all(paths), Sources.of(paths)
+    broken = tuple(Rejected(sources[i], why) for i, why in rejected.items())
     if len(broken) == len(paths):
         raise InputError(
             f"none of the {len(paths):,} images in {files.name} can be decoded; {broken[0].path}: {broken[0].reason}"
@@ -159,7 +191,7 @@ def _read(files: Files) -> _Found:
     good = np.ones(len(paths), bool)
     good[list(rejected)] = False
     records = records[good]
-    images = Split(Sources.of(paths)[good], labels[good], tuple(files.groups), records["digest"].copy())
+    images = Split(sources[good], labels[good], tuple(files.groups), records["digest"].copy())
     return _Found(images, records["hash"].copy(), files.left_out + broken)
 
 
@@ -174,3 +206,9 @@ def _read_for_training(files: Files) -> _Found:
             reason = f": all {len(group)} are broken" if group else ""
             raise InputError(f"{files.name}: the class {name} holds no usable image{reason}; add images, or remove it")
     return found
+
+
+def _read_for(files: Files, train: _Found) -> _Found:
+    """`_read`, with the labels of the images to train on."""
+    found = _read(files)
+    return replace(found, images=_labelled(found.images, train.images.classes))

@@ -14,14 +14,16 @@ from .tf_data import from_tf_data
 
 
 def is_tf_data(images: Any) -> bool:
-    """Whether this is a `tf.data` pipeline, or a pair of them to train on and to hold out."""
+    """Whether this is a `tf.data` pipeline, or two or three of them: to train on, for validation, for test."""
     if isinstance(images, tuple | list):
-        return len(images) == 2 and all(map(is_tf_data, images))
+        return len(images) in (2, 3) and all(map(is_tf_data, images))
     return isinstance(images, tf.data.Dataset)
 
 
-def as_dataset(images: Any, *, validation: float = 0.2) -> Dataset:
-    """Make a dataset of what `load_folder` takes, of one or two `tf.data` pipelines; a `Dataset` is returned as it is.
+def as_dataset(images: Any, *, validation: float = 0.2, test: float = 0.0) -> Dataset:
+    """Make a dataset of what `load_folder` takes, or of one to three `tf.data` pipelines.
+
+    `validation` and `test` are the shares to hold out where there are no such images. A `Dataset` is returned as it is.
 
     Raises:
         InputError: it is something else, or cannot be read.
@@ -29,11 +31,11 @@ def as_dataset(images: Any, *, validation: float = 0.2) -> Dataset:
     if isinstance(images, Dataset):
         return images
     if isinstance(images, str | Path):
-        return load_folder(images, validation=validation)
+        return load_folder(images, validation=validation, test=test)
     if is_tf_data(images):
-        pair = images if isinstance(images, tuple | list) else (images,)
-        return from_tf_data(*pair, validation=validation)
+        train, val, tested = (*images, None, None)[:3] if isinstance(images, tuple | list) else (images, None, None)
+        return from_tf_data(train, val, test if tested is None else tested, validation=validation)
     raise InputError(
         f'images are a {type(images).__name__}: give a folder, a list, an archive, "tfds:NAME", a tf.data.Dataset (or '
-        "two, to train on and to hold out), or arrays as data.from_arrays(images, labels)"
+        "two or three: to train on, for validation, for test), or arrays as data.from_arrays(images, labels)"
     )

@@ -1,6 +1,6 @@
 """Which files belong to which class and which side of the split, in any folder that common tools and sites make.
 
-One folder per class; such folders in `train/` and `val/`; `train/` and `val/` in the folder of each class; each of
+One folder per class; such folders in `train/`, `val/` and `test/`; these three in the folder of each class; each of
 these in a folder of its own, as archives hold them. What could be read in two ways is an error with a suggestion.
 """
 
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
+from .decoding import Encoded
 from .split import Rejected
 from .tree import Folder, read
 
@@ -30,10 +31,13 @@ LOOSE = "not in the folder of a class"
 
 @dataclass(frozen=True)
 class Files:
-    """The paths of one side's files, by class in the order of the labels. `name` is what messages call the side."""
+    """The files of one side, paths or records in shards, by class in the order of the labels.
+
+    `name` is what messages call the side.
+    """
 
     name: str
-    groups: Mapping[str, tuple[str, ...]]
+    groups: Mapping[str, tuple[str | Encoded, ...]]
     left_out: tuple[Rejected, ...] = ()
 
     def __len__(self) -> int:
@@ -42,11 +46,17 @@ class Files:
 
 @dataclass(frozen=True)
 class Layout:
-    """What a data set holds. Without `held_out` a share of `train` is held out; `unused` says what is not read."""
+    """What a data set holds. Without `val` a share of `train` is held out; `unused` says what is not read."""
 
-    train: Files | None
-    held_out: Files | None = None
+    train: Files | None = None
+    val: Files | None = None
+    test: Files | None = None
     unused: tuple[str, ...] = ()
+
+    @property
+    def held_out(self) -> Files | None:
+        """What results are measured on: the test images; where there are none the validation images."""
+        return self.test or self.val
 
 
 def side_of(name: str) -> str | None:
@@ -87,7 +97,7 @@ def of_folder(path: Path, classes: Classes | None = None) -> Layout:
     if not known and (sides := _sides(tree)):
         return _divided(tree, sides, classes)
     if divided := _sides_in_classes(tree, classes):
-        return _chosen(divided)
+        return Layout(divided.get("train"), divided.get("val"), divided.get("test"))
     return Layout(_files(tree, classes, check=not known))
 
 
@@ -164,23 +174,20 @@ def _divided(tree: Folder, sides: Mapping[str, Folder], classes: Classes) -> Lay
         for folder in tree.folders
         if side_of(folder.name) and folder not in sides.values()
     ]
-    layout = _chosen(files, unused)
-    if layout.train and layout.held_out and layout.train.groups.keys() != layout.held_out.groups.keys():
-        ways = (layout.train, layout.held_out), (layout.held_out, layout.train)
-        both = [(f, set(f.groups) - set(g.groups)) for f, g in ways]
-        difference = "; ".join(f"only {Path(f.name).name}/ has {', '.join(sorted(n))}" for f, n in both if n)
-        names = " and ".join(f"{Path(f.name).name}/" for f, _ in both)
-        raise InputError(f"{names} in {tree.path} must hold the same classes: {difference}")
-    return layout
+    train, val, test = map(files.get, SPLITS)
+    if train and test and not train.groups.keys() & test.groups.keys():
+        unused.append(f"{test.name} is not used: none of its folders is named as a class in {train.name}")
+        test = None
+    for other in (val, test):
+        if train and other and train.groups.keys() != other.groups.keys():
+            raise InputError(_difference(tree, train, other))
+    return Layout(train, val, test, tuple(unused))
 
 
-def _chosen(sides: Mapping[str, Files], unused: Iterable[str] = ()) -> Layout:
-    """The validation images are held out; where there are none, the test images."""
-    held_out, lines = sides.get("val") or sides.get("test"), list(unused)
-    if (test := sides.get("test")) and test is not held_out:
-        how = f": `keras-inception evaluate RUN {test.name}` measures on them" if Path(test.name).is_dir() else ""
-        lines.append(f"{test.name} is not used: {len(test):,} images{how}")
-    return Layout(sides.get("train"), held_out, tuple(lines))
+def _difference(tree: Folder, one: Files, other: Files) -> str:
+    both = [(Path(f.name).name, set(f.groups) - set(g.groups)) for f, g in ((one, other), (other, one))]
+    only = "; ".join(f"only {name}/ has {', '.join(sorted(classes))}" for name, classes in both if classes)
+    return f"{both[0][0]}/ and {both[1][0]}/ in {tree.path} must hold the same classes: {only}"
 
 
 def _sides_in_classes(tree: Folder, classes: Classes) -> dict[str, Files]:

@@ -1,14 +1,15 @@
-"""Lists of labelled images: CSV and TSV tables, and lines of a path and a label as Caffe reads them."""
+"""Lists of labelled images: tables of CSV, TSV or JSON lines, and lines of a path and a label as Caffe reads them."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import re
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -28,6 +29,8 @@ LABEL_COLUMNS = (
     "classid", "labelid", "categoryid",
 )  # fmt: skip
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "dataset", "usage")
+BITS = ("0", "1", "0.0", "1.0")
+SEVERAL = "several labels per image are not supported, write the name of one class for each image"
 NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
@@ -42,7 +45,12 @@ class Row:
 
 def is_list(path: Path) -> bool:
     """Whether a file is named as a list of images."""
-    return path.suffix.lower() in LISTS and path.is_file()
+    return is_list_name(path.name) and path.is_file()
+
+
+def is_list_name(name: str) -> bool:
+    """Whether a file of this name is taken for a list of images."""
+    return os.path.splitext(name)[1].lower() in LISTS
 
 
 def of_list(path: Path) -> Layout:
@@ -52,30 +60,72 @@ def of_list(path: Path) -> Layout:
     are looked for among all images below that folder. Numeric classes are sorted as numbers.
 
     Raises:
-        InputError: it is no list of images, none of its files exists, or a file has two classes.
+        InputError: it is no list of images, none of its files exists, or a file has several classes.
     """
-    rows = _rows(path)
-    finder, placed, left_out = _Finder(path.parent), dict[str, Row](), []
-    for row in rows:
-        file = finder.find(row.file)
-        if isinstance(file, str) or not row.label:
-            left_out.append(Rejected(row.file, file if isinstance(file, str) else "no class in the list"))
-            continue
-        other = placed.setdefault(str(file), row)
-        if (other.label, other.side) != (row.label, row.side):
-            what = "classes" if other.label != row.label else "sides"
-            both = [r.label if what == "classes" else r.side or "none" for r in (other, row)]
-            raise InputError(f"{path} gives {row.file} two {what}, {both[0]} and {both[1]}: give each image one")
+    return of_tables(path, {"": path})
+
+
+def of_tables(path: Path, tables: Mapping[str, Path]) -> Layout:
+    """Read the lists of the sides at a path; that of the side "" says itself which image is of which side.
+
+    Raises:
+        InputError: as `of_list`.
+    """
+    placed, left_out = dict[str, Row](), []
+    for side, table in tables.items():
+        finder = _Finder(table.parent)
+        for row in _rows(table):
+            row = replace(row, side=side or row.side)
+            file = finder.find(row.file)
+            if isinstance(file, str) or not row.label:
+                left_out.append(Rejected(row.file, file if isinstance(file, str) else "no class in the list"))
+                continue
+            other = placed.setdefault(str(file), row)
+            if (other.label, other.side) != (row.label, row.side):
+                what = "classes" if other.label != row.label else "sides"
+                both = [r.label if what == "classes" else r.side or "none" for r in (other, row)]
+                raise InputError(f"{table} gives {row.file} two {what}, {both[0]} and {both[1]}: give each image one")
     if not placed:
-        first = f"{left_out[0].path}: {left_out[0].reason}"
+        first, base = f"{left_out[0].path}: {left_out[0].reason}", next(iter(tables.values())).parent
         raise InputError(
-            f"none of the {len(rows):,} images in {path} can be used; {first}; paths are relative to {path.parent}"
+            f"none of the {len(left_out):,} images in {path} can be used; {first}; paths are relative to {base}"
         )
     classes = sorted({row.label for row in placed.values()})
+    _check_single(path, classes)
     if all(map(NUMBER.fullmatch, classes)):
         classes.sort(key=float)
     check_names(classes, str(path))
     return _layout(path, placed, classes, tuple(left_out))
+
+
+def metadata_in(folder: Path) -> dict[str, Path]:
+    """The lists of an image folder of Hugging Face's `datasets` by their sides: its own as "", or those of `train/` ...
+
+    They are `metadata.csv` or `metadata.jsonl` with the column `file_name`, and one of classes; none of others.
+    """
+    if own := _metadata(folder):
+        return {"": own}
+    with os.scandir(folder) as entries:
+        sides = sorted(entry.name for entry in entries if side_of(entry.name) and entry.is_dir())
+    return {str(side_of(name)): table for name in sides if (table := _metadata(folder / name))}
+
+
+def _metadata(folder: Path) -> Path | None:
+    for table in (folder / "metadata.csv", folder / "metadata.jsonl"):
+        if table.is_file():
+            header = next(_table(table, _text(table)), [])
+            if "file_name" in header and _column(_plain(header), LABEL_COLUMNS) is not None:
+                return table
+    return None
+
+
+def files_in(path: Path) -> list[str]:
+    """The files that a list names, as it writes them.
+
+    Raises:
+        InputError: it is no list of images.
+    """
+    return [row.file for row in _rows(path)]
 
 
 def _layout(path: Path, placed: dict[str, Row], classes: Sequence[str], left_out: tuple[Rejected, ...]) -> Layout:
@@ -86,13 +136,18 @@ def _layout(path: Path, placed: dict[str, Row], classes: Sequence[str], left_out
         side: Files(f"{side} of {path}" if side else str(path), {k: tuple(v) for k, v in groups.items()})
         for side, groups in sides.items()
     }
-    train, held_out = files.get("") or files.get("train"), files.get("val") or files.get("test")
-    unused = []
-    if (test := files.get("test")) and test is not held_out:
-        unused.append(f"{test.name} is not used: {len(test):,} images; a list of them alone can be evaluated on")
-    if train:
-        train = Files(train.name, train.groups, left_out)
-    return Layout(train, held_out, tuple(unused))
+    if train := files.get("") or files.get("train"):
+        train = replace(train, left_out=left_out)
+    return Layout(train, files.get("val"), files.get("test"))
+
+
+def _check_single(path: Path, classes: Sequence[str]) -> None:
+    """Refuse labels that are lists of labels: such as consist of parts that other labels have too."""
+    parts = {name: [part.strip(" '\"[]") for part in re.split(r"[|;,]", name)] for name in classes}
+    found = Counter(part for each in parts.values() for part in set(each))
+    for name, each in parts.items():
+        if len(each) > 1 and all(found[part] > 1 for part in each):
+            raise InputError(f"{path} gives an image the labels {name}: {SEVERAL}")
 
 
 # -------------------------------------------------------------------------------------------------------------- parsing
@@ -102,14 +157,18 @@ def _rows(path: Path) -> list[Row]:
     lines = [line for line in _table(path, _text(path)) if any(cell.strip() for cell in line)]
     if not lines:
         raise InputError(f"{path} is empty: give lines of a file and its class")
-    header = [re.sub(r"[\W_]+", "", cell.casefold()) for cell in lines[0]]
+    header = _plain(lines[0])
     file, label, split = (_column(header, names) for names in (FILE_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMNS))
     if file is not None and label is None and len(header) - (split is not None) == 2:
         label = next(i for i in range(len(header)) if i not in (file, split))  # the other one
+        if header[label] == "tags" and any(" " in line[label].strip() for line in lines[1:] if len(line) > label):
+            raise InputError(f"{path} has a column of tags: {SEVERAL}")
     if file is not None and label is not None and not _is_file(lines[0][file], path):
         body = lines[1:]
     elif len(header) in (2, 3) and _is_file(lines[0][0], path):
         file, label, split, body = 0, 1, 2 if len(header) == 3 else None, lines
+    elif file is not None and all(cell.strip() in BITS for i, cell in enumerate(lines[-1]) if i not in (file, split)):
+        raise InputError(f"{path} has a column of 0 and 1 for each class in place of one of class names: {SEVERAL}")
     else:
         raise InputError(
             f"{path} starts with {', '.join(lines[0][:8])}: a list of images needs a column of files (file, path, "
@@ -146,6 +205,9 @@ def _text(path: Path) -> str:
 
 def _table(path: Path, text: str) -> Iterator[list[str]]:
     """The cells of each line. Lists without commas or tabs are a path, which may hold blanks, and a label."""
+    if path.suffix.lower() == ".jsonl":
+        yield from _json_lines(path, text)
+        return
     first = text.split("\n", 1)[0]
     found = [d for d in ("\t", ";", ",") if d in first]
     if path.suffix.lower() == ".csv" and ";" not in first:  # spreadsheets write semicolons where 1,5 is a number
@@ -157,6 +219,21 @@ def _table(path: Path, text: str) -> Iterator[list[str]]:
             raise InputError(f"{path} cannot be read: {error}") from error
     else:
         yield from (line.rsplit(None, 1) for line in text.splitlines())
+
+
+def _json_lines(path: Path, text: str) -> Iterator[list[str]]:
+    try:
+        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+        header = list(dict.fromkeys(key for row in rows for key in row))
+        cells = [[str(row.get(key, "")) for key in header] for row in rows]
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"{path} is not a file of JSON objects, one a line: {error}") from error
+    yield from [header, *cells] if rows else []
+
+
+def _plain(header: Sequence[str]) -> list[str]:
+    """The names of columns as `FILE_COLUMNS` has them."""
+    return [re.sub(r"[\W_]+", "", cell.casefold()) for cell in header]
 
 
 def _column(header: Sequence[str], names: Sequence[str]) -> int | None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..preprocessing import Preprocessing
 from .augmentation import Changes, Crops
-from .decoding import Decoded, Encoded, read
+from .decoding import Decoded, Opened, read
 
 
 class Renderer:
@@ -48,7 +48,7 @@ class Renderer:
             else:
                 read(source, partial(self._image, random=random, out=out))
 
-    def _image(self, image: Encoded, random: np.random.Generator, out: np.ndarray) -> None:
+    def _image(self, image: Opened, random: np.random.Generator, out: np.ndarray) -> None:
         views = self.changes.views(*image.size, self.preprocessing, random)
         reduction = min(view.reduction for view in views)
         pixels = image.pixels(reduction, exact=all(view.exact for view in views))

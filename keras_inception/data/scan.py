@@ -45,15 +45,17 @@ class Scan(NamedTuple):
 def examine_all(sources: Sequence[Any]) -> Scan:
     """Examine encoded images, each a path (`str`), `bytes`, or an object that has `read_bytes`.
 
+    Of an object that has `examined` that is the record, as bytes: of a `shards.Record`.
+
     Files that are unchanged since an earlier scan are not read: see `manifest`. Others are read by threads, with a
     progress bar on a terminal if there are many sources.
     """
     found = Scan(np.zeros(len(sources), RECORD), {})
-    with _threads() as pool, Manifest(READER) as manifest, _progress(len(sources)) as advance:
+    with threads() as pool, Manifest(READER) as manifest, _progress(len(sources)) as advance:
         for start in range(0, len(sources), BATCH):
             batch = sources[start : start + BATCH]
             files = files_at(batch)
-            entries = manifest.find(files)
+            entries = [getattr(s, "examined", None) or e for s, e in zip(batch, manifest.find(files), strict=True)]
             unknown = [i for i, entry in enumerate(entries) if entry is None]
             advance(len(batch) - len(unknown))
             new: list[tuple[File, Entry]] = []
@@ -90,7 +92,8 @@ def examine(source: Any) -> tuple[Entry, bool]:
 
 
 @contextmanager
-def _threads() -> Iterator[ThreadPoolExecutor]:
+def threads() -> Iterator[ThreadPoolExecutor]:
+    """Threads to decode images in."""
     pool = ThreadPoolExecutor()
     try:
         with warnings.catch_warnings(action="ignore"):  # Pillow warns of oddities in images that it can decode

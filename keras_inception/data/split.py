@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -15,10 +16,11 @@ import tensorflow as tf
 from ..errors import InputError
 from ..preprocessing import Preprocessing
 from .augmentation import Changes
-from .decoding import decode
+from .decoding import Encoded, decode
 from .rendering import Renderer, as_rgb, cores
 
 AHEAD = 2  # batches that are ready before they are asked for
+SIDES = {"train": "training", "val": "validation", "test": "test"}  # fields of a dataset, and what messages call them
 FEW_CLASSES = 20  # up to this number the images of each class are counted in a line
 
 
@@ -26,7 +28,7 @@ FEW_CLASSES = 20  # up to this number the images of each class are counted in a 
 class Rejected:
     """A file (or the name of an array) that was left out, and why."""
 
-    path: Path | str
+    path: Encoded | str
     reason: str
 
 
@@ -35,18 +37,23 @@ class Split:
     """Labelled images: an array, or files and other sources that are decoded when they are read.
 
     `sources` is uint8 (n, H, W, 1 or 3), 0..255, or an (n,) object array, of files `Sources`. Its elements are `Path`,
-    encoded `bytes`, or uint8 images (H, W), (H, W, 1) or (H, W, 3), of different sizes too. `labels` is (n,) int32:
-    indices into `classes`, or -1 for unlabelled images. `digests` is (n, 32) uint8, the SHA-256 hashes of the contents,
-    if known.
+    encoded `bytes`, other objects with `read_bytes()` (`Encoded`), or uint8 images (H, W), (H, W, 1) or (H, W, 3), of
+    different sizes too. `labels` is (n,) int32: indices into `classes`, or -1 for unlabelled images. `digests` is
+    (n, 32) uint8, the SHA-256 hashes of the contents, if known. `side` is what messages call the side of a data set:
+    "training", "validation", "test", or "" for other images.
     """
 
     sources: np.ndarray
     labels: np.ndarray
     classes: tuple[str, ...]
     digests: np.ndarray | None = None
+    side: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (f"{len(self):,}", self.side, "images")))
 
     def image(self, index: int | np.ndarray) -> np.ndarray:
         """Return one image as uint8 (H, W, 3) RGB; several for an array of indices into a uint8 array of images.
@@ -132,13 +139,29 @@ def untuned(data: tf.data.Dataset) -> tf.data.Dataset:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Training images, held-out images, and the files that were left out."""
+    """Images to train on, to choose the epoch on and, where there are such, to test on; and what was left out."""
 
     train: Split
     val: Split
+    test: Split | None = None
     rejected: tuple[Rejected, ...] = ()
-    near_duplicates: tuple[tuple[Path, Path], ...] = ()  # of a held-out image the first training image like it, and it
+    near_duplicates: tuple[tuple[Any, Any], ...] = ()  # of an image on a later side the first one like it, and it
     unused: tuple[str, ...] = ()  # of each part that is not read, what it is and how it can be used
+
+    def __post_init__(self) -> None:
+        for name, side in SIDES.items():
+            if (split := getattr(self, name)) is not None:
+                object.__setattr__(self, name, replace(split, side=side))
+
+    @property
+    def sides(self) -> tuple[Split, ...]:
+        """Train, val, and test if there is one."""
+        return (self.train, self.val) if self.test is None else (self.train, self.val, self.test)
+
+    @property
+    def held_out(self) -> Split:
+        """The images that results are measured on: the test images; where there are none the validation images."""
+        return self.val if self.test is None else self.test
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -147,21 +170,31 @@ class Dataset:
 
     def describe(self) -> list[str]:
         """Return lines that say what is read, for each class how many images are on each side, and what is not read."""
-        sides = [np.bincount(split.labels, minlength=len(self.classes)) for split in (self.train, self.val)]
+        sides = [np.bincount(split.labels, minlength=len(self.classes)) for split in self.sides]
+        uses = "to train on", "for validation", "for test"
         lines = [
-            f"{len(self.train) + len(self.val):,} images of {len(self.classes)} classes: "
-            f"{len(self.train):,} to train on, {len(self.val):,} held out"
+            f"{sum(map(len, self.sides)):,} images of {len(self.classes)} classes: "
+            + ", ".join(f"{len(split):,} {use}" for split, use in zip(self.sides, uses, strict=False))
         ]
         if len(self.classes) <= FEW_CLASSES:
-            each = [f"{name} {a:,} + {b:,}" for name, a, b in zip(self.classes, *sides, strict=True)]
-            lines.append(f"of each class: {', '.join(each)}")
+            counts = [" + ".join(f"{n:,}" for n in row) for row in zip(*sides, strict=True)]
+            each = ", ".join(f"{name} {count}" for name, count in zip(self.classes, counts, strict=True))
+            lines.append(f"of each class: {each}")
         else:
             low, high = (
                 ", ".join(f"{counts[i]:,} ({self.classes[i]})" for counts in sides for i in [pick(counts)])
                 for pick in (np.argmin, np.argmax)
             )
-            lines.append(f"of each class to train on and held out: at least {low}, at most {high}")
+            lines.append(f"of each class {', '.join(uses[: len(sides)])}: at least {low}, at most {high}")
         return [*lines, *self.unused, *left_out(self.rejected)]
+
+    def sides_of_near_duplicates(self) -> list[str]:
+        """Return for each pair of `near_duplicates` its sides: "training and test"."""
+        if not self.near_duplicates:
+            return []
+        files = {file for pair in self.near_duplicates for file in pair}
+        side = {file: split.side for split in self.sides for file in split.sources if file in files}
+        return [f"{side[a]} and {side[b]}" for a, b in self.near_duplicates]
 
 
 def left_out(rejected: Sequence[Rejected]) -> list[str]:
@@ -180,13 +213,14 @@ def left_out(rejected: Sequence[Rejected]) -> list[str]:
 def fingerprint(dataset: Dataset) -> str:
     """Return a SHA-256 hex digest of a dataset: of its image contents, their class names and sides of the split.
 
-    Folder, file names and the order of the images do not change it. Another image, class name or split does.
+    Folder, file names and the order of the images do not change it. Another image, class name or split does; without
+    a test side it is that of the other two.
 
     Raises:
         InputError: a file cannot be read.
     """
     whole = hashlib.sha256()
-    for split in (dataset.train, dataset.val):
+    for split in dataset.sides:
         names = stack_digests([hashlib.sha256(n.encode("utf-8", "surrogatepass")).digest() for n in split.classes])
         rows = np.hstack([split.content_digests(), names[split.labels]])
         rows.view(f"S{rows.shape[1]}").sort(axis=0)  # as bytes
@@ -209,7 +243,7 @@ def input_errors() -> Iterator[None]:
         raise
 
 
-def content_digest(source: Path | bytes | np.ndarray) -> bytes:
+def content_digest(source: Path | bytes | Encoded | np.ndarray) -> bytes:
     """Return the SHA-256 hash of a file's bytes, of encoded bytes, or of the pixels and shape of an array.
 
     Raises:
@@ -220,6 +254,8 @@ def content_digest(source: Path | bytes | np.ndarray) -> bytes:
     if isinstance(source, bytes):
         return hashlib.sha256(source).digest()
     try:
+        if not isinstance(source, Path):
+            return hashlib.sha256(source.read_bytes()).digest()
         with open(source, "rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
     except OSError as error:
@@ -242,24 +278,54 @@ def by_class(labels: np.ndarray) -> list[np.ndarray]:
     return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
 
 
-def hold_out(labels: np.ndarray, fractions: np.ndarray, validation: float, name: str | Path) -> np.ndarray:
-    """Return a mask of the images whose hash is at most `validation`, at least one of each class on each side.
+def hold_out(
+    labels: np.ndarray, fractions: np.ndarray, name: str | Path, *, validation: float | None, test: float
+) -> np.ndarray:
+    """Return the side of each image, (n,): 0 to train on, 1 for validation, 2 for test.
+
+    Of each class the images with the lowest fractions are for validation, those with the highest ones for test. One
+    image at least stays to train on. Of the others each side gets one at least, validation first.
+
+    Args:
+        labels: (n,), the classes.
+        fractions: (n,), hashes from 0 to 1. Copies of an image have the same one, and stay together.
+        name: what messages call the images.
+        validation: the share of each class for validation; None where there are such images already.
+        test: the share of each class for test; 0 for none.
 
     Raises:
-        InputError: `validation` is not between 0 and 1, or no class has two different images.
+        InputError: the shares leave nothing to train on, or no class has enough different images.
     """
-    if not 0 < validation < 1:
+    _check_shares(validation, test)
+    sides = np.zeros(len(labels), int)
+    for members in by_class(labels):
+        distinct, place = np.unique(fractions[members], return_inverse=True)
+        low, high = _counts(distinct, validation, test)
+        sides[members] = np.select([place < low, place >= len(distinct) - high], [1, 2])
+    if sides.max() < (2 if test else 1):
+        few = "three" if test and validation is not None else "two"
+        raise InputError(f"{name}: no class has {few} different images, so none can be held out; add images")
+    return sides
+
+
+def _check_shares(validation: float | None, test: float) -> None:
+    if validation is not None and not 0 < validation < 1:
         why = (
-            "; the epoch that is kept is chosen on the held-out images, 0.01 holds out the fewest"
+            "; the epoch that is kept is chosen on the validation images, 0.01 holds out the fewest"
             if validation == 0
             else ""
         )
         raise InputError(f"validation must be a fraction between 0 and 1; got {validation}{why}")
-    held_out = np.zeros(len(labels), bool)
-    for members in by_class(labels):
-        distinct = np.unique(fractions[members])  # copies of an image have the same hash and stay on one side
-        if len(distinct) > 1:
-            held_out[members] = fractions[members] <= np.clip(validation, distinct[0], distinct[-2])
-    if not held_out.any():
-        raise InputError(f"{name}: no class has two different images, so none can be held out; add images")
-    return held_out
+    if not 0 <= test < 1:
+        raise InputError(f"test must be a fraction from 0, for no test images, to below 1; got {test}")
+    if (validation or 0) + test >= 1:
+        raise InputError(f"validation {validation} and test {test} leave nothing to train on: give smaller ones")
+
+
+def _counts(distinct: np.ndarray, validation: float | None, test: float) -> tuple[int, int]:
+    """How many of the different images of a class are for validation and for test."""
+    spare = len(distinct) - 1  # one stays to train on
+    low = 0 if validation is None else int(np.clip((distinct <= validation).sum(), 1, spare))
+    high = 0 if test == 0 else int(np.clip((distinct > 1 - test).sum(), 1, spare))
+    low = min(low, max(spare - high, 1))
+    return low, min(high, spare - low)

@@ -10,16 +10,22 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import InputError
-from .arrays import from_arrays
+from .arrays import divided, from_arrays
 from .folders import dataset_of
-from .layout import Files
-from .split import Dataset, Split
+from .layout import Files, Layout
+from .split import SIDES, Dataset, Split
 
 WANTED = "give pairs of an image, uint8 or 0..255, and its class, batched or not"
 
 
-def from_tf_data(train: tf.data.Dataset, val: tf.data.Dataset | None = None, *, validation: float = 0.2) -> Dataset:
-    """Make a dataset of one or two finite `tf.data` pipelines of (image, label) pairs, batched or not.
+def from_tf_data(
+    train: tf.data.Dataset,
+    val: tf.data.Dataset | None = None,
+    test: tf.data.Dataset | float = 0.0,
+    *,
+    validation: float = 0.2,
+) -> Dataset:
+    """Make a dataset of one to three finite `tf.data` pipelines of (image, label) pairs, batched or not.
 
     What `keras.utils.image_dataset_from_directory` returns is read from its files, at their own sizes. Of any other
     pipeline all images are read once and held in memory, as uint8. Images are (H, W, 1 or 3), uint8 or numbers from 0
@@ -28,17 +34,22 @@ def from_tf_data(train: tf.data.Dataset, val: tf.data.Dataset | None = None, *, 
 
     Args:
         train: the images to train on.
-        val: the images to hold out; without them the fraction `validation` of `train`, as `load_folder` or
+        val: the images for validation; without them the fraction `validation` of `train`, as `load_folder` or
             `from_arrays` hold it out.
+        test: the images for test, or the fraction of each class of `train` that is held out for it; 0 for none.
         validation: the fraction of each class to hold out without `val`, between 0 and 1.
 
     Raises:
         InputError: the pipeline never ends, or yields something else.
     """
-    pipelines = [train] if val is None else [train, val]
-    if files := _files(pipelines):
-        return dataset_of(*files, validation=validation)
-    arrays = [_arrays(pipeline) for pipeline in pipelines]
+    share, tested = (0.0, test) if isinstance(test, tf.data.Dataset) else (test, None)
+    pipelines = {"train": train, "val": val, "test": tested}
+    given = {side: pipeline for side, pipeline in pipelines.items() if pipeline is not None}
+    if files := _files(list(given.values())):
+        sides = dict(zip(given, files, strict=True))
+        layout = Layout(sides["train"], sides.get("val"), sides.get("test"))
+        return dataset_of(layout, validation=validation, test=share)
+    arrays = [_arrays(pipeline) for pipeline in given.values()]
     names = getattr(train, "class_names", None)
     found = np.unique(np.concatenate([labels for _, labels in arrays]))
     classes = tuple(names) if names else tuple(map(str, found))
@@ -46,15 +57,19 @@ def from_tf_data(train: tf.data.Dataset, val: tf.data.Dataset | None = None, *, 
         raise InputError(
             f"the tf.data pipeline has labels from {found.min()} to {found.max()}, but {len(names)} class_names"
         )
-    sides = [
-        Split(images, (labels if names else np.searchsorted(found, labels)).astype(np.int32), classes)
-        for images, labels in arrays
-    ]
-    if val is None:
-        return from_arrays(sides[0].sources, sides[0].labels, classes, validation=validation)
-    if missing := sorted(set(range(len(classes))) - set(sides[0].labels.tolist())):
+    splits = {
+        side: Split(images, (labels if names else np.searchsorted(found, labels)).astype(np.int32), classes)
+        for side, (images, labels) in zip(given, arrays, strict=True)
+    }
+    whole = splits["train"]
+    if len(given) == 1:
+        return from_arrays(whole.sources, whole.labels, classes, validation=validation, test=share)
+    if missing := sorted(set(range(len(classes))) - set(whole.labels.tolist())):
         raise InputError(f"the images to train on have none of the class {classes[missing[0]]}: add some")
-    return Dataset(sides[0], sides[1])
+    if val is None or share:
+        parts = divided(whole, validation=validation if val is None else None, test=share)
+        splits = {side: split for side, split in zip(SIDES, parts, strict=True) if split} | splits | {"train": parts[0]}
+    return Dataset(splits["train"], splits["val"], splits.get("test"))
 
 
 def _files(pipelines: Sequence[Any]) -> list[Files]:

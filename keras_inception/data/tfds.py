@@ -6,42 +6,30 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 from ..errors import InputError
 from ..terminal import progress
 
 PREFIX = "tfds:"
-SIDES = {"train": "train", "validation": "val", "test": "val"}  # the first of the last two that exists
+SIDES = {"train": "train", "validation": "val", "test": "test"}  # splits, and the folders that they are written to
 PNG = b"\x89PNG"
 
 
-def folder_of(path: str | Path) -> Path:
-    """Return the path itself, or for "tfds:NAME" the folder of the dataset's images, written on first use.
+def folder_of(path: str) -> Path:
+    """Return the folder of the images of "tfds:NAME", written on first use.
 
-    The image files keep their bytes. They are stored next to the dataset in TensorFlow Datasets' own folder.
+    The image files keep their bytes. They are stored next to the dataset in TensorFlow Datasets' own folder, in folders
+    that are named as their classes, percent-encoded.
 
     Raises:
         InputError: there is no such dataset, it does not hold labelled images, or it cannot be downloaded.
     """
-    name = str(path)
-    return _images(name.removeprefix(PREFIX)) if name.startswith(PREFIX) else Path(path)
+    return _images(path.removeprefix(PREFIX))
 
 
-def lasting(path: str | Path) -> str:
-    """Return the path in a form that holds in any working directory: absolute, or "tfds:NAME" unchanged."""
-    return str(path) if str(path).startswith(PREFIX) else str(Path(path).resolve())
-
-
-def class_name(path: str | Path) -> Callable[[str], str]:
-    """Return the function from the name of a class's folder to the name of the class, for a folder of `folder_of`."""
-    return unquote if str(path).startswith(PREFIX) else str
-
-
-def _folder_name(name: str) -> str:
+def folder_name(name: str) -> str:
     """Percent-encode what a folder's name cannot hold, and a leading dot, which would hide the folder."""
     return re.sub(r"[/%\0]|^\.", lambda found: f"%{ord(found[0]):02X}", name)
 
@@ -59,16 +47,18 @@ def _images(name: str) -> Path:
     except Exception as error:  # each kind of wrong name raises an error of its own
         raise InputError(f"{PREFIX}{name} is none of TensorFlow Datasets: {_first_line(error)}") from error
     image, label = _keys(name, builder.info.features, tfds)
-    folder = Path(builder.data_dir) / "images"
+    folder = Path(builder.data_dir) / "images_by_side"
     if folder.is_dir():
         return folder
     try:
         builder.download_and_prepare()
     except Exception as error:  # network, server or checksum
         raise InputError(f"{PREFIX}{name} cannot be downloaded: {_first_line(error)}") from error
-    part = folder.with_name(f"images.{os.getpid()}.part")
+    part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
     try:
-        for split, side in _sides(list(builder.info.splits)).items():
+        for split, side in SIDES.items():
+            if split not in builder.info.splits:
+                continue
             data = builder.as_dataset(split=split, decoders={image: tfds.decode.SkipDecoding()})
             _write(data.as_numpy_iterator(), part / side, builder.info.features[label].names, image, label)
         part.rename(folder)
@@ -88,20 +78,13 @@ def _keys(name: str, features: Any, tfds: Any) -> tuple[str, str]:
     return found[0][0], found[1][0]
 
 
-def _sides(splits: list[str]) -> dict[str, str]:
-    """Return which split is written to which side of the folder, each side once."""
-    sides: dict[str, str] = {}
-    for split, side in SIDES.items():
-        if split in splits and side not in sides.values():
-            sides[split] = side
-    return sides
-
-
 def _write(examples: Any, folder: Path, names: list[str], image: str, label: str) -> None:
-    folders = [folder / _folder_name(name) for name in names]
+    folders = [folder / folder_name(name) for name in names]
     for place in folders:
         place.mkdir(parents=True)
     for i, example in enumerate(progress(examples, f"Writing {folder.name}/")):
+        if example[label] < 0:  # of test sets whose labels are kept secret
+            continue
         content = example[image]
         ending = "png" if content.startswith(PNG) else "jpg"
         (folders[example[label]] / f"{i:07d}.{ending}").write_bytes(content)

@@ -20,7 +20,7 @@ EXTENSIONS = frozenset(
         *(".dng", ".cr2", ".cr3", ".nef", ".arw"),
     )
 )
-LISTS = frozenset((".csv", ".tsv", ".txt"))  # endings of files that may list images
+LISTS = frozenset((".csv", ".tsv", ".txt", ".jsonl"))  # endings of files that may list images
 SYSTEM = frozenset(  # what macOS, Windows, Linux, NAS devices and Python write into folders, in lower case
     (
         "__macosx",

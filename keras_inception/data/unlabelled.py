@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .archives import is_archive, unpacked
 from .arrays import alpha_hint, check_uint8
+from .decoding import Encoded
+from .places import local
 from .scan import examine_all
+from .shards import open_shards
 from .sources import Sources
 from .split import Rejected, Split
 from .tree import images_below
@@ -23,9 +25,10 @@ def as_images(images: Any) -> tuple[Split, tuple[str, ...], tuple[Rejected, ...]
     """Make an unlabelled split of images: its labels are -1 and it has no classes.
 
     Args:
-        images: a file; a folder or archive, for all images below it, sorted; the bytes of a file; a uint8
-            array, one image (H, W), (H, W, 1) or (H, W, 3), or a batch (n, H, W), (n, H, W, 1) or (n, H, W, 3),
-            0..255; or a list of these. A 3-dimensional array is one image if its last axis is 1 or 3.
+        images: a file; a folder, archive, shard set or Parquet file, for all images in it, sorted; an address of any of
+            these; the bytes of a file; a uint8 array, one image (H, W), (H, W, 1) or (H, W, 3), or a batch (n, H, W),
+            (n, H, W, 1) or (n, H, W, 3), 0..255; or a list of these. A 3-dimensional array is one image if its
+            last axis is 1 or 3.
 
     Returns:
         the images that can be decoded; for each its path, "array 3" or "bytes 3" (its position, from 0); and the
@@ -61,19 +64,16 @@ def _sources(images: Any) -> Sequence[Any]:
     raise InputError(f"images must be {TAKEN}; got {type(images).__name__}")
 
 
-def _files(path: str | Path) -> Sequence[str]:
-    text, path = str(path), Path(path)
-    if "://" in text:
-        raise InputError(f"{text} is a URL, which is not read: download the file and give its path")
-    if is_archive(path):
-        path = unpacked(path)
-    if path.is_dir():
-        if not (found := images_below(path)):
-            raise InputError(f"{text} holds no images: give JPEG, PNG, BMP, GIF or WebP files")
+def _files(path: str | Path) -> Sequence[str | Encoded]:
+    place, _ = local(path)
+    if place.is_dir():
+        shards = open_shards(place)
+        if not (found := shards.records() if shards else images_below(place)):
+            raise InputError(f"{path} holds no images: give JPEG, PNG, BMP, GIF or WebP files")
         return found
-    if any(c in text for c in "*?[") and not path.exists():
-        raise InputError(f"there is no file {text}: give a pattern without quotes, so that the shell expands it")
-    return [str(path)]
+    if any(c in str(path) for c in "*?[") and not place.exists():
+        raise InputError(f"there is no file {path}: give a pattern without quotes, so that the shell expands it")
+    return [str(place)]
 
 
 def _arrays(images: np.ndarray) -> list[np.ndarray]:
@@ -86,10 +86,13 @@ def _arrays(images: np.ndarray) -> list[np.ndarray]:
     return [images] if one else list(images)
 
 
-def _name(source: str | bytes | np.ndarray, place: int) -> str:
-    if isinstance(source, str):
-        return source
-    return f"{'bytes' if isinstance(source, bytes) else 'array'} {place}"
+def _name(source: str | Encoded | bytes | np.ndarray, place: int) -> str:
+    match source:
+        case bytes():
+            return f"bytes {place}"
+        case np.ndarray():
+            return f"array {place}"
+    return str(source)
 
 
 def _stack(sources: list[Any]) -> np.ndarray:

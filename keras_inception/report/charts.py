@@ -23,7 +23,7 @@ def curves(history: Sequence[dict[str, float]]) -> str:
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     epochs = range(1, len(history) + 1)
     for axes, measure in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        for key, label in ((measure, "training"), (f"val_{measure}", "held out")):
+        for key, label in ((measure, "training"), (f"val_{measure}", "validation")):
             axes.plot(epochs, [row[key] for row in history], marker=".", label=label)
         axes.set(xlabel="epoch", title=measure)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

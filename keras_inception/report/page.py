@@ -42,13 +42,15 @@ def read_history(run: Run) -> list[dict[str, float]]:
 def figures(labels: Sequence[str], held_out: Split, probabilities: np.ndarray) -> dict[str, Any]:
     """Return what the page shows in numbers, as JSON values: metrics, calibration, the confusion matrix, each class.
 
-    Rows of the confusion matrix are true classes, columns predicted ones. Recall is None for a class without images,
-    precision for one that is never predicted. Arguments are as for `page`.
+    "measured_on" is the side of the split, None for other images. Rows of the confusion matrix are true classes,
+    columns predicted ones. Recall is None for a class without images, precision for one that is never predicted.
+    Arguments are as for `page`.
     """
     predicted = probabilities.argmax(axis=1)
     confusion = confusion_matrix(held_out.labels, predicted, labels=range(len(labels)))
     true, found = confusion.sum(axis=1), confusion.sum(axis=0)
     return {
+        "measured_on": held_out.side or None,
         **scores(probabilities, held_out.labels),
         "n": len(held_out),
         "calibration_error": float(calibration_error(probabilities.max(axis=1), predicted == held_out.labels)),
@@ -80,7 +82,7 @@ def page(
         run: the finished run.
         model: its network.
         history: one row per epoch, with loss, accuracy, val_loss and val_accuracy.
-        held_out: images that the network was not trained on.
+        held_out: images that the network was not trained on; the page says which side of the split they are.
         probabilities: (n, classes), predicted for these images.
         endpoint: the layer for Grad-CAM, as for `saliency.grad_cam`.
 
@@ -103,8 +105,8 @@ def page(
 <title>{_text(run.path.name)}</title><style>{STYLE}</style>
 <h1>{_text(run.path.name)}</h1>
 <p>{_text(run.builder)}, {height} x {width} pixels ({run.preprocessing.resize_mode}), {len(run.labels)} classes;
-trained on {run.data["train"]:,} images, measured on {len(held_out):,} held out:
-<b>top-1 {scores(probabilities, held_out.labels)["top1"]:.1%}</b>.</p>
+trained on {run.data["train"]:,} images, measured on {held_out}:
+<b>top-1 {scores(probabilities, held_out.labels)["top1"]:.1%}</b>.{_chosen(run, held_out)}</p>
 {_exits(run)}{_near_duplicates(run)}
 <h2>Training</h2>{curves(history)}
 <h2>Confusion matrix</h2>{confusion_chart(confusion, run.labels)}
@@ -120,22 +122,33 @@ def _text(text: str) -> str:
     return html.escape(printable(text))
 
 
+def _chosen(run: Run, measured: Split) -> str:
+    """What the epoch was chosen on."""
+    if measured.side == "validation":
+        return " The epoch was chosen on them, so others may be harder: there are no test images."
+    if not (found := run.validation_metrics):
+        return ""
+    return f" The epoch was chosen on {found['n']:,} validation images: top-1 {found['top1']:.1%}."
+
+
 def _exits(run: Run) -> str:
     """The accuracy of early exits, if the network has some."""
     found = {k.removesuffix("_top1"): v for k, v in run.metrics.items() if k.startswith("exit")}
     rows = "".join(f"<tr><td>{name}<td>{value:.1%}" for name, value in found.items())
-    return f"<table><tr><th>exit<th>top-1</tr>{rows}</table>" if found else ""
+    return f"<table><tr><th>exit<th>top-1 on {run.measured_on} images</tr>{rows}</table>" if found else ""
 
 
 def _near_duplicates(run: Run) -> str:
-    """A warning of near-duplicates on both sides of the split."""
+    """A warning of near-duplicates on different sides of the split."""
     pairs = run.data.get("near_duplicates") or []
     if not pairs:
         return ""
-    some = "".join(f"<li>{_text(a)} and {_text(b)}" for a, b in pairs[:WORST])
+    some = "".join(
+        f"<li>{_text(a)} and {_text(b)}{''.join(f' ({names})' for names in sides)}" for a, b, *sides in pairs[:WORST]
+    )
     return (
-        f"<p>{len(pairs):,} held-out images are nearly the same as training images, so the accuracy may be too high:"
-        f"</p><ul>{some}</ul>"
+        f"<p>{len(pairs):,} pairs of images on different sides of the split are nearly the same, so the accuracy may "
+        f"be too high:</p><ul>{some}</ul>"
     )
 
 

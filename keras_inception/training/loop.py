@@ -46,7 +46,7 @@ class Trainer(Protocol):
         """Within it the weights are those that are measured and kept."""
 
     def measure(self) -> dict[str, float]:
-        """The held-out metrics: "val_accuracy", "val_loss" and others."""
+        """The metrics on the validation images: "val_accuracy", "val_loss" and others."""
 
     def save(self, path: Path) -> None:
         """Write all that the next epoch begins with."""
@@ -160,10 +160,10 @@ class NetworkTrainer:
 
     def measure(self) -> dict[str, float]:
         """As `Trainer.measure`."""
-        request, held_out = self.job.request, self.job.dataset.val
+        request, val = self.job.request, self.job.dataset.val
         predictor = KerasPredictor(model=self.model, labels=request.labels, preprocessing=request.preprocessing)
-        outputs = predictor.probabilities(held_out, batch_size=self.job.recipe.batch_size)
-        return _held_out(summary(outputs, held_out.labels))
+        outputs = predictor.probabilities(val, batch_size=self.job.recipe.batch_size)
+        return _as_row(summary(outputs, val.labels))
 
     def save(self, path: Path) -> None:
         """As `Trainer.save`."""
@@ -205,11 +205,11 @@ class HeadTrainer(FrozenTrainer):
         labels = self.job.dataset.val.labels
         given = (x for x, _ in batches(self._val, labels, self.job.recipe.batch_size))
         probabilities = np.concatenate(list(in_batches(self.model.predict_on_batch, given)))
-        return _held_out(scores(probabilities, labels))
+        return _as_row(scores(probabilities, labels))
 
 
-def _held_out(measured: dict[str, float]) -> dict[str, float]:
-    """Metrics as a row of the history has them."""
+def _as_row(measured: dict[str, float]) -> dict[str, float]:
+    """Metrics on the validation images, as a row of the history has them."""
     exits = {f"val_{k}": v for k, v in measured.items() if k.startswith("exit_")}
     return {"val_accuracy": measured["top1"], "val_loss": measured["loss"]} | exits
 

@@ -52,8 +52,9 @@ class Start:
 class TrainingRequest:
     """Everything that decides a training's result. Two equal requests end in the same weights.
 
-    `network` and `arguments` build the network that is trained. `data` has the folder, the share that is held out, the
-    counts and the fingerprint of the split (`data.fingerprint`). `recipe` says how, `recipe_name` which paper's it is.
+    `network` and `arguments` build the network that is trained. `data` has the folder, the shares that are held out,
+    the counts and the fingerprint of the split (`data.fingerprint`). `recipe` says how, `recipe_name` which paper's it
+    is.
     """
 
     network: str
@@ -133,8 +134,8 @@ class TrainingRequest:
                 return words + (further if name == "recipe.epochs" else "")
         return None
 
-    def finished(self, path: Path, metrics: Mapping[str, float]) -> Run:
-        """The record of the training that it asked for."""
+    def finished(self, path: Path, *, validation: Mapping[str, float], test: Mapping[str, float] | None) -> Run:
+        """The record of the training that it asked for, and what was measured on its validation and test images."""
         record = self.to_dict()
         return Run(
             builder=self.network,
@@ -144,7 +145,9 @@ class TrainingRequest:
             weights=self.start.weights,
             data=record["data"],
             training=record["recipe"] | {"recipe": self.recipe_name, "seed": self.seed, "start": record["start"]},
-            metrics=dict(metrics),
+            metrics=dict(test or validation),
+            measured_on="test" if test else "validation",
+            validation_metrics=dict(validation),
             path=path,
         )
 
@@ -172,6 +175,7 @@ def resolve(
     *,
     images: Any,
     validation: float,
+    test: float,
     recipe: str | Recipe | None,
     model: str | None,
     weights: str | Path | None,
@@ -207,11 +211,16 @@ def resolve(
         data={
             "folder": lasting(images) if isinstance(images, str | Path) else None,
             "validation": validation,
+            "test_share": test,
             "fingerprint": fingerprint(dataset),
             "train": len(dataset.train),
             "val": len(dataset.val),
+            "test": len(dataset.test or ()),
             "rejected": [f"{r.path}: {r.reason}" for r in dataset.rejected],
-            "near_duplicates": [[str(path) for path in pair] for pair in dataset.near_duplicates],
+            "near_duplicates": [
+                [str(a), str(b), sides]
+                for (a, b), sides in zip(dataset.near_duplicates, dataset.sides_of_near_duplicates(), strict=True)
+            ],
         },
         recipe=chosen,
         recipe_name=recipe if isinstance(recipe, str) else None,

@@ -107,7 +107,7 @@ class TrainingState:
         self._kept[name] = file
 
     def best(self, first: int = 0) -> int:
-        """The epoch, from 0, with the best held-out accuracy; of equal ones the one with the smallest loss."""
+        """The epoch, from 0, with the best validation accuracy; of equal ones the one with the smallest loss."""
         return min(range(first, len(self.history)), key=lambda i: _rank(self.history[i]))
 
     def is_best(self, row: Row, first: int = 0) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,13 +41,15 @@ def train(
     resize: ResizeMode | None = None,
     fill: Fill | None = None,
     validation: float = 0.2,
+    test: float = 0.0,
     seed: int = 0,
     tensorboard: bool = False,
     **changes: Any,
 ) -> Run:
     """Train a network on labelled images and leave a run directory at `out`.
 
-    Without a recipe Adam, with a cosine from the learning rate to 0. The epoch with the best held-out accuracy is kept.
+    Without a recipe Adam, with a cosine from the learning rate to 0. The epoch with the best accuracy on
+    the validation images is kept. The result, `Run.metrics`, is measured on the test images, where there are such.
     The same call resumes a training that was interrupted: it continues after the last whole epoch, with the state of
     optimizer, schedule, averages and random numbers, and ends in the weights of an undisturbed training. The images may
     have moved meanwhile; other images, another split or another network are refused.
@@ -56,8 +59,8 @@ def train(
 
     Args:
         images: a folder, list, archive or "tfds:NAME" as `data.load_folder` takes it; a `Dataset`, which
-            `data.from_arrays` makes of arrays; or a `tf.data.Dataset`, or a pair of them to train on and to hold out,
-            as `data.from_tf_data` takes them.
+            `data.from_arrays` makes of arrays; or a `tf.data.Dataset`, or two or three of them, as
+            `data.from_tf_data` takes them.
         out: the run directory. It must be new, empty, or hold this same training unfinished.
         recipe: a name in `recipes.RECIPES`, "inception_v3", or a `Recipe`.
         model: a name that `list_models` lists; by default that of the run in `weights`, or of the recipe.
@@ -67,7 +70,8 @@ def train(
         resize: how images of other proportions come to that size, "crop", "stretch" or "letterbox" (`Preprocessing`);
             by default as for the weights, or "crop".
         fill: the colour around letterboxed images, a grey level or (red, green, blue), 0..255; by default the mean's.
-        validation: the fraction that is held out where the images are not split, as by a folder `val/`.
+        validation: the fraction that is held out for validation where there are no such images, as in a folder `val/`.
+        test: the fraction that is held out for test where there are no such images, as in a folder `test/`; 0 for none.
         seed: of everything random.
         tensorboard: write the history into `out/logs` as TensorBoard reads it.
         changes: fields of the `Recipe` to change: epochs, batch_size, learning_rate, augmentation, freeze_epochs,
@@ -78,11 +82,12 @@ def train(
     """
     out = Path(out)
     check_directory(out)
-    dataset = as_dataset(images, validation=validation)
+    dataset = as_dataset(images, validation=validation, test=test)
     request = resolve(
         dataset,
         images=images,
         validation=validation,
+        test=test,
         recipe=recipe,
         model=model,
         weights=weights,
@@ -104,7 +109,7 @@ def train(
                 write_events(out / "logs", job.state.history)
             note(
                 f"epoch {epoch}/{request.recipe.epochs}  loss {row['loss']:.3f}  accuracy {row['accuracy']:.1%}  "
-                f"held out {row['val_accuracy']:.1%}  {row['seconds']:.0f} s",
+                f"validation {row['val_accuracy']:.1%}  {row['seconds']:.0f} s",
                 style="",
             )
         run = _finish(job)
@@ -173,9 +178,9 @@ def _on_features(job: Job) -> bool:
 def _tell(dataset: Dataset) -> None:
     first, *lines = dataset.describe()
     note(first, style="")
-    if pairs := dataset.near_duplicates:
-        lines.append(f"{len(pairs):,} held-out images are nearly the same as training images: accuracy may flatter")
-        lines += [f"nearly the same: {a} and {b}" for a, b in pairs[:5]]
+    for sides, n in Counter(dataset.sides_of_near_duplicates()).items():
+        lines.append(f"{n:,} pairs of {sides} images are nearly the same: accuracy may flatter")
+    lines += [f"nearly the same: {a} and {b}" for a, b in dataset.near_duplicates[:5]]
     for line in lines:
         note(line)
 
@@ -190,14 +195,18 @@ def _finish(job: Job) -> Run:
         network = job.load(state.path(BEST))
     network = fine_tuning.deployed(network)
     write_file(out / "model.keras", network.save)
-    request, images = job.request, job.dataset.val
+    request, dataset = job.request, job.dataset
     predictor = KerasPredictor(model=network, labels=request.labels, preprocessing=request.preprocessing)
-    outputs = predictor.probabilities(images)
-    run = request.finished(out, summary(outputs, images.labels))
+    outputs = predictor.probabilities(dataset.val)
+    validation, tested = summary(outputs, dataset.val.labels), None
+    if dataset.test is not None:
+        outputs = predictor.probabilities(dataset.test)
+        tested = summary(outputs, dataset.test.labels)
+    run = request.finished(out, validation=validation, test=tested)
     write_file(out / "history.csv", lambda part: part.write_text(_history(state.history), encoding="utf-8"))
     run.save()
     try:
-        page = report.page(run, network, state.history, images, outputs[MAIN])
+        page = report.page(run, network, state.history, dataset.held_out, outputs[MAIN])
         write_file(out / "report.html", lambda part: part.write_text(page, encoding="utf-8"))
     except Exception as error:  # a page that cannot be drawn never costs the run
         note(f"the report could not be drawn ({error}); `keras-inception report {out}` tries again")

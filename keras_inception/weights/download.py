@@ -20,17 +20,17 @@ from urllib.parse import urlsplit
 import requests
 from filelock import FileLock
 
+from .. import transport
 from ..errors import InputError
 from ..files import HOME, cache_directory
 from ..terminal import note
-from . import transport
+from ..transport import OFFLINE, is_offline, other_digest
 from .readers import LARGEST
 
 if TYPE_CHECKING:
     from .record import Checkpoint
 
 MIRROR = "KERAS_INCEPTION_MIRROR"  # a URL that is put before the host and path of every download
-OFFLINE = "KERAS_INCEPTION_OFFLINE"  # use only files that are in the cache
 
 
 def fetch(checkpoint: Checkpoint) -> Path:
@@ -67,7 +67,7 @@ def cached(urls: Sequence[str], name: str, digest: str = "") -> Path:
     path = cache_directory() / name
     if _good(path, digest or _pinned(path)):
         return path
-    if os.environ.get(OFFLINE, "0").lower() not in ("", "0", "false"):
+    if is_offline():
         state = "is damaged" if path.exists() else "is not in the cache"
         raise InputError(f"{name} {state}, and {OFFLINE} is set: {_by_hand(urls[0], path)}")
     with _writing(path), FileLock(path.with_name(f".{name}.lock")):
@@ -98,17 +98,7 @@ def _pinned(path: Path) -> str:
 
 def has_digest(path: Path, digest: str) -> bool:
     """Whether a file has this digest; every file has ""."""
-    return _other_digest(path, digest) is None
-
-
-def _other_digest(path: Path, digest: str) -> str | None:
-    """The file's own digest if it differs, cut to the length of the published one."""
-    if not digest:
-        return None
-    algorithm, _, published = digest.partition(":")
-    with open(path, "rb") as file:
-        found = hashlib.file_digest(file, algorithm.removesuffix("-prefix")).hexdigest()[: len(published)]
-    return None if found == published else found
+    return other_digest(path, digest) is None
 
 
 def _mirrored(url: str) -> str:
@@ -147,7 +137,7 @@ def _download(url: str, path: Path, digest: str) -> None:
     """Download, verify, unpack, and then put the file at `path`; a file that is not the published one is deleted."""
     part = path.with_name(f"part.{path.name}")
     try:
-        announced = transport.download(url, part)
+        announced = transport.download(url, part, largest=LARGEST)
     except requests.RequestException as error:
         raise InputError(_unreachable(url, part, error)) from error
     try:
@@ -178,7 +168,7 @@ def _verify_pin(part: Path, path: Path, announced: str, url: str) -> None:
 
 
 def _verify(part: Path, digest: str, url: str) -> None:
-    if found := _other_digest(part, digest):
+    if found := other_digest(part, digest):
         algorithm, _, published = digest.partition(":")
         raise InputError(
             f"{url} is not the file that was published: its {algorithm} is {found}, not {published}; "
@@ -187,11 +177,10 @@ def _verify(part: Path, digest: str, url: str) -> None:
 
 
 def _unreachable(url: str, part: Path, error: requests.RequestException) -> str:
-    answer, came = getattr(error.response, "status_code", None), transport.size(part)
-    reason = f"answers {answer}" if answer else "keeps breaking off" if came else "cannot be reached"
+    came = transport.size(part)
     rest = f"; {came:,} bytes are kept, and the same call resumes the download" if came else ""
     return (
-        f"{urlsplit(url).netloc} {reason}{rest}; try later, name a mirror in {MIRROR}, or "
+        f"{urlsplit(url).netloc} {transport.why(error, part)}{rest}; try later, name a mirror in {MIRROR}, or "
         f"{_by_hand(url, part.with_name(part.name.removeprefix('part.')))}"
     )
 

@@ -129,13 +129,13 @@ def test_the_share_held_out(images):
 
 
 def test_the_split_survives_added_and_renamed_images_and_another_place(images, tmp_path):
-    before = load_folder(images)
+    before = load_folder(images, test=0.2)
     moved = shutil.copytree(images, tmp_path / "elsewhere")
     folder(moved, ant=range(300, 310))
     for seed in range(400, 430):
         (moved / "dog" / f"0{seed}.jpg").write_bytes(jpeg(seed))
-    assert names(before.val) <= names(load_folder(moved).val)
-    assert names(before.train) <= names(load_folder(moved).train)
+    for side, after in zip(before.sides, load_folder(moved, test=0.2).sides, strict=True):
+        assert names(side) <= names(after)
     for file in (moved / "emu").iterdir():
         file.rename(file.with_name(f"a{file.name}"))
     emus = {name.replace("emu/", "emu/a") for name in names(before.val) if name.startswith("emu")}
@@ -146,7 +146,7 @@ def test_copies_of_a_image_stay_on_one_side(images, tmp_path):
     twice = shutil.copytree(images, tmp_path / "twice")
     for file in (twice / "cat").glob("*"):
         shutil.copy(file, file.with_name(f"copy-{file.name}"))
-    for split in (load_folder(twice).train, load_folder(twice).val):
+    for split in load_folder(twice, test=0.2).sides:
         contents = [file.read_bytes() for file in split.sources if file.parent.name == "cat"]
         assert all(contents.count(content) == 2 for content in contents)
 
@@ -156,6 +156,8 @@ def test_each_class_has_a_image_on_each_side(validation, tmp_path):
     dataset = load_folder(folder(tmp_path / "few", a=[1, 2], b=[3, 4, 5], c=[6]), validation=validation)
     assert set(dataset.train.labels) == {0, 1, 2}
     assert set(dataset.val.labels) == {0, 1}  # one image alone is for training
+    dataset = load_folder(tmp_path / "few", validation=validation, test=0.0005)
+    assert [set(side.labels) for side in dataset.sides] == [{0, 1, 2}, {0, 1}, {1}]
 
 
 def test_train_and_val_folders_are_taken_as_they_are(tmp_path):
@@ -165,8 +167,36 @@ def test_train_and_val_folders_are_taken_as_they_are(tmp_path):
     assert dataset.classes == ("a", "b")
     assert names(dataset.train) == {"a/3.jpg", "b/1.jpg", "b/2.jpg"}
     assert names(dataset.val) == {"a/4.jpg", "b/5.jpg"}
-    (tmp_path / "val").rename(tmp_path / "test")
-    assert names(load_folder(tmp_path).val) == {"a/4.jpg", "b/5.jpg"}
+    folder(tmp_path / "test", a=[6], b=[7, 8])
+    dataset = load_folder(tmp_path, test=0.3)  # of what is split nothing is held out
+    assert [len(side) for side in dataset.sides] == [3, 2, 3]
+    assert names(dataset.test) == {"a/6.jpg", "b/7.jpg", "b/8.jpg"}
+
+
+def test_test_images_stay_what_they_are_where_there_are_no_validation_images(tmp_path):
+    """The epoch is never chosen on them."""
+    folder(tmp_path / "train", a=range(10), b=range(10, 20))
+    folder(tmp_path / "test", a=[40], b=[41])
+    dataset = load_folder(tmp_path)
+    assert names(dataset.test) == {"a/40.jpg", "b/41.jpg"}
+    assert {file.parts[-3] for side in (dataset.train, dataset.val) for file in side.sources} == {"train"}
+    assert set(dataset.val.labels) == {0, 1}
+
+
+def test_a_share_for_test_comes_out_of_the_images_to_train_on(images, tmp_path):
+    """With validation images and without; another share for one side does not move images of the other."""
+    before, dataset = load_folder(images), load_folder(images, test=0.3)
+    assert before.test is None
+    assert names(dataset.val) == names(before.val)
+    assert names(dataset.train) | names(dataset.test) == names(before.train)
+    assert len(dataset.test) / 90 == pytest.approx(0.3, abs=0.12)
+    assert set(dataset.test.labels) == {0, 1, 2}
+    assert names(load_folder(images, test=0.3, validation=0.4).test) == names(dataset.test)
+    shutil.copytree(images, tmp_path / "train")
+    folder(tmp_path / "val", dog=[500], cat=[501], emu=[502])
+    split = load_folder(tmp_path, test=0.3)
+    assert names(split.val) == {"dog/500.jpg", "cat/501.jpg", "emu/502.jpg"}
+    assert names(split.test) == names(dataset.test)
 
 
 def test_a_train_folder_alone_is_split(tmp_path):
@@ -315,6 +345,26 @@ def test_the_held_out_share_is_a_fraction(validation, images):
         load_folder(images, validation=validation)
 
 
+@pytest.mark.parametrize(
+    ("test", "message"),
+    [
+        (1, "test must be a fraction from 0, for no test images, to below 1; got 1"),
+        (-0.2, "test must be a fraction .* got -0.2"),
+        (float("nan"), "test must be a fraction .* got nan"),
+        (0.8, "validation 0.2 and test 0.8 leave nothing to train on: give smaller ones"),
+    ],
+)
+def test_the_share_for_test_is_a_fraction_too(test, message, images):
+    with pytest.raises(InputError, match=message):
+        load_folder(images, test=test)
+
+
+def test_a_test_side_needs_three_different_images_of_a_class(tmp_path):
+    folder(tmp_path, a=[1, 2], b=[3, 4])
+    with pytest.raises(InputError, match="no class has three different images, so none can be held out; add images"):
+        load_folder(tmp_path, test=0.1)
+
+
 # Arrays
 
 
@@ -341,9 +391,13 @@ def test_arrays_of_grey_and_colour(shape):
 
 
 def test_the_split_of_arrays_follows_the_seed():
-    first, again, other = (from_arrays(*digits(), seed=seed).val for seed in (0, 0, 1))
-    np.testing.assert_array_equal(first.sources, again.sources)
-    assert first.sources.tobytes() != other.sources.tobytes()
+    first, again, other = (from_arrays(*digits(), seed=seed, test=0.2) for seed in (0, 0, 1))
+    assert sum(map(len, first.sides)) == 100
+    for side in ("val", "test"):
+        a, b, c = (getattr(dataset, side).sources for dataset in (first, again, other))
+        np.testing.assert_array_equal(a, b)
+        assert a.tobytes() != c.tobytes()
+    np.testing.assert_array_equal(first.val.sources, from_arrays(*digits()).val.sources)
 
 
 def test_classes_from_labels():
@@ -546,7 +600,17 @@ def test_nearly_the_same_image_on_both_sides_is_reported(tmp_path):
             Image.new("RGB", (50, 50), shade).save(tmp_path / side / "a" / f"{shade}.png")
     dataset = load_folder(tmp_path)
     assert [(a.name, b.name) for a, b in dataset.near_duplicates] == [("3.jpg", "copy.jpg")]
+    assert dataset.sides_of_near_duplicates() == ["training and validation"]
     assert len(dataset.train) + len(dataset.val) == 11  # they stay
+    folder(tmp_path / "test", a=[3, 7], b=[6])
+    dataset = load_folder(tmp_path)
+    pairs = [(a.parts[-3:], b.parts[-3:]) for a, b in dataset.near_duplicates]
+    assert pairs[1:] == [
+        (("train", "b", "3.jpg"), ("test", "a", "3.jpg")),
+        (("val", "a", "copy.jpg"), ("test", "a", "3.jpg")),
+        (("val", "b", "6.jpg"), ("test", "b", "6.jpg")),
+    ]
+    assert dataset.sides_of_near_duplicates()[1:] == ["training and test"] + ["validation and test"] * 2
 
 
 def test_different_images_are_no_near_duplicates(images):
@@ -606,7 +670,7 @@ def test_bad_files_among_good_ones_are_named(tmp_path):
     ("images", "message"),
     [
         ("*.jpg", r"there is no file \*.jpg: give a pattern without quotes"),
-        (["https://example.com/a.jpg"], "https://example.com/a.jpg is a URL, which is not read: download"),
+        (["nowhere://example/a.jpg"], "nowhere:// is no kind of address that is known: give https, gs, s3"),
         (None, "images must be a file, a folder, .*; got NoneType"),
         ([1], "got int"),
         ([], "no images were given"),
@@ -644,6 +708,8 @@ def test_the_fingerprint_is_of_contents_classes_and_sides(images, tmp_path):
     assert [p.name for p in again.train.sources] != [p.name for p in first.train.sources]
     assert data.fingerprint(again) == print_
     assert data.fingerprint(load_folder(images, validation=0.5)) != print_
+    assert data.fingerprint(load_folder(images, test=0.2)) != print_
+    assert data.fingerprint(data.Dataset(first.train, first.val, first.val)) != print_
     some = next(moved.rglob("*.jpg"))
     some.rename(next(p for p in moved.iterdir() if p != some.parent) / "other.jpg")
     relabelled = data.fingerprint(load_folder(moved))

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import unicodedata
 from dataclasses import dataclass
 
@@ -41,7 +42,8 @@ class held:
     """Images per class on each side, and what must be said of others."""
 
     train: dict[str, int]
-    val: dict[str, int] | None
+    val: dict[str, int] | None = None
+    test: dict[str, int] | None = None
     unused: tuple[str, ...] = ()
 
 
@@ -55,28 +57,34 @@ TREES = {
     "wrapped beside what macOS adds": ([*each("pets/cat", "pets/dog"), *each("__MACOSX/pets/cat")], CAT_DOG),
     "train alone": (each("train/cat", "train/dog"), CAT_DOG),
     "train and val": (each("train/cat", "train/dog", "val/cat", "val/dog"), held(CAT_DOG, CAT_DOG)),
-    "capitals": (each("Training/cat", "Training/dog", "Testing/cat", "Testing/dog"), held(CAT_DOG, CAT_DOG)),
+    "capitals": (each("Training/cat", "Training/dog", "Testing/cat", "Testing/dog"), held(CAT_DOG, test=CAT_DOG)),
     "shouted": (each("TRN/cat", "TRN/dog", "Dev/cat", "Dev/dog"), held(CAT_DOG, CAT_DOG)),
     "with the word set": (
         each(*(f"{side}_set/{side}_set/{c}" for side in ("training", "test") for c in CAT_DOG)),
-        held(CAT_DOG, CAT_DOG),
+        held(CAT_DOG, test=CAT_DOG),
     ),
     "a wrapped split": (each("pets/train/cat", "pets/train/dog", "pets/valid/cat", "pets/valid/dog"),
                         held(CAT_DOG, CAT_DOG)),
-    "validation before test": (
+    "all three sides": (
         each(*(f"{side}/{c}" for side in ("train", "test", "validation") for c in CAT_DOG)),
-        held(CAT_DOG, CAT_DOG, ("test is not used: 4 images: `keras-inception evaluate RUN .*test` measures",)),
+        held(CAT_DOG, CAT_DOG, CAT_DOG),
     ),
     "test images without classes": (
         [*each("train/cat", "train/dog", "val/cat", "val/dog"), "test/1.png"],
-        held(CAT_DOG, CAT_DOG, ("test is not used: its 1 images are in no folder of a class",)),
+        held(CAT_DOG, CAT_DOG, unused=("test is not used: its 1 images are in no folder of a class",)),
     ),
-    "an empty val": ([*each("train/cat", "train/dog"), "val/"], held(CAT_DOG, None, ("val is not used: it holds no",))),
+    "test images in a folder that is no class": (
+        each("train/cat", "train/dog", "test/unknown"),
+        held(CAT_DOG, unused=("test is not used: none of its folders is named as a class in .*train",)),
+    ),
+    "an empty val": (
+        [*each("train/cat", "train/dog"), "val/"], held(CAT_DOG, unused=("val is not used: it holds no",))
+    ),
     "splits in the classes": (
         [*each("cat/train", "dog/train"), "cat/val/1.png", "dog/val/1.png", "dog/test/1.png"],
-        held(CAT_DOG, {"cat": 1, "dog": 1}, ("test/ of the classes in .* is not used: 1 images",)),
+        held(CAT_DOG, {"cat": 1, "dog": 1}, {"cat": 0, "dog": 1}),
     ),
-    "capital splits in classes": (each("cat/Train", "dog/Train", "cat/TEST", "dog/TEST"), held(CAT_DOG, CAT_DOG)),
+    "capital splits in classes": (each("cat/Train", "dog/Train", "cat/TEST", "dog/TEST"), held(CAT_DOG, test=CAT_DOG)),
     "images of trains": (each("bus", "train"), {"bus": 2, "train": 2}),
     "images of trains, some in folders": ([*each("bus", "train"), "train/2024/1.png"], {"bus": 2, "train": 3}),
     "a class test": (each("a", "test", "val"), {"a": 2, "test": 2, "val": 2}),
@@ -106,6 +114,9 @@ TREES = {
     "classes of splits differ": (
         each("train/cat", "train/dog", "Valid/cat", "Valid/Dog"), "same classes: only train/ has dog; only Valid/ has D"
     ),
+    "classes of the test side differ": (
+        each("train/cat", "train/dog", "test/cat"), "test/ in .* must hold the same classes: only train/ has dog"
+    ),
     "splits in some classes": (each("cat/train", "cat/val", "dog"), "cat holds train/, val/, .*dog does not: divide"),
     "images beside splits in classes": (
         [*each("cat/train", "cat/val", "dog/train", "dog/val"), "dog/1.png"], "dog holds images beside train/, val/: m"
@@ -130,7 +141,7 @@ def counts(files):
 def test_a_tree_is_read_or_refused(name, tmp_path, monkeypatch):
     # Only what the scan finds: every image decodes.
     monkeypatch.setattr(folders, "examine_all", lambda sources: scan.Scan(np.zeros(len(sources), scan.RECORD), {}))
-    monkeypatch.setattr(folders, "_divided", lambda found, validation, name: folders._dataset(found, found))
+    monkeypatch.setattr(folders, "_divided", lambda found, name, **shares: [found] * 3)
     files, expected = TREES[name]
     root = make(tmp_path / ".data set", files)  # the name of the root itself does not count
     if isinstance(expected, str):
@@ -140,9 +151,9 @@ def test_a_tree_is_read_or_refused(name, tmp_path, monkeypatch):
         return
     found = folders.find(root)
     if isinstance(expected, dict):
-        expected = held(expected, None)
-    assert counts(found.train) == expected.train
-    assert counts(found.held_out) == expected.val
+        expected = held(expected)
+    assert (counts(found.train), counts(found.val)) == (expected.train, expected.val)
+    assert counts(found.test) == expected.test
     assert list(found.train.groups) == sorted(found.train.groups)
     for line, pattern in zip(found.unused, expected.unused, strict=True):
         assert re.search(pattern, line)
@@ -171,11 +182,11 @@ def test_known_classes_are_classes_whatever_they_are_called(tmp_path):
         "cat": 4, "dog": 4, "emu": 0,
     }  # fmt: skip
     inside = folders.find(make(tmp_path / "f", each("cat/train", "cat/val", "dog/train", "dog/val")), ["cat", "dog"])
-    assert counts(inside.held_out) == CAT_DOG
+    assert counts(inside.val) == CAT_DOG
     split = folders.find(
         make(tmp_path / "e", each("train/bus", "train/train", "val/bus", "val/train")), ["bus", "train"]
     )
-    assert counts(split.held_out) == {"bus": 2, "train": 2}
+    assert counts(split.val) == {"bus": 2, "train": 2}
 
 
 def test_links_are_followed_but_never_in_a_circle(tmp_path):
@@ -208,11 +219,23 @@ def photo(path, shade):
     Image.effect_noise((8, 8), 60).convert("RGB").point(lambda v: min(255, v // 2 + shade)).save(path)
 
 
-def test_a_split_data_set_is_measured_on_its_held_out_side(tmp_path, capsys):
-    for i, name in enumerate(("train/a", "train/b", "val/a", "val/b")):
+def test_a_split_data_set_is_measured_on_its_test_side_else_on_val(tmp_path, capsys):
+    for i, name in enumerate(("train/a", "train/b", "val/a", "val/b", "test/b")):
         photo(tmp_path / name / "1.png", 30 * i)
-    assert {file.parts[-3] for file in load_images(tmp_path, ("a", "b", "c")).sources} == {"val"}
-    assert "is split: the images are those of" in capsys.readouterr().err
+    (tmp_path / "test" / "a").mkdir()
+
+    def read(**options):
+        split = load_images(tmp_path, ("a", "b", "c"), **options)
+        return {file.parts[-3] for file in split.sources}, str(split), capsys.readouterr().err
+
+    sides, called, said = read()
+    assert (sides, called) == ({"test"}, "1 test images")
+    assert said == f"{tmp_path} is split: the images are those of {tmp_path / 'test'}\n"
+    assert read(side="train")[:2] == ({"train"}, "2 training images")
+    shutil.rmtree(tmp_path / "test")
+    assert read()[:2] == ({"val"}, "2 validation images")
+    with pytest.raises(InputError, match=r"is split, but has no test images: name them test/$"):
+        read(side="test")
 
 
 def test_what_is_read_is_said_in_a_few_lines(tmp_path):
@@ -222,13 +245,15 @@ def test_what_is_read_is_said_in_a_few_lines(tmp_path):
     photo(tmp_path / "val" / "a" / "9.png", 50)
     photo(tmp_path / "val" / "b" / "9.png", 70)
     photo(tmp_path / "test" / "b" / "8.png", 90)
+    (tmp_path / "test" / "a").mkdir()
+    photo(tmp_path / "dev" / "1.png", 90)
     for i in range(3):
         (tmp_path / "train" / "a" / f"cut{i}.png").write_bytes(b"x")
     photo(tmp_path / "train" / "loose.png", 1)
     first, classes, unused, loose, broken = load_folder(tmp_path).describe()
-    assert first == "10 images of 2 classes: 8 to train on, 2 held out"
-    assert classes == "of each class: a 4 + 1, b 4 + 1"
-    assert unused.startswith(f"{tmp_path / 'test'} is not used: 1 images")
+    assert first == "11 images of 2 classes: 8 to train on, 2 for validation, 1 for test"
+    assert classes == "of each class: a 4 + 1 + 0, b 4 + 1 + 1"
+    assert unused.startswith(f"{tmp_path / 'dev'} is not used: its 1 images")
     assert loose == f"left out {tmp_path / 'train' / 'loose.png'}: not in the folder of a class"
     assert broken.startswith(f"left out 3 images, {tmp_path / 'train' / 'a' / 'cut0.png'} for example: ")
 
@@ -240,7 +265,7 @@ def test_many_classes_are_folded():
     images = np.random.default_rng(0).integers(0, 256, (len(labels), 4, 4), dtype=np.uint8)
     lines = from_arrays(images, labels).describe()
     assert len(lines) == 2
-    assert lines[1].startswith("of each class to train on and held out: at least 1 (0), 1 (")
+    assert lines[1].startswith("of each class to train on, for validation: at least 1 (0), 1 (")
 
 
 def test_forms_of_letters_are_compared_not_changed(tmp_path):

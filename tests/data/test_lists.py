@@ -39,7 +39,7 @@ def read(path):
     found = folders.find(path)
     return [
         files and {name: [str(Path(f).relative_to(path.parent)) for f in group] for name, group in files.groups.items()}
-        for files in (found.train, found.held_out)
+        for files in (found.train, found.val, found.test)
     ]
 
 
@@ -68,10 +68,10 @@ LISTS = {
 @pytest.mark.parametrize("name", LISTS)
 def test_a_list_is_read(name, images):
     file, content, expected = LISTS[name]
-    train, held_out = read(written(images, file, content))
+    train, *others = read(written(images, file, content))
     assert train == expected
     assert list(train) == list(expected)
-    assert held_out is None
+    assert others == [None, None]
 
 
 def test_what_a_list_leaves_out_is_told(images):
@@ -87,11 +87,11 @@ def test_what_a_list_leaves_out_is_told(images):
 def test_a_column_of_the_split(images):
     rows = "a/1.png,x,train\nb/3.png,y,Train\na/2.png,x,valid\nb/4.png,y,TEST\n"
     path = written(images, "l.csv", f"file,label,data set\n{rows}")
-    assert read(path) == [TWO, {"x": ["a/2.png"], "y": []}]
+    assert read(path) == [TWO, {"x": ["a/2.png"], "y": []}, {"x": [], "y": ["b/4.png"]}]
     data = load_folder(path)
-    assert (len(data.train), len(data.val)) == (2, 1)
-    assert data.unused[0].startswith(f"test of {path} is not used: 1 images")
-    assert load_images(path, ("z", "y", "x")).labels.tolist() == [2]
+    assert [len(side) for side in data.sides] == [2, 1, 1]
+    assert data.test.labels.tolist() == [1]
+    assert load_images(path, ("z", "y", "x")).labels.tolist() == [1]
 
 
 def test_a_list_trains_and_measures_wherever_it_is(images, tmp_path):
@@ -120,6 +120,19 @@ def test_a_list_trains_and_measures_wherever_it_is(images, tmp_path):
         ("file,label\na/1.png,x\n", "holds one class, x: two classes"),
         ("file,label,split\na/1.png,x,test\n", "holds test of .*, but no images to train on"),
         (b"file\0label", "is not a text file"),
+        (
+            "file,label\na/1.png,x|y\nb/3.png,y\nb/4.png,x\n",
+            r"gives an image the labels x\|y: several labels per image",
+        ),
+        (
+            "file,labels\na/1.png,\"['x', 'y']\"\nb/3.png,\"['y', 'z']\"\nb/4.png,\"['z', 'x']\"\n",
+            "labels .*: several lab",
+        ),
+        ("image_name,tags\na/1.png,x y\nb/3.png,x z\n", "has a column of tags: several labels per image are not supp"),
+        (
+            "file,cat,dog,owl\na/1.png,1,0,1\nb/3.png,0,1,0\n",
+            "has a column of 0 and 1 for each class .* several labels per",
+        ),
     ],
 )
 def test_an_unusable_list_gets_one_clear_line(content, message, images):

@@ -45,6 +45,22 @@ def test_a_pair_is_trained_on_and_held_out():
     assert as_dataset([pipeline(labels=LABELS + 5), pipeline(labels=LABELS + 5)]).classes == ("5", "6", "7")
 
 
+def test_three_are_the_three_sides():
+    data = as_dataset((pipeline(), pipeline(PIXELS[:2], LABELS[:2] + 1), pipeline(PIXELS[:3], LABELS[:3])), test=0.2)
+    assert [len(side) for side in data.sides] == [12, 2, 3]
+    tested = from_tf_data(pipeline(), test=pipeline(PIXELS[:1], LABELS[:1]))
+    whole = as_dataset(pipeline())
+    assert [len(side) for side in tested.sides] == [len(whole.train), len(whole.val), 1]
+
+
+def test_a_share_for_test():
+    data = as_dataset(pipeline(), validation=0.3, test=0.3)
+    assert fingerprint(data) == fingerprint(from_arrays(PIXELS, LABELS, validation=0.3, test=0.3))
+    pair = as_dataset((pipeline(), pipeline(PIXELS[:2], LABELS[:2])), test=0.3)
+    assert [len(side) for side in pair.sides] == [12 - len(data.test), 2, len(data.test)]
+    np.testing.assert_array_equal(pair.test.sources, data.test.sources)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Two classes of 8 images of different sizes, in a folder whose own name is that of a class."""
@@ -71,6 +87,8 @@ def test_keras_loaders_of_both_sides(folder):
     data = as_dataset(keras_data(folder, subset="both", validation_split=0.25, seed=1))
     assert (len(data.train), len(data.val)) == (12, 4)
     assert not {*data.train.sources} & {*data.val.sources}
+    three = as_dataset((*keras_data(folder, subset="both", validation_split=0.25, seed=1), keras_data(folder)))
+    assert [len(side) for side in three.sides] == [12, 4, 16]
     reversed_names = keras_data(folder, class_names=["dog", "cat"])
     assert as_dataset(reversed_names).classes == ("dog", "cat")
 

@@ -1,6 +1,7 @@
 """Datasets of TensorFlow Datasets, on small ones made here."""
 
 import sys
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ def image(label, i):
 
 
 class Tiny(tfds.core.GeneratorBasedBuilder):
-    """Labelled images, and a split that nobody asks for."""
+    """Labelled images, a test set whose last labels are kept secret, and a split that nobody asks for."""
 
     VERSION = tfds.core.Version("1.0.0")
     SPLITS = {"train": 5, "test": 2, "extra": 1}  # noqa: RUF012
@@ -38,6 +39,8 @@ class Tiny(tfds.core.GeneratorBasedBuilder):
         for label, name in enumerate(CLASSES):
             for i in range(n):
                 yield f"{split}{label}{i}", {"photo": image(label, 10 * len(split) + i), "kind": name}
+        if split == "test":
+            yield "secret", {"photo": image(0, 0), "kind": -1}
 
 
 class TinyOneSide(Tiny):
@@ -45,6 +48,12 @@ class TinyOneSide(Tiny):
 
     SPLITS = {"train": 6}  # noqa: RUF012
     ENCODING = "png"
+
+
+class TinyAllSides(Tiny):
+    """As most are published."""
+
+    SPLITS = {"train": 3, "validation": 2, "test": 1}  # noqa: RUF012
 
 
 class TinyPairs(tfds.core.GeneratorBasedBuilder):
@@ -79,23 +88,27 @@ def home(tmp_path, monkeypatch):
 def test_labelled_images(home):
     data = load_folder("tfds:tiny")
     assert data.classes == ("a/b", "a_b", "zebra")
-    assert (len(data.train), len(data.val)) == (15, 6)
-    assert (np.bincount(data.train.labels) == 5).all()
-    for i, label in enumerate(data.val.labels):
-        assert data.val.image(i).mean() == pytest.approx([120, 200, 40][label], abs=10)
+    assert (len(data.train) + len(data.val), len(data.test)) == (15, 6)
+    assert (np.bincount([*data.train.labels, *data.val.labels]) == 5).all()
+    for i, label in enumerate(data.test.labels):
+        assert data.test.image(i).mean() == pytest.approx([120, 200, 40][label], abs=10)
     again = load_folder("tfds:tiny")
     assert list(again.train.sources) == list(data.train.sources)
     assert not list(home.rglob("*.part"))
-    assert len(load_images("tfds:tiny", ["train", "val"])) == 21
+    assert len(load_images("tfds:tiny", ["train", "test"])) == 21
 
 
 @pytest.mark.parametrize("name", ["a/b", "../x", ".hidden", "50%", "a%2Fb", "..", "猫"])
 def test_any_class_name_is_a_folder_and_back(name, tmp_path):
-    folder = tfds_module._folder_name(name)
+    folder = tfds_module.folder_name(name)
     (tmp_path / folder).mkdir()
     assert [path.name for path in tmp_path.iterdir()] == [folder]
     assert not folder.startswith(".")
-    assert tfds_module.class_name("tfds:x")(folder) == name
+    assert unquote(folder) == name
+
+
+def test_all_three_sides():
+    assert [len(side) for side in load_folder("tfds:tiny_all_sides").sides] == [9, 6, 3]
 
 
 def test_without_a_second_split_some_are_held_out():

@@ -93,7 +93,7 @@ def test_the_page_shows_everything_and_loads_nothing(run) -> None:
     assert captions == ["emu, predicted as cat &amp; dog (99%)", "cat &amp; dog, predicted as emu (80%)"]
     assert text.count("<img") == 4  # each beside what the network looked at
     assert "Grad-CAM at late" in text
-    assert "1 held-out images are nearly the same as training images" in text
+    assert "1 pairs of images on different sides of the split are nearly the same" in text
     assert "exit_1<td>25.0%" in text
 
 

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from keras_inception import transport
 from keras_inception.preprocessing import Preprocessing
-from keras_inception.weights import Checkpoint, download, publishers, transport
+from keras_inception.weights import Checkpoint, download, publishers
 
+from ..server import Server, serving
 from .files import torch_names
-from .server import Server, serving
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ import keras_inception as ki
 from keras_inception import InputError, cli
 from keras_inception.weights import Checkpoint, download, load
 
+from ..server import Server
 from .conftest import Publish
 from .files import randomize, torch_names
-from .server import Server
 
 SIZE = (64, 64, 3)
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_inception import InputError
-from keras_inception.weights import download, transport
+from keras_inception import InputError, transport
+from keras_inception.weights import download
 from keras_inception.weights.download import cached
 
-from .server import Server, serving
+from ..server import Server, serving
 
 CONTENT = np.random.default_rng(0).bytes(1_000_003)
 
@@ -175,7 +175,7 @@ def test_a_server_that_falls_silent(server: Server, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_file_without_end(server: Server, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "LARGEST", 500_000)
+    monkeypatch.setattr(download, "LARGEST", 500_000)
     url = server.put("/w.h5", CONTENT)
     for length, says in ((True, "has 1,000,003 bytes"), (False, "does not end")):
         server.length = length
@@ -363,7 +363,8 @@ import keras_inception
 package = types.ModuleType("keras_inception.weights")
 package.__path__ = [keras_inception.__path__[0] + "/weights"]
 sys.modules[package.__name__] = package
-from keras_inception.weights import download, transport
+from keras_inception import transport
+from keras_inception.weights import download
 """
 
 

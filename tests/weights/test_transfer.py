@@ -35,9 +35,9 @@ from keras_inception.weights.transfer import (
 )
 
 from ..conftest import Network
+from ..server import Server
 from .conftest import Publish, images
 from .files import randomize, torch_names
-from .server import Server
 
 SIZE = (64, 64, 3)
 

@@ -39,7 +39,7 @@ Pattern: TypeAlias = Literal["magnitude", "2:4"]
 
 DEFAULT = FineTuning()
 TYPICAL = 200  # training images with which the ranges are first measured
-COMPARED = 500  # held-out images on which the file is compared with the float network, at most
+COMPARED = 500  # test or validation images on which the file is compared with the float network, at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +47,8 @@ class Quantized:
     """What quantisation-aware training wrote and measured.
 
     `history` has a row per epoch: the training loss, and the accuracy and loss of the fake-quantised network on the
-    held-out images. Epoch 0 is the network before training, fake-quantised. `agreement` compares the file with the
-    float network. `zipped` is the file's size in a zip archive, in bytes.
+    validation images. Epoch 0 is the network before training, fake-quantised. `agreement` compares the file with the
+    float network, on test images where there are some. `zipped` is the file's size in a zip archive, in bytes.
     """
 
     path: Path
@@ -99,15 +99,15 @@ def quantize_aware(
     The file is as that of `to_tflite(quantization="int8")`, with metadata and normalisation, and int8 throughout. The
     ranges start with those of training images, so a short training is enough. Batch norm's statistics are frozen in the
     second half of it, and throughout in layers that are not `trainable`; dropout and stochastic depth are left out. The
-    epoch with the best held-out accuracy is kept, which may be the network before training. Of several outputs the main
-    one is trained.
+    epoch with the best validation accuracy is kept, which may be the network before training. Of several outputs the
+    main one is trained.
 
     The same call after an interruption resumes after the last complete epoch. Until the file is written, the state is
     in a folder `PATH.training` beside it.
 
     Args:
         model_or_run: a trained functional model, a run or a run directory; or the result of `prune` or `cluster`.
-        data: labelled images, a folder or a `data.Dataset`, part of which is held out as in training; or a pair
+        data: labelled images, a folder or a `data.Dataset`, which is split as for a training; or a pair
             (inputs, labels) of arrays as the network takes them, (n, *input_shape) and (n,), which are also measured
             on. None takes the images that the run was trained on.
         path: the file to write.

@@ -30,16 +30,17 @@ from .bridge import Keras2Copy
 from .settings import FineTuning
 from .tfmot import quiet_tfmot, tf_keras
 
-# Labelled images: a folder or a data set, part of which is held out; or the network's inputs and their labels.
+# Labelled images: a folder or a data set, which is split as for a training; or the network's inputs and their labels.
 TrainingData: TypeAlias = Dataset | tf.data.Dataset | tuple[np.ndarray, np.ndarray] | str | Path
 Labelled: TypeAlias = Split | tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """What to train on and what to measure on, in batches of the copy's input."""
+    """What to train on, to choose the epoch on and to compare the file on, in batches of the copy's input."""
 
     train: Labelled
+    val: Labelled
     held_out: Labelled
     preprocessing: Preprocessing | None  # without the normalisation if the copy contains it
 
@@ -56,9 +57,9 @@ class TrainingImages:
                 raise InputError(
                     "give images to train on: a folder with one folder of images per class, or (inputs, labels)"
                 )
-            data = Dataset(run.images("train"), run.images("held_out"))
+            data = run.dataset()
         if isinstance(data, str | Path) or is_tf_data(data):
-            data = as_dataset(data, validation=run.data.get("validation", 0.2) if run else 0.2)
+            data = as_dataset(data, **(run.shares if run else {}))
         if isinstance(data, Dataset):
             if source.preprocessing is None:
                 raise InputError("to train on images give preprocessing= too, or the network's inputs as an array")
@@ -68,7 +69,7 @@ class TrainingImages:
                     f"{', '.join(source.labels[:5])}: give images of the network's classes"
                 )
             own = source.preprocessing
-            return cls(data.train, data.val, without_normalisation(own) if pixels else own)
+            return cls(data.train, data.val, data.held_out, without_normalisation(own) if pixels else own)
         inputs, labels = np.asarray(data[0], np.float32), np.asarray(data[1])
         if not fits(inputs.shape, (None, *source.input_shape)) or labels.shape != inputs.shape[:1] or not len(labels):
             raise InputError(
@@ -77,14 +78,14 @@ class TrainingImages:
             )
         if pixels and source.preprocessing:
             inputs = np.ascontiguousarray(to_pixels(inputs, source.preprocessing))
-        return cls((inputs, labels), (inputs, labels), None)
+        return cls((inputs, labels), (inputs, labels), (inputs, labels), None)
 
     def fingerprint(self) -> str:
         """A digest of the images, by which a training is resumed only on the same ones."""
-        if isinstance(self.train, Split) and isinstance(self.held_out, Split):
-            return fingerprint(Dataset(self.train, self.held_out))
+        if isinstance(self.train, Split) and isinstance(self.val, Split):
+            return fingerprint(Dataset(self.train, self.val))
         digest = hashlib.sha256()
-        for side in (self.train, self.held_out):
+        for side in (self.train, self.val):
             assert not isinstance(side, Split)
             for array in side:
                 digest.update(np.ascontiguousarray(array).tobytes())
@@ -113,9 +114,9 @@ class TrainingImages:
             yield from (x for x, _ in self._of((train[0][:count], train[1][:count]), batch_size))
 
     def measured(self, copy: Keras2Copy, batch_size: int) -> dict[str, float]:
-        """The `scores` of a copy on the held-out images."""
+        """The `scores` of a copy on the validation images."""
         outputs, labels = [], []
-        for x, y in self._of(self.held_out, batch_size):
+        for x, y in self._of(self.val, batch_size):
             outputs.append(copy.model.predict_on_batch(np.asarray(x)))
             labels.append(np.asarray(y))
         return scores(_probabilities(copy, np.concatenate(outputs)), np.concatenate(labels))
@@ -196,7 +197,7 @@ class CopyTrainer:
             for row in run_epochs(self, self.state, self.settings.epochs + 1, first=first):
                 loss = f"  loss {row['loss']:.3f}" if "loss" in row else ""
                 place = f"epoch {row['epoch']:.0f}/{self.settings.epochs}"
-                note(f"{place}{loss}  held out {row['val_accuracy']:.1%}", style="")
+                note(f"{place}{loss}  validation {row['val_accuracy']:.1%}", style="")
         except OSError as error:
             kept = "the epoch before is kept, so repeat the call when" if self.started else "repeat the call when"
             if not self.started:
@@ -239,7 +240,7 @@ class CopyTrainer:
         return nullcontext()
 
     def measure(self) -> dict[str, float]:
-        """The held-out accuracy and loss."""
+        """The accuracy and loss on the validation images."""
         measured = self.images.measured(self.copy, self.settings.batch_size)
         return {"val_accuracy": measured["top1"], "val_loss": measured["loss"]}
 

@@ -46,26 +46,28 @@ def serving() -> Iterator[Server]:
                 self.send_error(404)
                 return
             tag = f'"{hashlib.md5(content).hexdigest()}"'
-            start = 0
+            start, end = 0, len(content)
             if wanted and state.ranges and self.headers.get("If-Range") in (None, tag):
-                start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+                first, _, last = wanted.removeprefix("bytes=").partition("-")
+                start, end = int(first), int(last or len(content) - 1) + 1
                 if start >= len(content):
                     self.send_error(416)
                     return
-            self.send_response(206 if start else 200)
-            if start:
-                self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+            partial = end - start < len(content)
+            self.send_response(206 if partial else 200)
+            if partial:
+                self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(content)}")
             for name, value in state.headers.items():
                 self.send_header(name, value)
             if state.etag:
                 self.send_header("ETag", tag)
             if state.length:
-                self.send_header("Content-Length", str(len(content) - start))
+                self.send_header("Content-Length", str(end - start))
             self.end_headers()
             time.sleep(state.pause)
             cut = state.cuts.pop(0) if state.cuts else None
             with suppress(BrokenPipeError):  # the client has gone
-                self.wfile.write(content[start:] if cut is None else content[start : start + cut])
+                self.wfile.write(content[start : end if cut is None else start + cut])
 
         def log_message(self, *_: object) -> None:
             """Keep the tests' output clean."""
