@@ -44,12 +44,13 @@ def evaluate(
         if not isinstance(predictors[0], Run):
             raise InputError(f"{paths[0]} does not know its images: give a folder of them, with one folder per class")
         images: Any = predictors[0].images("held_out")
-        note(f"measured on {images} of {paths[0]}", style="")
     else:
         images = given
     if crops != 1:
         predictors = [_with_crops(predictor, path, crops) for predictor, path in zip(predictors, paths, strict=False)]
     measured = evaluate(predictors[0] if len(predictors) == 1 else Ensemble(predictors), images)
+    if given is None:
+        note(f"measured on {images} of {paths[0]}", style="")
     show_metrics([measured], len(predictors[0].labels), as_json)
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from keras_inception import cli
 from keras_inception.cli import output
+from keras_inception.run import Run
 
 CLASSES = ("across", "down", "dots")
 
@@ -70,18 +71,41 @@ def run(images, tmp_path_factory):
     assert done.returncode == 0, done.stderr
     assert "left out" in done.stderr
     assert "broken.jpg" in done.stderr
-    assert json.loads(done.stdout)["top1"] > 0.5
+    result = json.loads(done.stdout)
+    assert result["top1"] > 0.5
+    assert result["measured_on"] == "validation"
     return path
 
 
 def test_evaluate(call, run, images):
-    code, out, _ = call("evaluate", run, "--json")
+    code, out, err = call("evaluate", run, "--json")
     held_out = json.loads(out)
     assert code == 0
     assert set(held_out) == {"top1", "top5", "loss", "n"}
+    assert err.endswith(f"measured on {held_out['n']} validation images of {run}\n")
     code, out, _ = call("evaluate", run, images, "--json")
     assert json.loads(out)["n"] == 48 > held_out["n"]
     assert "top5" not in call("evaluate", run)[1]  # of three classes
+
+
+def test_every_command_says_that_it_measures_on_test_images(call, images, tmp_path):
+    run, options = tmp_path / "x", ("--epochs", "1", "--test", "0.2")
+    code, out, err = call("train", images, *ARGUMENTS, *options, "--out", run)
+    assert code == 0, err
+    n = Run.load(run).metrics["n"]
+    assert f" for validation, {n} for test\n" in err
+    title, tested, validation, wrote = map(str.split, out.splitlines())
+    assert title == ["images", "top1", "loss", "n"]
+    assert (tested[0], tested[-1], validation[0], wrote[0]) == ("test", str(n), "validation", "wrote")
+    assert call("evaluate", run)[2].endswith(f"measured on {n} test images of {run}\n")
+    assert call("report", run)[1] == f"wrote {run / 'report.html'}, measured on {n} test images\n"
+    assert json.loads(call("report", run, "--json")[1])["measured_on"] == "test"
+    assert call("export", run, "--to", "tflite")[1].startswith(f"{n} test images; the Keras model gets ")
+    (row,) = json.loads(call("verify", run, "--json")[1])
+    assert (row["n"], row["measured_on"]) == (n, "test")
+    code, _, err = call("train", images, *ARGUMENTS, "--test", "0.9", "--out", tmp_path / "y")
+    assert code == 1
+    assert "validation 0.2 and test 0.9 leave nothing to train on" in err
 
 
 def test_evaluate_several_views_and_several_runs(call, run, images):

@@ -30,7 +30,7 @@ from keras_inception.training import train
 from .networks import NETWORK, registered
 from .tiny_tfds import NAMES, PLAIN_NAMES, builder_for
 
-DATA = ("folder", "zip with val/", "tfds", "arrays", "moved list", "tf.data")
+DATA = ("folder", "zip with val/ and test/", "tfds with test", "arrays with a share for test", "moved list", "tf.data")
 NETWORKS = (
     "plain",
     "auxiliary heads",
@@ -67,6 +67,7 @@ def test_crossing(data, network, pretrained, tmp_path, monkeypatch, record_prope
         run = cell.resumed(monkeypatch) if "resume" in commands else cell.train()
         assert run.labels == cell.labels
         assert run.preprocessing.resize_mode == cell.arguments.get("resize", "crop")
+        assert run.measured_on == ("test" if "test" in data else "validation")
         assert 0 <= run.metrics["top1"] <= 1
         cell.move()
         for command in commands:
@@ -95,18 +96,18 @@ class Cell:
         exotic = network == "exotic class names"
         names = NAMES if exotic else PLAIN_NAMES
         folder = place / "images"
-        write(folder, names, sides=("train", "val") if data == "zip with val/" else ())
+        write(folder, names, sides=("train", "train", "val", "test") if data == "zip with val/ and test/" else ())
         images, labels = arrays(len(names))
         given: Any = folder
         match data:
-            case "arrays":
-                given = from_arrays(images, labels, names)
+            case "arrays with a share for test":
+                given = from_arrays(images, labels, names, test=0.2)
             case "tf.data":
                 given = tf.data.Dataset.from_tensor_slices((images, labels)).batch(5)
                 given.class_names = names
-            case "tfds":
+            case "tfds with test":
                 given = builder_for(names, place, monkeypatch)
-            case "zip with val/":
+            case "zip with val/ and test/":
                 given = Path(shutil.make_archive(str(place / "zipped"), "zip", place, "images"))
             case "moved list":
                 given = listed(folder)
@@ -119,9 +120,8 @@ class Cell:
         if network in pretrained:
             arguments["weights"] = pretrained[network]
         monkeypatch.setenv("KERAS_INCEPTION_HOME", str(place / "home"))
-        return cls(
-            given, folder, names, arguments, place, data == "moved list", data in ("folder", "zip with val/", "tfds")
-        )
+        lasting = data in ("folder", "zip with val/ and test/", "tfds with test")
+        return cls(given, folder, names, arguments, place, data == "moved list", lasting)
 
     def train(self) -> Run:
         return train(self.given, out=self.place / "run", **self.arguments)
@@ -172,7 +172,7 @@ class Cell:
 
     def classes(self) -> Path:
         """A folder of images, one folder per class."""
-        return self.folder / "val" if (self.folder / "val").is_dir() else self.folder
+        return self.folder / "test" if (self.folder / "test").is_dir() else self.folder
 
     # Each command, and what it must have done.
 
@@ -231,10 +231,10 @@ def arrays(classes: int, each: int = 8) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write(folder: Path, names: tuple[str, ...], sides: tuple[str, ...]) -> None:
-    """`arrays` as files, with a share of each class in val/ where there are sides."""
+    """`arrays` as files; where there are sides, those of a class are dealt out to them."""
     images, labels = arrays(len(names))
     for i, (image, label) in enumerate(zip(images, labels, strict=True)):
-        side = "" if not sides else sides[i % 4 == 3]
+        side = sides[i % len(sides)] if sides else ""
         path = folder / side / names[label] / f"{i}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(path)

@@ -11,11 +11,11 @@ import pytest
 import tensorflow as tf
 
 from keras_inception.analysis.saliency import grad_cam, last_map
-from keras_inception.data import Split
+from keras_inception.data import Dataset, Split
 from keras_inception.errors import InputError
 from keras_inception.evaluation import scores
 from keras_inception.preprocessing import scaled
-from keras_inception.report import page
+from keras_inception.report import figures, page
 from keras_inception.report.charts import calibration_error, confusion_chart, reliability, shortened
 from keras_inception.run import Run
 from keras_inception.training.tensorboard import NAME, write_events
@@ -93,8 +93,34 @@ def test_the_page_shows_everything_and_loads_nothing(run) -> None:
     assert captions == ["emu, predicted as cat &amp; dog (99%)", "cat &amp; dog, predicted as emu (80%)"]
     assert text.count("<img") == 4  # each beside what the network looked at
     assert "Grad-CAM at late" in text
-    assert "1 pairs of images on different sides of the split are nearly the same" in text
+    assert "1 pairs of images on different sides of the split" in text
+    assert "<li>a/1.jpg and b/2.jpg</ul>" in text
+    assert "top-1 on validation images" in text
     assert "exit_1<td>25.0%" in text
+    assert "measured on 6 images: <b>" in text
+    assert "The epoch was chosen" not in text
+
+
+def test_the_page_says_which_images_are_measured(run) -> None:
+    answers = np.eye(2)[[0, 0, 1, 1, 1, 1]]
+    data = Dataset(IMAGES, IMAGES, IMAGES, near_duplicates=())
+    run = dataclasses.replace(
+        run,
+        data=run.data | {"near_duplicates": [["a/1.jpg", "b/2.jpg", "training and test"]]},
+        measured_on="test",
+        validation_metrics={"top1": 0.75, "n": 4},
+    )
+    text = page(run, network("exit_1"), HISTORY, data.held_out, answers)
+    assert (
+        "measured on 6 test images: <b>top-1 83.3%</b>. The epoch was chosen on 4 validation images: top-1 75.0%"
+        in text
+    )
+    assert "<li>a/1.jpg and b/2.jpg (training and test)</ul>" in text
+    assert "top-1 on test images" in text
+    assert figures(run.labels, data.held_out, answers)["measured_on"] == "test"
+    text = page(run, network(), HISTORY, data.val, answers)
+    assert "measured on 6 validation images: <b>top-1 83.3%</b>. The epoch was chosen on them" in text
+    assert figures(run.labels, IMAGES, answers)["measured_on"] is None
 
 
 def test_without_mistakes_the_least_confident_are_shown(run) -> None:

@@ -129,12 +129,21 @@ def test_two_trainings_into_one_directory(tmp_path) -> None:
 def test_other_images_or_another_split_are_not_resumed(tmp_path, monkeypatch) -> None:
     first, second = folder(tmp_path / "first"), folder(tmp_path / "second", shift=100)
     unfinished(monkeypatch, first, tmp_path / "x")
-    for data, more in ((second, {}), (first, {"validation": 0.5})):
+    for data, more in ((second, {}), (first, {"validation": 0.5}), (first, {"test": 0.3})):
         with pytest.raises(InputError, match="unfinished training with other images, or another split of them"):
             train(data, out=tmp_path / "x", **SETTINGS, **more)
     first.rename(tmp_path / "moved")
     (tmp_path / "moved" / "cat" / "0.png").rename(tmp_path / "moved" / "cat" / "renamed.png")
     assert train(tmp_path / "moved", out=tmp_path / "x", **SETTINGS).data["folder"] == str(tmp_path / "moved")
+
+
+def test_a_training_begun_before_there_were_test_images_resumes(half_done, tmp_path) -> None:
+    shutil.copytree(half_done, tmp_path / "x")
+    file = tmp_path / "x" / "training_state" / "state.json"
+    state = json.loads(file.read_text())
+    del state["request"]["data"]["test"], state["request"]["data"]["test_share"]
+    file.write_text(json.dumps(state))
+    assert train(images(), out=tmp_path / "x", **SETTINGS).measured_on == "validation"
 
 
 @pytest.mark.parametrize(
@@ -228,8 +237,8 @@ def shuffled(tmp_path_factory) -> Run:
 
 
 def resolved(data, **arguments) -> TrainingRequest:
-    common = {"images": data, "validation": 0.2, "recipe": None, "model": None, "weights": None, "size": None,
-              "resize": None, "fill": None, "seed": 0, "changes": {"epochs": 2}}  # fmt: skip
+    common = {"images": data, "validation": 0.2, "test": 0.0, "recipe": None, "model": None, "weights": None,
+              "size": None, "resize": None, "fill": None, "seed": 0, "changes": {"epochs": 2}}  # fmt: skip
     return resolve(data, **common | arguments)
 
 
@@ -366,5 +375,25 @@ def test_the_images_of_a_run_that_moved(tmp_path) -> None:
     assert len(run.images("held_out", tmp_path / "elsewhere")) == len(held_out)  # the same images, split as they were
     shutil.rmtree(tmp_path / "elsewhere" / "dog")
     assert len(run.images("held_out", tmp_path / "elsewhere")) == 8  # others: all of them
-    with pytest.raises(InputError, match='the sides of a split are "train" and "held_out"; got \'test\''):
-        run.images("test")
+    with pytest.raises(InputError, match='the sides of a split are "train", "val", "test" and "held_out"; got \'x\''):
+        run.images("x")
+
+
+def test_the_images_of_each_side_of_a_run(tmp_path) -> None:
+    place = folder(tmp_path / "images")
+    run = train(place, out=tmp_path / "x", test=0.3, **SETTINGS | {"epochs": 1})
+    sides = {side: set(run.images(side).sources) for side in ("train", "val", "test")}
+    assert sum(map(len, sides.values())) == 16 == len(set.union(*sides.values()))
+    assert run.metrics["n"] == len(sides["test"])
+    assert set(run.images("held_out").sources) == sides["test"]
+    moved = place.rename(tmp_path / "moved")
+    assert {file.name for file in run.images("test", moved).sources} == {file.name for file in sides["test"]}
+    (moved / "cat" / "0.png").unlink()
+    assert len(run.images("test", moved)) == 15  # others: all of them
+    for side in ("train", "val"):
+        shutil.copytree(moved, tmp_path / "split" / side)
+    assert set(run.images("train", tmp_path / "split").sources) == set((tmp_path / "split" / "train").rglob("*.png"))
+    assert str(run.images("held_out", tmp_path / "split")) == "15 validation images"
+    plain = train(tmp_path / "split", out=tmp_path / "y", **SETTINGS | {"epochs": 1})
+    with pytest.raises(InputError, match="was trained without test images: name some test/, or train with --test"):
+        plain.images("test")

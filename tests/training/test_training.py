@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_inception.data import Augmentation, Split, from_arrays
+from keras_inception.data import Augmentation, Dataset, Split, from_arrays
 from keras_inception.errors import InputError
 from keras_inception.evaluation import evaluate, scores
 from keras_inception.files import write_file
@@ -44,6 +44,40 @@ def test_run_directory_holds_everything(run, stripes):
     assert loaded == run
     assert loaded.metrics == evaluate(loaded, stripes.val)
     assert loaded.metrics["n"] == len(stripes.val)
+
+
+def test_the_result_is_measured_on_the_test_images_alone(run, stripes, tmp_path, capfd):
+    """The epoch is chosen on the validation images: a test side changes no weight, only what is measured at the end."""
+    tested = stripes.train.sample(9)
+    with_test = train(Dataset(stripes.train, stripes.val, tested), out=tmp_path / "x", **SETTINGS)
+    said = capfd.readouterr().err
+    assert "to train on, 17 for validation, 9 for test\n" in said.replace(f", {len(stripes.val)} for", ", 17 for")
+    assert "held out" not in said
+    assert said.count("  validation ") == 3
+    for ours, theirs in zip(with_test.model().get_weights(), run.model().get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert (run.measured_on, run.validation_metrics) == ("validation", run.metrics)
+    loaded = Run.load(with_test.path)
+    assert loaded == with_test
+    assert (loaded.measured_on, loaded.data["test"]) == ("test", 9)
+    assert loaded.validation_metrics == run.metrics
+    assert loaded.metrics == evaluate(loaded, tested)
+    page = (with_test.path / "report.html").read_text()
+    assert "measured on 9 test images" in page
+    assert f"The epoch was chosen on {len(stripes.val)} validation images" in page
+
+
+def test_a_run_from_before_there_were_test_images(run, tmp_path):
+    record = json.loads((run.path / "run.json").read_text())
+    assert record["schema"] == 1
+    for key in ("measured_on", "validation_metrics"):
+        del record[key]
+    for key in ("test", "test_share"):
+        del record["data"][key]
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    loaded = Run.load(tmp_path)
+    assert (loaded.metrics, loaded.validation_metrics) == (run.metrics, run.metrics)
+    assert (loaded.measured_on, loaded.shares) == ("validation", {"validation": 0.2, "test": 0.0})
 
 
 def test_report_is_self_contained(run):
