@@ -15,6 +15,7 @@ KEPT = 4096  # weights of axes that are kept: images of a folder often have the 
 # Red, green and blue to luma and two chromas, in which a change of hue is a rotation (NTSC).
 YIQ = np.array([LUMA, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312)])
 RGB = np.linalg.inv(YIQ)
+SPARE = 1.25  # sides of a reduced window over those of its place: the transform that reduces is a filter already
 GRID = 16  # of so many rows and columns one is taken for the mean colour
 
 
@@ -44,8 +45,8 @@ class View:
     """What an input shows: the `window` of an image, resized to a `place` in the input.
 
     What reaches out of the input is cut; what the window does not cover has `Preprocessing.border`'s colour. `mirrored`
-    exchanges left and right of the input. Unless it is `exact`, a JPEG file may be decoded faster: to a smaller size,
-    of at least twice the pixels of the place, by an approximate transform, and with blocks for its chroma.
+    exchanges left and right of the input. Unless it is `exact`, a JPEG file may be decoded faster: at 1/2, 1/4 or
+    1/8 of its size, by an approximate transform, and without smoothing its chroma.
     """
 
     window: Box
@@ -60,7 +61,7 @@ class View:
         if self.exact:
             return 1
         spare = min(self.window.rows / self.place.rows, self.window.columns / self.place.columns)
-        return next((n for n in (8, 4, 2) if spare >= 2 * n), 1)
+        return next((n for n in (8, 4, 2) if spare >= SPARE * n), 1)
 
     def render(self, image: np.ndarray, preprocessing: Preprocessing, out: np.ndarray, *, reduction: int = 1) -> None:
         """Write the network's input, (*size, channels) float32, into `out`.
