@@ -21,7 +21,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_inception import cli, export
-from keras_inception.data import from_arrays
+from keras_inception.data import from_arrays, write_shards
 from keras_inception.errors import InputError
 from keras_inception.evaluation import evaluate
 from keras_inception.run import Run
@@ -30,7 +30,8 @@ from keras_inception.training import train
 from .networks import NETWORK, registered
 from .tiny_tfds import NAMES, PLAIN_NAMES, builder_for
 
-DATA = ("folder", "zip with val/", "tfds", "arrays", "moved list", "tf.data")
+DATA = ("folder", "zip with val/", "tfds", "arrays", "moved list", "tf.data", "shards", "zip in a bucket")
+NOT_LASTING = ("arrays", "moved list", "tf.data")  # a run does not find these images again by itself
 NETWORKS = (
     "plain",
     "auxiliary heads",
@@ -109,6 +110,10 @@ class Cell:
                 given = Path(shutil.make_archive(str(place / "zipped"), "zip", place, "images"))
             case "moved list":
                 given = listed(folder)
+            case "shards":
+                given = write_shards(folder, place / "shards", per_shard=7).path
+            case "zip in a bucket":
+                given = in_bucket(shutil.make_archive(str(place / "zipped"), "zip", place, "images"))
         arguments = dict(NETWORK[network]) | {
             "epochs": 2,
             "batch_size": 12,
@@ -118,9 +123,7 @@ class Cell:
         if network in pretrained:
             arguments["weights"] = pretrained[network]
         monkeypatch.setenv("KERAS_INCEPTION_HOME", str(place / "home"))
-        return cls(
-            given, folder, names, arguments, place, data == "moved list", data in ("folder", "zip with val/", "tfds")
-        )
+        return cls(given, folder, names, arguments, place, data == "moved list", data not in NOT_LASTING)
 
     def train(self) -> Run:
         return train(self.given, out=self.place / "run", **self.arguments)
@@ -237,6 +240,13 @@ def write(folder: Path, names: tuple[str, ...], sides: tuple[str, ...]) -> None:
         path = folder / side / names[label] / f"{i}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(path)
+
+
+def in_bucket(file: str) -> str:
+    """The address of a file in fsspec's store in memory, as gs:// and s3:// have them."""
+    fsspec = pytest.importorskip("fsspec", reason="needs the extra remote")
+    fsspec.filesystem("memory").put_file(file, file)
+    return f"memory:/{file}"
 
 
 def listed(folder: Path) -> Path:
