@@ -1,4 +1,4 @@
-"""Images from folders, lists, archives, arrays, tf.data and TensorFlow Datasets, as `tf.data` pipelines."""
+"""Images from folders, lists, archives, shards, arrays, tf.data and other places, as `tf.data` pipelines."""
 
 from .arrays import from_arrays
 from .augmentation import Augmentation, Changes, Crops, Shift

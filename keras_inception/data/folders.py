@@ -1,4 +1,4 @@
-"""Labelled images on disk: folders, lists, archives, data sets of TensorFlow Datasets."""
+"""Labelled images on disk: folders, lists and shards, and what `places` brings there."""
 
 from __future__ import annotations
 
@@ -23,17 +23,24 @@ from .shards import open_shards
 from .sources import Sources
 from .split import SIDES, Dataset, Rejected, Split, fractions, hold_out, left_out
 
-TAKEN = 'a folder that holds one folder of images per class, a .csv, .tsv or .txt list, a .zip or .tar, or "tfds:NAME"'
+TAKEN = (
+    "a folder that holds one folder of images per class, a .csv, .tsv or .txt list, a .zip or .tar, a folder of "
+    'shards, a .parquet file, an address of one of these, or "tfds:NAME"'
+)
 
 
 def load_folder(path: str | Path, *, validation: float = 0.2, test: float = 0.0) -> Dataset:
-    """Load labelled images: a folder, a list, an archive, or a data set of TensorFlow Datasets.
+    """Load labelled images: a folder, list, archive, shard set, Parquet file, address or TensorFlow Datasets' data set.
 
     - A folder holds one folder of images per class, or such folders in `train/`, `val/` and `test/` (or training,
       valid, dev, testing ..., in any case), or `train/`, `val/` and `test/` in the folder of each class.
     - A list is a .csv or .tsv table with a column of files (file, path, image, id ...), one of classes (label, class
       ...) and optionally one of the split; or lines of a path and a label. Paths are relative to the list's folder.
     - An archive (.zip, .tar, .tar.gz) of either is unpacked into the cache once.
+    - A shard set is a folder that `write_shards` made. Parquet files are those of Hugging Face's `datasets`, one or a
+      folder of them, unpacked into the cache once; its image folders with `metadata.csv` or `.jsonl` are read too.
+    - What is at an address (`https://`; with `pip install 'keras-inception[remote]'` `gs://`, `s3://` ...) is copied
+      into the cache once.
     - "tfds:NAME" (`pip install 'keras-inception[tfds]'`) is written to a folder once.
 
     The sides that a data set has are read as they are. Of the images to train on, a hash of the file contents holds out
@@ -45,7 +52,7 @@ def load_folder(path: str | Path, *, validation: float = 0.2, test: float = 0.0)
     Near-duplicates on different sides are reported too, and kept.
 
     Args:
-        path: the folder, list or archive, or "tfds:NAME".
+        path: where they are, as above.
         validation: the fraction of each class for validation where the data set has no such images, between 0 and 1.
         test: the fraction of each class for test where the data set has no such images; 0 for none.
 
@@ -83,7 +90,7 @@ def load_images(path: str | Path, classes: Sequence[str], *, side: str | None = 
     error says. Some of the classes may be missing or empty. Lines there count the images that are left out.
 
     Args:
-        path: the folder, list or archive, or "tfds:NAME".
+        path: where they are, as `load_folder` takes it.
         classes: those of the network, in the order of its outputs.
         side: "train", "val" or "test", of a data set that is split; by default the test images, where there are none
             the validation images.

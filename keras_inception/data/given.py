@@ -36,6 +36,7 @@ def as_dataset(images: Any, *, validation: float = 0.2, test: float = 0.0) -> Da
         train, val, tested = (*images, None, None)[:3] if isinstance(images, tuple | list) else (images, None, None)
         return from_tf_data(train, val, test if tested is None else tested, validation=validation)
     raise InputError(
-        f'images are a {type(images).__name__}: give a folder, a list, an archive, "tfds:NAME", a tf.data.Dataset (or '
-        "two or three: to train on, for validation, for test), or arrays as data.from_arrays(images, labels)"
+        f'images are a {type(images).__name__}: give a folder, a list, an archive, an address, "tfds:NAME", a '
+        "tf.data.Dataset (or two or three: to train on, for validation, for test), or arrays as "
+        "data.from_arrays(images, labels)"
     )

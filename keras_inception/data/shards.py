@@ -127,10 +127,11 @@ class ShardSet:
         return Layout(files.get("train"), files.get("val"), files.get("test"))
 
     def _groups(self, start: int, end: int) -> dict[str, tuple[Record, ...]]:
-        labels = self.index.label[start:end]
+        rows = start + np.argsort(self.index.label[start:end], kind="stable")
+        groups = np.split(rows, np.searchsorted(self.index.label[rows], range(1, len(self.classes))))
         return {
-            name: tuple(Record(self, int(row)) for row in start + np.flatnonzero(labels == label))
-            for label, name in enumerate(self.classes)
+            name: tuple(Record(self, row) for row in group.tolist())
+            for name, group in zip(self.classes, groups, strict=True)
         }
 
     def records(self) -> list[Record]:

@@ -18,7 +18,7 @@ from .sources import Sources
 from .split import Rejected, Split
 from .tree import images_below
 
-TAKEN = "a file, a folder, a uint8 array, encoded bytes, or a list of these"
+TAKEN = "a file, a folder, an address, a uint8 array, encoded bytes, or a list of these"
 
 
 def as_images(images: Any) -> tuple[Split, tuple[str, ...], tuple[Rejected, ...]]:

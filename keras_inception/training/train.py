@@ -58,7 +58,7 @@ def train(
     learns, then the backbone learns too, at a lower rate. The backbone's batch norms keep their statistics throughout.
 
     Args:
-        images: a folder, list, archive or "tfds:NAME" as `data.load_folder` takes it; a `Dataset`, which
+        images: a folder, or another place as `data.load_folder` takes it; a `Dataset`, which
             `data.from_arrays` makes of arrays; or a `tf.data.Dataset`, or two or three of them, as
             `data.from_tf_data` takes them.
         out: the run directory. It must be new, empty, or hold this same training unfinished.

@@ -21,7 +21,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_inception import cli, export
-from keras_inception.data import from_arrays
+from keras_inception.data import from_arrays, write_shards
 from keras_inception.errors import InputError
 from keras_inception.evaluation import evaluate
 from keras_inception.run import Run
@@ -30,7 +30,11 @@ from keras_inception.training import train
 from .networks import NETWORK, registered
 from .tiny_tfds import NAMES, PLAIN_NAMES, builder_for
 
-DATA = ("folder", "zip with val/ and test/", "tfds with test", "arrays with a share for test", "moved list", "tf.data")
+DATA = (
+    "folder", "zip with val/ and test/", "tfds with test", "arrays with a share for test", "moved list", "tf.data", "shards",
+    "zip in a bucket",
+)  # fmt: skip
+NOT_LASTING = ("arrays with a share for test", "moved list", "tf.data")  # a run does not find these images again by itself
 NETWORKS = (
     "plain",
     "auxiliary heads",
@@ -111,6 +115,10 @@ class Cell:
                 given = Path(shutil.make_archive(str(place / "zipped"), "zip", place, "images"))
             case "moved list":
                 given = listed(folder)
+            case "shards":
+                given = write_shards(folder, place / "shards", per_shard=7).path
+            case "zip in a bucket":
+                given = in_bucket(shutil.make_archive(str(place / "zipped"), "zip", place, "images"))
         arguments = dict(NETWORK[network]) | {
             "epochs": 2,
             "batch_size": 12,
@@ -120,8 +128,7 @@ class Cell:
         if network in pretrained:
             arguments["weights"] = pretrained[network]
         monkeypatch.setenv("KERAS_INCEPTION_HOME", str(place / "home"))
-        lasting = data in ("folder", "zip with val/ and test/", "tfds with test")
-        return cls(given, folder, names, arguments, place, data == "moved list", lasting)
+        return cls(given, folder, names, arguments, place, data == "moved list", data not in NOT_LASTING)
 
     def train(self) -> Run:
         return train(self.given, out=self.place / "run", **self.arguments)
@@ -238,6 +245,13 @@ def write(folder: Path, names: tuple[str, ...], sides: tuple[str, ...]) -> None:
         path = folder / side / names[label] / f"{i}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(path)
+
+
+def in_bucket(file: str) -> str:
+    """The address of a file in fsspec's store in memory, as gs:// and s3:// have them."""
+    fsspec = pytest.importorskip("fsspec", reason="needs the extra remote")
+    fsspec.filesystem("memory").put_file(file, file)
+    return f"memory:/{file}"
 
 
 def listed(folder: Path) -> Path:
