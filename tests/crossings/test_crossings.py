@@ -31,10 +31,14 @@ from .networks import NETWORK, registered
 from .tiny_tfds import NAMES, PLAIN_NAMES, builder_for
 
 DATA = (
-    "folder", "zip with val/ and test/", "tfds with test", "arrays with a share for test", "moved list", "tf.data", "shards",
-    "zip in a bucket",
+    "folder", "zip with val/ and test/", "tfds with test", "arrays with a share for test", "moved list", "tf.data",
+    "shards", "zip in a bucket",
 )  # fmt: skip
-NOT_LASTING = ("arrays with a share for test", "moved list", "tf.data")  # a run does not find these images again by itself
+NOT_LASTING = (
+    "arrays with a share for test",
+    "moved list",
+    "tf.data",
+)  # a run does not find these images again by itself
 NETWORKS = (
     "plain",
     "auxiliary heads",
