@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # constraints.txt pins the version of every dependency and tool.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test test-all lint parity weights test-mediapipe docs diagrams conformance-qat conformance-tflite runtimes servers scan applications clean
+.PHONY: help data demo test test-all lint parity weights test-mediapipe docs diagrams conformance-qat conformance-tflite runtimes servers scan applications clean
 .DEFAULT_GOAL := test
 
 $(BIN)/installed: pyproject.toml constraints.txt
@@ -86,6 +86,9 @@ conformance-tflite: $(BIN)/installed  ## convert every network to .tflite, float
 
 runtimes: $(BIN)/installed  ## run small exported files in older TFLite and LiteRT runtimes: half an hour; resumes
 	$(BIN)/python benchmarks/runtimes.py build/runtimes
+
+data: $(BIN)/installed  ## images a second beside Keras' loader: a quarter of an hour
+	$(BIN)/python benchmarks/data.py
 
 scan: $(BIN)/installed  ## time scans of up to a million files: a quarter of an hour, and 5 GB of disk
 	$(BIN)/python benchmarks/scan.py
