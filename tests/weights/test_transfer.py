@@ -199,13 +199,16 @@ def test_the_command_line_lists_it(
         "tag": "tv_in1k",
         "top-1": 0.582,
         "pixels": "64×64",
+        "resize": "crop 0.875",
         "bytes": checkpoint.bytes,
         "licence": "Apache-2.0",
         "source": "torchvision",
         "url": checkpoint.urls[0],
     }
     for arguments in (("models", "--pretrained"), ("info", "squeezenet1_1")):
-        assert re.search(r"squeezenet1_1 +tv_in1k +58\.20% +64×64 +[\d,]+ +Apache-2\.0 +torchvision", call(*arguments))
+        assert re.search(
+            r"squeezenet1_1 +tv_in1k +58\.20% +64×64 +crop 0\.875 +[\d,]+ +Apache-2\.0 +torchvision", call(*arguments)
+        )
     assert "tv_in1k" not in call("info", "lenet5")
     with pytest.raises(InputError, match=r"no pretrained model matches 'lenet\*'"):
         call("models", "lenet*", "--pretrained")
