@@ -105,8 +105,8 @@ def page(
 <title>{_text(run.path.name)}</title><style>{STYLE}</style>
 <h1>{_text(run.path.name)}</h1>
 <p>{_text(run.builder)}, {height} x {width} pixels ({run.preprocessing.resize_mode}), {len(run.labels)} classes;
-trained on {run.data["train"]:,} images, measured on {held_out}:
-<b>top-1 {scores(probabilities, held_out.labels)["top1"]:.1%}</b>.{_chosen(run, held_out)}</p>
+trained on {run.data["train"]:,} images,
+measured on {held_out}: <b>top-1 {scores(probabilities, held_out.labels)["top1"]:.1%}</b>.{_chosen(run, held_out)}</p>
 {_exits(run)}{_near_duplicates(run)}
 <h2>Training</h2>{curves(history)}
 <h2>Confusion matrix</h2>{confusion_chart(confusion, run.labels)}

@@ -550,7 +550,7 @@ def test_large_jpegs_are_decoded_smaller_for_augmentation_only(tmp_path, monkeyp
 
     monkeypatch.setattr(Jpeg, "pixels", spy)
     epoch(split.batches(scaled((32, 32)), 2, augmentation=Augmentation(area=0.9)))
-    assert set(shapes) == {(128, 128, 3)}  # of windows of 420 pixels and more
+    assert set(shapes) == {(64, 64, 3)}  # of windows of 420 pixels and more
     shapes.clear()
     epoch(split.batches(scaled((32, 32)), 2, training=True))
     assert set(shapes) == {(512, 512, 3)}
