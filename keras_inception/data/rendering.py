@@ -6,6 +6,7 @@ lock; per image Python itself is busy for about a tenth of a millisecond.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,8 @@ import numpy as np
 from ..preprocessing import Preprocessing
 from .augmentation import Changes, Crops
 from .decoding import Decoded, Opened, read
+
+ALIGNMENT = 64  # bytes
 
 
 class Renderer:
@@ -34,7 +37,7 @@ class Renderer:
         Raises:
             InputError: an image can no longer be read.
         """
-        inputs = np.empty((len(indices), *self.shape), np.float32)
+        inputs = _aligned((len(indices), *self.shape))
         randoms = np.random.default_rng(seed).spawn(len(indices))
         tasks = list(zip(self.sources[indices], randoms, inputs, strict=True))
         workers = min(cores(), len(tasks))
@@ -56,6 +59,13 @@ class Renderer:
             reduction = 1  # it cannot be reduced
         for view, target in zip(views, out.reshape(-1, *self.preprocessing.input_shape), strict=True):
             view.render(pixels, self.preprocessing, target, reduction=reduction)
+
+
+def _aligned(shape: tuple[int, ...]) -> np.ndarray:
+    """An array that TensorFlow takes as it is: it copies what does not begin at a multiple of 64 bytes."""
+    memory = np.empty(math.prod(shape) + ALIGNMENT // 4, np.float32)
+    first = -memory.ctypes.data % ALIGNMENT // 4
+    return memory[first : first + math.prod(shape)].reshape(shape)
 
 
 def as_rgb(image: np.ndarray) -> np.ndarray:
