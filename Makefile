@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # constraints.txt pins the version of every dependency and tool.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help data demo test test-all lint parity weights test-mediapipe docs diagrams conformance-qat conformance-tflite runtimes servers scan applications clean
+.PHONY: help data demo test test-all lint parity weights test-mediapipe docs diagrams conformance-qat conformance-tflite runtimes servers scan applications clean steps
 .DEFAULT_GOAL := test
 
 $(BIN)/installed: pyproject.toml constraints.txt
@@ -92,6 +92,9 @@ data: $(BIN)/installed  ## images a second beside Keras' loader: a quarter of an
 
 scan: $(BIN)/installed  ## time scans of up to a million files: a quarter of an hour, and 5 GB of disk
 	$(BIN)/python benchmarks/scan.py
+
+steps: $(BIN)/installed  ## time training epochs against a bare compiled step: minutes
+	$(BIN)/python benchmarks/steps.py
 
 applications: $(BIN)/installed  ## export every network of keras.applications: hours; resumes
 	$(BIN)/python benchmarks/applications.py

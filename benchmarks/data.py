@@ -240,9 +240,9 @@ def report(
         f"""# How fast images are read
 
 {date.today()}; {processor()}, {os.cpu_count()} cores; {versions_}. Images a second, medians of {ROUNDS}
-interleaved rounds, into batches of {BATCH} float32 inputs of {SIZE} x {SIZE}. Evaluation crops the middle and resizes it
-with antialiasing; training adds random crops, mirroring and colours. `bare decode` is TensorFlow's decoder on all cores
-without anything else.
+interleaved rounds, into batches of {BATCH} float32 inputs of {SIZE} x {SIZE}. Evaluation crops the middle and resizes
+it with antialiasing; training adds random crops, mirroring and colours. `bare decode` is TensorFlow's decoder on all
+cores without anything else.
 
 | images | road | images a second | times Keras' loader | at least | share of bare decode |
 |---|---|---:|---:|---|---:|

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import cache, partial
 from pathlib import Path
 
 import keras
@@ -25,21 +26,28 @@ KEPT = 2**32  # bytes of features on disk; the least recently used are deleted
 ABANDONED = 24 * 3600  # seconds since a temporary file was last written to: its process has been killed
 
 
-def features(backbone: keras.Model, split: Split, preprocessing: Preprocessing, *, batch_size: int = 32) -> np.ndarray:
-    """The backbone's output for every image, in their order: (n, ...) float32, mapped from disk and read when used.
+def features(
+    backbone: keras.Model, splits: Iterable[Split], preprocessing: Preprocessing, *, batch_size: int = 32
+) -> list[np.ndarray]:
+    """The backbone's output for every image of each split: (n, ...) float32, mapped from disk and read when used.
 
     Features are kept in the cache folder under a hash of everything that they depend on: the content of the images, the
     backbone with its weights, and the preprocessing. Of two processes that need the same ones, one waits for the other.
     """
     folder = cache_directory() / "features"
-    path = folder / f"{key(backbone, split, preprocessing)}.npy"
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(path, "computing"):
-        if path.is_file():
-            path.touch()
-        else:
-            write_file(path, lambda part: _compute(part, backbone, split, preprocessing, batch_size))
-        mapped = np.load(path, mmap_mode="r")  # stays readable if another process deletes the file
+    frozen = cache(lambda: _frozen(backbone))  # one trace for all splits, and none if the features are there
+    mapped: list[np.ndarray] = []
+    for split in splits:
+        path = folder / f"{key(backbone, split, preprocessing)}.npy"
+        with locked(path, "computing"):
+            if path.is_file():
+                path.touch()
+            else:
+                shape = len(split), *backbone.output.shape[1:]
+                batches = split.batches(preprocessing, batch_size)
+                write_file(path, partial(_compute, frozen=frozen(), shape=shape, batches=batches))
+            mapped.append(np.load(path, mmap_mode="r"))  # stays readable if another process deletes the file
     _prune(folder)
     return mapped
 
@@ -54,10 +62,9 @@ def key(backbone: keras.Model, split: Split, preprocessing: Preprocessing) -> st
     return digest.hexdigest()
 
 
-def batches(found: np.ndarray, labels: np.ndarray, batch_size: int, *, seed: int | None = None) -> tf.data.Dataset:
-    """Batches of (features, labels), shuffled by `seed`, or in their order without one."""
-    n = len(labels)
-    order = np.arange(n) if seed is None else np.random.default_rng(seed).permutation(n)
+def batches(found: np.ndarray, labels: np.ndarray, batch_size: int, *, seed: int) -> tf.data.Dataset:
+    """Batches of (features, labels), shuffled by `seed`."""
+    order = np.random.default_rng(seed).permutation(len(labels))
 
     def read(indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return found[indices], labels[indices]
@@ -71,13 +78,14 @@ def batches(found: np.ndarray, labels: np.ndarray, batch_size: int, *, seed: int
     return untuned(tf.data.Dataset.from_tensor_slices(order).batch(batch_size).map(example).prefetch(AHEAD))
 
 
-def _compute(part: Path, backbone: keras.Model, split: Split, preprocessing: Preprocessing, batch_size: int) -> None:
-    header = {"descr": "<f4", "fortran_order": False, "shape": (len(split), *backbone.output.shape[1:])}
+def _compute(
+    part: Path, frozen: Callable[[np.ndarray], tf.Tensor], shape: tuple[int, ...], batches: tf.data.Dataset
+) -> None:
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
     with input_errors(), part.open("wb") as file:  # a full disk raises here; under a mapped file it ends the process
         np.lib.format.write_array_header_1_0(file, header)
-        images = (x for x, _ in split.batches(preprocessing, batch_size))
-        shown = progress(images, "features", -(-len(split) // batch_size))
-        for made in in_batches(_frozen(backbone), shown):
+        images = (x for x, _ in batches)
+        for made in in_batches(frozen, progress(images, "features", len(batches))):
             file.write(np.ascontiguousarray(made, "<f4").data)
 
 

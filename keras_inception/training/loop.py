@@ -119,7 +119,12 @@ class NetworkTrainer:
             self.model = network
             compile_for(network, job.recipe, job.steps * (last - first))
         attach(self.model, job.recipe)
-        self.callbacks = callbacks_for(self.model, job.recipe)
+        self._rates = self.rates()
+        self._callbacks = [*callbacks_for(self.model, job.recipe), _Built()]
+
+    def network(self) -> keras.Model:
+        """The whole network, as the last epoch left it."""
+        return self.model
 
     def rates(self) -> dict[str, float]:
         """What the learning rate of a variable is multiplied by."""
@@ -142,13 +147,13 @@ class NetworkTrainer:
         recipe, labels = self.job.recipe, self.job.dataset.train.labels
         reseed(self.model, self.job.request.seed, epoch)
         title = f"epoch {epoch + 1}/{recipe.epochs}"
-        with input_errors(), fitting(self.model, self.rates()), progress_bar(title, self.job.steps) as advance:
+        with input_errors(), fitting(self.model, self._rates), progress_bar(title, self.job.steps) as advance:
             self.model.fit(
                 self.batches(epoch),
                 initial_epoch=epoch,
                 epochs=epoch + 1,
                 shuffle=False,  # `batches` has shuffled
-                callbacks=[*self.callbacks, _Steps(advance)],
+                callbacks=[*self._callbacks, _Steps(advance)],
                 class_weight=balanced(labels) if recipe.balance else None,
                 verbose=0,
             )
@@ -189,10 +194,9 @@ class HeadTrainer(FrozenTrainer):
 
     def __init__(self, job: Job, network: keras.Model, first: int, last: int, *, resumed: bool):
         backbone, dataset = fine_tuning.backbone_of(network), job.dataset
-        self._train, self._val = (
-            features(backbone, split, job.request.preprocessing, batch_size=job.recipe.batch_size)
-            for split in (dataset.train, dataset.val)
-        )
+        splits, batch_size = (dataset.train, dataset.val), job.recipe.batch_size
+        self._train, self._val = features(backbone, splits, job.request.preprocessing, batch_size=batch_size)
+        self._whole = network
         super().__init__(job, None if resumed else fine_tuning.head_of(network), first, last)
 
     def batches(self, epoch: int) -> tf.data.Dataset:
@@ -202,10 +206,15 @@ class HeadTrainer(FrozenTrainer):
 
     def measure(self) -> dict[str, float]:
         """As `Trainer.measure`."""
-        labels = self.job.dataset.val.labels
-        given = (x for x, _ in batches(self._val, labels, self.job.recipe.batch_size))
+        labels, size = self.job.dataset.val.labels, self.job.recipe.batch_size
+        given = (self._val[i : i + size] for i in range(0, len(labels), size))
         probabilities = np.concatenate(list(in_batches(self.model.predict_on_batch, given)))
         return _as_row(scores(probabilities, labels))
+
+    def network(self) -> keras.Model:
+        """As of `NetworkTrainer`: with the head's weights."""
+        fine_tuning.copy_layers(self.model, self._whole)
+        return self._whole
 
 
 def _as_row(measured: dict[str, float]) -> dict[str, float]:
@@ -219,6 +228,21 @@ def balanced(labels: np.ndarray) -> dict[int, float]:
     classes = np.unique(labels)
     weights = compute_class_weight("balanced", classes=classes, y=labels)
     return {int(c): float(weight) for c, weight in zip(classes, weights, strict=True)}
+
+
+class _Built(keras.callbacks.Callback):
+    """Builds loss and metrics before the first step: built in that step, they make Keras trace it twice."""
+
+    built = False
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Measure one image of no importance. Keras resets the metrics when the epoch begins."""
+        if not self.built:
+            model, y = self.model, tf.zeros(1, tf.int32)
+            outputs = keras.tree.map_structure(lambda x: tf.zeros((1, *x.shape[1:]), x.dtype), model.output)
+            model.compute_loss(None, y, outputs)
+            model.compute_metrics(None, y, outputs)
+            self.built = True
 
 
 class _Steps(keras.callbacks.Callback):

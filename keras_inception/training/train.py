@@ -135,8 +135,9 @@ def _epochs(job: Job, network: keras.Model | None) -> Iterator[dict[str, float]]
     """Train what is left of both stages; yields the history's row of each epoch."""
     frozen, epochs = job.recipe.freeze_epochs or 0, job.recipe.epochs
     if len(job.state.history) < frozen:
-        yield from run_epochs(_first_stage(job, network, frozen), job.state, frozen)
-        network = None
+        trainer = _first_stage(job, network, frozen)
+        yield from run_epochs(trainer, job.state, frozen)
+        network = trainer.network()
     if len(job.state.history) < epochs:
         yield from run_epochs(_second_stage(job, network, frozen, epochs), job.state, epochs)
 
@@ -158,7 +159,7 @@ def _second_stage(job: Job, network: keras.Model | None, frozen: int, epochs: in
     """The trainer of the whole network."""
     if len(job.state.history) > frozen:
         network = None
-    elif frozen:
+    elif frozen and network is None:
         network = job.load(job.state.path(START))
         fine_tuning.copy_layers(job.load(job.state.last), network)
     else:

@@ -40,11 +40,13 @@ def split(n: int = 10) -> Split:
 
 def test_features_are_the_backbones_output_and_computed_once(monkeypatch) -> None:
     images = split()
-    found = features(backbone(), images, PREPROCESSING, batch_size=4)
+    (found,) = features(backbone(), [images], PREPROCESSING, batch_size=4)
     expected = [np.asarray(backbone()(PREPROCESSING(images.image(i))[None]))[0] for i in range(10)]
     np.testing.assert_allclose(found, expected, atol=1e-6)
     monkeypatch.setattr(module, "_compute", None)
-    np.testing.assert_array_equal(features(backbone(), images, PREPROCESSING), found)  # a backbone of the same weights
+    np.testing.assert_array_equal(
+        features(backbone(), [images], PREPROCESSING)[0], found
+    )  # a backbone of the same weights
 
 
 def test_whatever_decides_features_is_in_their_key(tmp_path) -> None:
@@ -78,7 +80,7 @@ def test_batches_hold_each_image_once_in_the_order_of_the_seed() -> None:
 def test_what_was_not_used_for_long_is_deleted(home, monkeypatch) -> None:
     monkeypatch.setattr(module, "KEPT", 500)
     for seed in range(4):
-        features(backbone(seed), split(), PREPROCESSING)
+        features(backbone(seed), [split()], PREPROCESSING)
     assert 1 <= len(list(home.glob("*.npy"))) < 4
 
 
@@ -89,7 +91,7 @@ def test_the_temporary_files_of_others_stay_until_they_are_abandoned(home, monke
     for part in parts:
         part.write_bytes(b"half a file")
     os.utime(parts[1], (0, time.time() - 2 * module.ABANDONED))
-    found = features(backbone(), split(), PREPROCESSING)
+    (found,) = features(backbone(), [split()], PREPROCESSING)
     assert [part.exists() for part in parts] == [True, False]
     assert found.shape == (10, 4)
 
@@ -98,7 +100,7 @@ def test_a_file_that_another_process_deletes_meanwhile_is_no_matter(home, monkey
     home.mkdir()
     glob = type(home).glob
     monkeypatch.setattr(type(home), "glob", lambda self, pattern: [*glob(self, pattern), self / "gone.npy"])
-    features(backbone(), split(), PREPROCESSING)
+    features(backbone(), [split()], PREPROCESSING)
 
 
 def test_an_interruption_leaves_no_half_file(home, monkeypatch) -> None:
@@ -107,7 +109,7 @@ def test_an_interruption_leaves_no_half_file(home, monkeypatch) -> None:
 
     monkeypatch.setattr(module, "_frozen", lambda backbone: cut)
     with pytest.raises(KeyboardInterrupt):
-        features(backbone(), split(), PREPROCESSING)
+        features(backbone(), [split()], PREPROCESSING)
     assert list(home.iterdir()) == []
 
 
@@ -122,7 +124,7 @@ def test_ctrl_c_ends_the_computation_within_a_batch(home, monkeypatch) -> None:
 
     monkeypatch.setattr(module, "_frozen", lambda backbone: answer)
     with pytest.raises(KeyboardInterrupt):
-        features(backbone(), split(), PREPROCESSING, batch_size=2)
+        features(backbone(), [split()], PREPROCESSING, batch_size=2)
     assert len(calls) == 2
     assert list(home.iterdir()) == []
 
@@ -138,7 +140,7 @@ def slow(backbone):
     return lambda x: (time.sleep(0.5), np.full((len(x), 4), 7, np.float32))[1]
 
 feature_cache._frozen = slow
-feature_cache.features(backbone(), split(), PREPROCESSING, batch_size=5)
+feature_cache.features(backbone(), [split()], PREPROCESSING, batch_size=5)
 """
 
 
@@ -146,7 +148,7 @@ def test_two_processes_compute_them_once(home, monkeypatch, capsys) -> None:
     monkeypatch.setattr(module, "_compute", None)
     with subprocess.Popen([sys.executable, "-c", OTHER], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "computes\n"
-        found = features(backbone(), split(), PREPROCESSING)
+        (found,) = features(backbone(), [split()], PREPROCESSING)
     assert other.returncode == 0
     np.testing.assert_array_equal(found, np.full((10, 4), 7, np.float32))
     assert capsys.readouterr().err.startswith(f"process {other.pid} on ")
