@@ -12,10 +12,11 @@ from __future__ import annotations
 import io
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Protocol, TypeVar
+from typing import BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 import simplejpeg
@@ -24,7 +25,6 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from ..errors import InputError
 
-Result = TypeVar("Result")
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 MAX_PIXELS = 2**26  # declared in the header, refused before decoding: 200 MB as RGB, above a phone's 64 megapixels
 ORIENTATION, SHORT, LONG = 0x0112, 3, 4  # a tag of EXIF, and two types of its numbers
@@ -88,7 +88,7 @@ def decode(source: str | Path | bytes | Encoded) -> np.ndarray:
     Raises:
         InputError: the file does not exist, or does not hold a complete image.
     """
-    return np.ascontiguousarray(read(source, lambda image: image.pixels()))
+    return np.ascontiguousarray(opened(source).pixels())
 
 
 class Opened(Protocol):
@@ -105,20 +105,26 @@ class Opened(Protocol):
         """
 
 
-def read(source: str | Path | bytes | Encoded, use: Callable[[Opened], Result]) -> Result:
-    """Return what `use` makes of an image: of an ordinary JPEG first, and where that fails of what Pillow reads.
+def opened(source: str | Path | bytes | Encoded) -> Opened:
+    """Read an image file's header, and all of it unless it is an ordinary JPEG.
 
     Raises:
-        InputError: the file does not exist, or does not hold a complete image.
+        InputError: as `decode`, here or when the pixels are asked for.
     """
-    try:
+    name = "the image" if isinstance(source, bytes) else str(source)
+    with _reading(name):
         content = source if isinstance(source, bytes) else _content(source)
         try:
-            return use(Jpeg(content) if content.startswith(JPEG) else _png(content))
+            return Jpeg(content, name) if content.startswith(JPEG) else Decoded(_png(content))
         except (ValueError, struct.error, tf.errors.OpError):  # not ordinary, or damaged: Pillow tells
-            return use(Decoded(pixels(io.BytesIO(content), None)))
+            return Decoded(pixels(io.BytesIO(content), None))
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    try:
+        yield
     except Exception as error:  # see reason
-        name = "the image" if isinstance(source, bytes) else source
         raise InputError(f"{name} cannot be read: {reason(error)}") from error
 
 
@@ -143,14 +149,14 @@ class Decoded:
 
 
 class Jpeg:
-    """An ordinary JPEG: RGB or grey, of the size that its header declares, and not damaged.
+    """An ordinary JPEG, RGB or grey; `name` is what messages call it.
 
     Raises:
         ValueError: it is something else.
     """
 
-    def __init__(self, content: bytes):
-        self.content = content
+    def __init__(self, content: bytes, name: str):
+        self.content, self.name = content, name
         self.height, self.width, colours, _ = simplejpeg.decode_jpeg_header(content)
         if colours not in ("YCbCr", "Gray") or self.height * self.width > MAX_PIXELS:
             raise ValueError
@@ -163,17 +169,21 @@ class Jpeg:
 
     def pixels(self, reduction: int = 1, *, exact: bool = True) -> np.ndarray:
         """See `Opened`. The fast transform and upsampling change some pixels by a few levels."""
-        image = simplejpeg.decode_jpeg(
-            self.content,
-            fastdct=not exact,
-            fastupsample=not exact,
-            min_height=-(-self.height // reduction),
-            min_width=-(-self.width // reduction),
-        )
+        with _reading(self.name):
+            try:
+                image = simplejpeg.decode_jpeg(
+                    self.content,
+                    fastdct=not exact,
+                    fastupsample=not exact,
+                    min_height=-(-self.height // reduction),
+                    min_width=-(-self.width // reduction),
+                )
+            except ValueError:  # what it calls damaged Pillow may read
+                return pixels(io.BytesIO(self.content), None)
         return _turned(image, self.turn)
 
 
-def _png(content: bytes) -> Decoded:
+def _png(content: bytes) -> np.ndarray:
     """An ordinary PNG, of 8 bits, RGB or grey and opaque, by TensorFlow, which takes two thirds of Pillow's time.
 
     Raises:
@@ -189,7 +199,7 @@ def _png(content: bytes) -> Decoded:
         place += 12 + length
     if height * width > MAX_PIXELS or chunks & UNUSUAL or b"IEND" not in content[-12:]:
         raise ValueError
-    return Decoded(tf.io.decode_png(content, channels=3).numpy())
+    return tf.io.decode_png(content, channels=3).numpy()
 
 
 def _exif(content: bytes) -> bytes:

@@ -10,14 +10,14 @@ import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from ..preprocessing import Preprocessing
 from .augmentation import Changes, Crops
-from .decoding import Decoded, Opened, read
+from .decoding import Decoded, Opened, opened
 
 ALIGNMENT = 64  # bytes
 
@@ -38,7 +38,8 @@ class Renderer:
             InputError: an image can no longer be read.
         """
         inputs = _aligned((len(indices), *self.shape))
-        randoms = np.random.default_rng(seed).spawn(len(indices))
+        random = np.random.default_rng(seed)
+        randoms = [random] * len(indices) if isinstance(self.changes, Crops) else random.spawn(len(indices))
         tasks = list(zip(self.sources[indices], randoms, inputs, strict=True))
         workers = min(cores(), len(tasks))
         list(_threads().map(self._render, (tasks[i::workers] for i in range(workers))))  # raises what they raise
@@ -46,10 +47,7 @@ class Renderer:
 
     def _render(self, tasks: Sequence[tuple[Any, np.random.Generator, np.ndarray]]) -> None:
         for source, random, out in tasks:
-            if isinstance(source, np.ndarray):
-                self._image(Decoded(as_rgb(source)), random, out)
-            else:
-                read(source, partial(self._image, random=random, out=out))
+            self._image(Decoded(as_rgb(source)) if isinstance(source, np.ndarray) else opened(source), random, out)
 
     def _image(self, image: Opened, random: np.random.Generator, out: np.ndarray) -> None:
         views = self.changes.views(*image.size, self.preprocessing, random)

@@ -8,7 +8,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_inception.data import decode, decoding
-from keras_inception.data.decoding import Jpeg
+from keras_inception.data.decoding import Jpeg, opened
 from keras_inception.data.decoding import pixels as by_pillow
 from keras_inception.errors import InputError
 
@@ -54,7 +54,7 @@ def photograph(orientation=1, size=(1040, 680)):
 @pytest.mark.parametrize("orientation", [1, 4, 6])
 @pytest.mark.parametrize("reduction", [2, 4, 8])
 def test_a_reduced_jpeg_shows_the_same_image(orientation, reduction):
-    jpeg = Jpeg(photograph(orientation))
+    jpeg = opened(photograph(orientation))
     small, whole = jpeg.pixels(reduction, exact=False), decode(photograph(orientation))
     assert jpeg.size == whole.shape[:2]
     assert small.shape == (*(-(-side // reduction) for side in jpeg.size), 3)
@@ -78,10 +78,11 @@ def test_ordinary_files_take_the_fast_road(monkeypatch):
 
 def test_what_is_damaged_or_out_of_the_ordinary_is_left_to_pillow():
     cmyk = encoded(Image.fromarray(RGB).convert("CMYK"), "JPEG")
-    for content in (photograph()[:-400], cmyk):
-        with pytest.raises(ValueError, match=r"JPEG|^$"):
-            Jpeg(content).pixels()
+    with pytest.raises(ValueError, match=r"^$"):
+        Jpeg(cmyk, "it")
     assert decode(cmyk).shape == RGB.shape
+    with pytest.raises(InputError, match="the image cannot be read: image file is truncated"):
+        opened(photograph()[:-400]).pixels()
 
 
 CONVERT = ": convert it to PNG, for example with `magick mogrify -format png FILE`"
