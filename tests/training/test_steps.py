@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -30,10 +31,17 @@ def images(kinds: int):
 
 @pytest.fixture
 def counts(monkeypatch) -> Counter[str]:
-    """How often Python ran a step of training or prediction, which is when it is traced, and loaded a network."""
+    """How often Python ran a step of training or prediction, which is when it is traced, and an epoch was loaded."""
     seen: Counter[str] = Counter()
-    for owner, name in ((keras.Model, "train_step"), (keras.Model, "predict_step"), (loop.Job, "load")):
-        monkeypatch.setattr(owner, name, counted(getattr(owner, name), seen))
+    for name in ("train_step", "predict_step"):
+        monkeypatch.setattr(keras.Model, name, counted(getattr(keras.Model, name), seen))
+    load = loop.Job.load
+
+    def loaded(job: loop.Job, path: Path, **how: bool) -> keras.Model:
+        seen["resumed"] += path.name.startswith("epoch_")
+        return load(job, path, **how)
+
+    monkeypatch.setattr(loop.Job, "load", loaded)
     return seen
 
 
@@ -49,7 +57,7 @@ def counted(method: Callable[..., Any], seen: Counter[str]) -> Callable[..., Any
 def test_a_step_is_traced_once(counts, tmp_path) -> None:
     """The kept network is loaded at the end, and measured."""
     train(images(3), out=tmp_path / "run", epochs=3, **SETTINGS)
-    assert counts == {"train_step": 1, "predict_step": 2, "load": 1}
+    assert counts == {"train_step": 1, "predict_step": 2, "resumed": 0}
 
 
 @pytest.mark.parametrize("options", [{"label_smoothing": 0.1}, {"ema": 0.9}, {"balance": True}, {"weight_decay": 1e-4}])
@@ -67,7 +75,7 @@ def test_fine_tuning_traces_a_step_for_each_stage(counts, tmp_path, monkeypatch,
     monkeypatch.setattr(feature_cache, "_frozen", lambda backbone: traced.append(backbone) or inner(backbone))
     settings = {**TUNING, "weights": start, "cache_features": cached}
     whole = train(images(2), out=tmp_path / "whole", **settings)
-    assert counts == {"train_step": 2, "predict_step": 3, "load": 1}
+    assert counts == {"train_step": 2, "predict_step": 3, "resumed": 0}
     assert len(traced) == cached  # for both sides of the images
     save = TrainingState.save
 
@@ -82,6 +90,6 @@ def test_fine_tuning_traces_a_step_for_each_stage(counts, tmp_path, monkeypatch,
     monkeypatch.setattr(TrainingState, "save", save)
     counts.clear()
     resumed = train(images(2), out=tmp_path / "cut", **settings)
-    assert counts == {"train_step": 1, "predict_step": 2, "load": 2}
+    assert counts == {"train_step": 1, "predict_step": 2, "resumed": 1}
     for a, b in zip(whole.model().get_weights(), resumed.model().get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
