@@ -40,7 +40,7 @@ def images(tmp_path_factory):
     return root
 
 
-ARGUMENTS = ("--model", "lenet5", "--epochs", "15", "--batch-size", "8", "--learning-rate", "0.003", "--no-flip")
+ARGUMENTS = "--model lenet5 --epochs 15 --batch-size 8 --learning-rate 0.003 --no-flip --seed 1".split()
 
 
 @pytest.fixture
