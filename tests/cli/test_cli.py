@@ -40,7 +40,9 @@ def images(tmp_path_factory):
     return root
 
 
-ARGUMENTS = "--model lenet5 --epochs 15 --batch-size 8 --learning-rate 0.003 --no-flip --seed 1".split()
+ARGUMENTS = (
+    "--model", "lenet5", "--epochs", "15", "--batch-size", "8", "--learning-rate", "0.003", "--no-flip", "--seed", "1",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -255,7 +257,7 @@ def test_a_reader_that_has_enough(monkeypatch):
             "each from 0 to 255; got [0.0, 0.0, 256.0]",
         ),
         (("report", "{run}", "--endpoint", "c4"), "has no endpoint 'c4' that is a map; near ones are"),
-        (("predict", "{run}", "https://example.com/a.jpg"), "is a URL, which is not read: download the file"),
+        (("predict", "{run}", "http://127.0.0.1:9/a.jpg"), "127.0.0.1:9 cannot be reached"),
         (("predict", "{run}", "{images}/*.jpg"), "give a pattern without quotes, so that the shell expands it"),
         (("predict", "{run}", "nothing.jpg"), "nothing.jpg cannot be read: no such file"),
         (("predict", "{run}", "{run}/run.json"), "run.json cannot be read: not a JPEG"),
