@@ -13,7 +13,7 @@ from keras import layers
 from PIL import Image
 
 from keras_inception import InputError, Preprocessing, Run, export
-from keras_inception.data import folders, from_arrays
+from keras_inception.data import from_arrays, tfds
 from keras_inception.export.tflite.metadata import read_record
 
 PREPROCESSING = Preprocessing(size=(8, 8))
@@ -68,7 +68,7 @@ def test_missing_images_are_told_before_anything_is_written(folder, run_of, phot
             raise InputError("there is no data set nowhere")
         return type(photos)(path)
 
-    monkeypatch.setattr(folders, "folder_of", folder_of)
+    monkeypatch.setattr(tfds, "folder_of", folder_of)
     run = run_of(folder)
     with pytest.raises(InputError, match=GONE[folder]) as caught:
         export.export_run(run, ["saved_model", "tflite", "tflite-int8"])
@@ -99,7 +99,7 @@ def test_a_run_that_has_its_images_needs_none(run_of, photos):
 
 
 def test_data_sets_by_name_are_read_again(run_of, photos, monkeypatch):
-    monkeypatch.setattr(folders, "folder_of", lambda path: photos if path == "tfds:known" else type(photos)(path))
+    monkeypatch.setattr(tfds, "folder_of", lambda path: photos if path == "tfds:known" else type(photos)(path))
     [path] = export.export_run(run_of("tfds:known"), ["tflite-int8"])
     assert source_of(path) == "the training images of run"
 
