@@ -296,6 +296,11 @@ def test_kind(name, road, tmp_path):
         assert kind.refused[road] in str(caught.value)
         assert "\n" not in str(caught.value)
         return
+    if name == "channels first":
+        try:
+            model(x[:1])
+        except tf.errors.UnimplementedError:
+            pytest.skip("TensorFlow computes channels-first convolutions on this processor only with oneDNN")
     if road == OPTIMIZE:
         export.optimize(model)  # that it computes the same, the other roads and test_optimize show
         return
