@@ -28,16 +28,6 @@ from ..errors import InputError
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 MAX_PIXELS = 2**26  # declared in the header, refused before decoding: 200 MB as RGB, above a phone's 64 megapixels
 ORIENTATION, SHORT, LONG = 0x0112, 3, 4  # a tag of EXIF, and two types of its numbers
-UPRIGHT = {  # what undoes each EXIF orientation
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
 TRANSPOSED = (5, 6, 7, 8)  # the orientations with height and width exchanged
 
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"  # how these files start
@@ -251,8 +241,8 @@ def header_and_pixels(file: BinaryIO, detail: int | None) -> tuple[Header, np.nd
         if image.width * image.height > MAX_PIXELS:
             raise Image.DecompressionBombError
         turned = orientation(image.info.get("exif", b""))
-        turn = UPRIGHT.get(turned)
-        header = Header(image.height, image.width, str(image.format), image.mode, turned if turned in UPRIGHT else 1)
+        known = turned if 1 <= turned <= 8 else 1
+        header = Header(image.height, image.width, str(image.format), image.mode, known)
         if detail is not None:
             image.draft(None, (detail, detail))
         frame = image.tile[0].extents if image.format == "GIF" else None
@@ -261,8 +251,7 @@ def header_and_pixels(file: BinaryIO, detail: int | None) -> tuple[Header, np.nd
         image.load()
         if image.format == "PNG":
             _check_end_of_png(file)
-        upright = _rgb(image, frame)
-        return header, np.asarray(upright if turn is None else upright.transpose(turn))
+        return header, _turned(np.asarray(_rgb(image, frame)), known)
 
 
 def orientation(exif: bytes) -> int:

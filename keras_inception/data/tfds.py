@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, first_line
 from ..terminal import progress
 
 PREFIX = "tfds:"
@@ -45,7 +45,7 @@ def _images(name: str) -> Path:
     try:
         builder = tfds.builder(name)
     except Exception as error:  # each kind of wrong name raises an error of its own
-        raise InputError(f"{PREFIX}{name} is none of TensorFlow Datasets: {_first_line(error)}") from error
+        raise InputError(f"{PREFIX}{name} is none of TensorFlow Datasets: {first_line(error)}") from error
     image, label = _keys(name, builder.info.features, tfds)
     folder = Path(builder.data_dir) / "images_by_side"
     if folder.is_dir():
@@ -53,7 +53,7 @@ def _images(name: str) -> Path:
     try:
         builder.download_and_prepare()
     except Exception as error:  # network, server or checksum
-        raise InputError(f"{PREFIX}{name} cannot be downloaded: {_first_line(error)}") from error
+        raise InputError(f"{PREFIX}{name} cannot be downloaded: {first_line(error)}") from error
     part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
     try:
         for split, side in SIDES.items():
@@ -88,7 +88,3 @@ def _write(examples: Any, folder: Path, names: list[str], image: str, label: str
         content = example[image]
         ending = "png" if content.startswith(PNG) else "jpg"
         (folders[example[label]] / f"{i:07d}.{ending}").write_bytes(content)
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..preprocessing import LUMA, Box, Geometry, Preprocessing
+from ..preprocessing import LUMA, Box, Preprocessing
 
 KEPT = 4096  # weights of axes that are kept: images of a folder often have the same size
 # Red, green and blue to luma and two chromas, in which a change of hue is a rotation (NTSC).
@@ -78,14 +78,13 @@ class View:
         if len(rows.starts) < height or len(columns.starts) < width:
             out[:] = normal[:, :3] @ preprocessing.border + normal[:, 3]
         mix = normal if self.colour is None else _composed(normal, self.colour.matrix(_mean(image, window)))
-        limits = np.sort(np.outer(normal[:, :3].sum(axis=1), (0, 255)) + normal[:, 3:], axis=1)
         resample(
             np.ascontiguousarray(image).reshape(len(image), -1),
             window.top + rows.starts,
             rows.weights,
             window.left + columns.starts,
             columns.weights,
-            np.concatenate([mix, limits], axis=1, dtype=np.float32),
+            np.concatenate([mix, _limits(preprocessing)], axis=1, dtype=np.float32),
             kind != "bilinear",
             out,
             rows.first,
@@ -102,8 +101,8 @@ def _composed(normal: np.ndarray, colour: np.ndarray) -> np.ndarray:
 
 def central(height: int, width: int, preprocessing: Preprocessing) -> View:
     """The view that an evaluation has of an image of this size."""
-    geometry: Geometry = preprocessing.geometry(height, width)
-    return View(window=geometry.window, place=geometry.place)
+    window, place = preprocessing.geometry(height, width)
+    return View(window=window, place=place)
 
 
 def _reduced(window: Box, reduction: int, image: np.ndarray) -> Box:
@@ -127,6 +126,13 @@ def _normal(preprocessing: Preprocessing) -> np.ndarray:
     colours = {"RGB": np.eye(3), "BGR": np.eye(3)[::-1], "L": np.array([LUMA])}[preprocessing.channels]
     std, mean = (np.array(values)[:, np.newaxis] for values in (preprocessing.std, preprocessing.mean))
     return np.concatenate([colours / std, -mean / std], axis=1)
+
+
+@lru_cache(16)
+def _limits(preprocessing: Preprocessing) -> np.ndarray:
+    """What 0 and 255 become in each channel, the lower first: (channels, 2)."""
+    normal = _normal(preprocessing)
+    return np.sort(np.outer(normal[:, :3].sum(axis=1), (0, 255)) + normal[:, 3:], axis=1)
 
 
 @dataclass(frozen=True)
