@@ -215,7 +215,8 @@ class Preprocessing:
             InputError: the images have not three channels.
         """
         pixels = tf.convert_to_tensor(image)
-        if (channels := pixels.shape[-1]) not in (3, None):
+        channels = pixels.shape[-1]  # no walrus: AutoGraph cannot transform one
+        if channels not in (3, None):
             raise InputError(f"images are RGB, (..., H, W, 3), as `data.decode` returns them; got {channels} channels")
         prepared = self.normalize(self.resize(pixels))
         return prepared if tf.is_tensor(image) or not tf.executing_eagerly() else prepared.numpy()

@@ -74,6 +74,14 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def transformed_by_autograph(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """A function that AutoGraph cannot read runs all the same, but everybody who trains is told so."""
+    yield
+    told = [record.getMessage() for when in ("setup", "call") for record in caplog.get_records(when)]
+    assert not [message for message in told if "AutoGraph could not transform" in message]
+
+
 @pytest.fixture
 def accept(request: pytest.FixtureRequest) -> bool:
     """Whether goldens are to be renewed."""

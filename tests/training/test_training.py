@@ -69,7 +69,7 @@ def test_the_result_is_measured_on_the_test_images_alone(run, stripes, tmp_path,
 
 def test_a_run_from_before_there_were_test_images(run, tmp_path):
     record = json.loads((run.path / "run.json").read_text())
-    assert record["schema"] == 1
+    record["schema"] = 1
     for key in ("measured_on", "validation_metrics"):
         del record[key]
     for key in ("test", "test_share"):
