@@ -124,7 +124,7 @@ class Cell:
             case "zip in a bucket":
                 given = in_bucket(shutil.make_archive(str(place / "zipped"), "zip", place, "images"))
         arguments = dict(NETWORK[network]) | {
-            "epochs": 2,
+            "epochs": 5,
             "batch_size": 12,
             "learning_rate": 0.02,
             "augmentation": None,
