@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import tensorflow as tf
@@ -151,10 +152,10 @@ class Preprocessing:
 
         It is computed in integers, so that Python's and a graph's (scalar int64 tensors) come to the same.
         """
-        least, most = (tf.minimum, tf.maximum) if tf.is_tensor(height) else (min, max)
+        least, most = (tf.minimum, tf.maximum) if isinstance(height, tf.Tensor) else (min, max)
         rows, columns = self.size
         if self.resize_mode == "crop":
-            share = Fraction(self.crop).limit_denominator(10_000)
+            share = _fraction(self.crop)
             fit = share.numerator * least(height * columns, width * rows)
             window = _ratio(fit, share.denominator * columns), _ratio(fit, share.denominator * rows)
             return Geometry(_central((height, width), *(most(side, 1) for side in window)), Box(0, 0, rows, columns))
@@ -240,6 +241,11 @@ def _colour(fill: Fill) -> tuple[float, ...]:
     if len(colour) != 3 or not all(0 <= level <= 255 for level in colour):
         raise InputError(f"fill must be a grey level, or red, green and blue, each from 0 to 255; got {fill!r}")
     return colour
+
+
+@lru_cache(16)
+def _fraction(share: float) -> Fraction:
+    return Fraction(share).limit_denominator(10_000)
 
 
 def _central(size: tuple[Any, Any], rows: Any, columns: Any) -> Box:

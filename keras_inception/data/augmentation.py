@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from numbers import Real
 from typing import Any, Protocol
 
@@ -74,7 +75,7 @@ class Augmentation:
 
     def _window(self, height: int, width: int, preprocessing: Preprocessing, random: np.random.Generator) -> Box:
         own = preprocessing.size if preprocessing.resize_mode == "crop" else (height, width)
-        for area, aspect, down, across in random.random((ATTEMPTS, 4)):
+        for area, aspect, down, across in random.random((ATTEMPTS, 4)).tolist():
             pixels = (self.area + (1 - self.area) * area) * height * width
             ratio = (0.75 + (1 / 0.75 - 0.75) * aspect) * own[1] / own[0]
             rows, columns = round(math.sqrt(pixels / ratio)), round(math.sqrt(pixels * ratio))
@@ -83,7 +84,7 @@ class Augmentation:
         return Box(0, 0, height, width)  # of an elongated image no window of that aspect ratio may have the area
 
     def _colour(self, random: np.random.Generator) -> Colour:
-        brightness, saturation, hue, contrast = self.colour * random.uniform(-1, 1, 4)
+        brightness, saturation, hue, contrast = (self.colour * random.uniform(-1, 1, 4)).tolist()
         return Colour(brightness=32 * brightness, saturation=1 + saturation / 2, hue=hue / 5, contrast=1 + contrast / 2)
 
 
@@ -157,7 +158,7 @@ def _windows(height: int, width: int, preprocessing: Preprocessing, places: int)
 
     Of an image that the network sees whole, the whole image.
     """
-    _, _, rows, columns = replace(preprocessing, crop=1.0).geometry(height, width).window
+    _, _, rows, columns = _uncropped(preprocessing).geometry(height, width).window
     halves = (1,) if places == 1 else (0, 1, 2)
     return [Box(half * (height - rows) // 2, half * (width - columns) // 2, rows, columns) for half in halves]
 
@@ -174,7 +175,12 @@ def _corners(window: Box, preprocessing: Preprocessing, scale: float) -> list[Vi
 
 def _place(window: Box, preprocessing: Preprocessing) -> Box:
     """Where the input shows a window."""
-    return replace(preprocessing, crop=1.0).geometry(window.rows, window.columns).place
+    return _uncropped(preprocessing).geometry(window.rows, window.columns).place
+
+
+@lru_cache(16)
+def _uncropped(preprocessing: Preprocessing) -> Preprocessing:
+    return replace(preprocessing, crop=1.0)
 
 
 def _moved(box: Box, down: int, right: int) -> Box:
