@@ -66,19 +66,35 @@ def train(
         bool | None, typer.Option("--flip/--no-flip", help="Mirror half of the training images; not for text.")
     ] = None,
     weights: Annotated[
-        str | None, typer.Option(help="Fine-tune: a tag, as imagenet, a file of weights, or a run.")
-    ] = None,
+        str,
+        typer.Option(
+            help="Where it starts: a tag, a file of weights, a run, or none for random.",
+            show_default="imagenet, if published",
+        ),
+    ] = "auto",
     freeze_epochs: Annotated[
         int | None, typer.Option(help="Of the epochs: only the new classifier learns.", show_default="half")
     ] = None,
-    backbone_rate: Annotated[float, typer.Option(help="Backbone's learning rate, a part of the classifier's.")] = 0.1,
-    batch_norm: Annotated[bool, typer.Option("--batch-norm", help="Let pretrained batch norms learn.")] = False,
+    backbone_rate: Annotated[
+        float | None, typer.Option(help="Backbone's learning rate, a part of the classifier's.", show_default="0.1")
+    ] = None,
+    batch_norm: Annotated[
+        bool | None, typer.Option("--batch-norm/--no-batch-norm", help="Let pretrained batch norms learn.")
+    ] = None,
     features: Annotated[
-        bool,
+        bool | None,
         typer.Option("--features/--no-features", help="Run a frozen backbone once; or augment every epoch."),
-    ] = True,
-    balance: Annotated[bool, typer.Option("--balance", help="Weigh rare classes up.")] = False,
-    precision: Annotated[str, typer.Option(help="float32, mixed_float16 or mixed_bfloat16.")] = "float32",
+    ] = None,
+    balance: Annotated[bool | None, typer.Option("--balance/--no-balance", help="Weigh rare classes up.")] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="End after so many epochs without a better one.", show_default="50")
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(metavar="TIME", help="End before an epoch that would not fit: 90s, 30m, 1.5h.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="float32, mixed_float16 or mixed_bfloat16.", show_default="float32")
+    ] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write RUN/logs for TensorBoard.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
     as_json: Json = False,
@@ -96,6 +112,7 @@ def train(
         "batch_norm": batch_norm,
         "cache_features": features,
         "balance": balance,
+        "patience": patience,
         "precision": precision,
     }
     try:
@@ -104,13 +121,14 @@ def train(
             out=out_path,
             recipe=recipe,
             model=model,
-            weights=weights,
+            weights=None if weights == "none" else weights,
             size=size,
             resize=cast("ResizeMode | None", resize),  # is checked there
             fill=None if fill is None else _colour(fill),
             validation=validation,
             test=test,
             seed=seed,
+            time=time,
             tensorboard=tensorboard,
             **{k: v for k, v in changes.items() if v is not None},
         )

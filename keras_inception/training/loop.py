@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from .feature_cache import batches, features
 from .recipes import Recipe
 from .recipes.apply import attach, averaged, callbacks_for, compile_for, fitting, reseed
 from .request import TrainingRequest
-from .state import TrainingState
+from .state import Row, TrainingState
 
 START = "start.keras"  # a pretrained network as it came: an epoch on features keeps the head alone
 BEST, BEST_HEAD = "best.keras", "best_head.keras"
@@ -55,12 +55,21 @@ class Trainer(Protocol):
         """Write the weights that are kept if this epoch is the best."""
 
 
-def run_epochs(trainer: Trainer, state: TrainingState, last: int, *, first: int = 0) -> Iterator[dict[str, float]]:
+def run_epochs(
+    trainer: Trainer,
+    state: TrainingState,
+    last: int,
+    *,
+    first: int = 0,
+    ends: Callable[[Sequence[Row]], object] = lambda history: None,
+) -> Iterator[dict[str, float]]:
     """Train the epochs from the end of the history to `last`; yields the row of each when it is saved.
 
-    The best epoch is looked for from the epoch `first` on.
+    The best epoch is looked for from the epoch `first` on. `ends` is asked before each epoch whether to train it not.
     """
     for epoch in range(len(state.history), last):
+        if ends(state.history):
+            return
         started = time.monotonic()
         row = trainer.train(epoch)
         with trainer.evaluating():
@@ -113,6 +122,7 @@ class NetworkTrainer:
     def __init__(self, job: Job, network: keras.Model | None, first: int, last: int):
         """`network` is what the epochs from `first` to `last` begin with; None resumes the last whole epoch."""
         self.job = job
+        keras.utils.set_random_seed(job.request.seed)
         if network is None:
             self.model = job.load(job.state.last, compiled=True)
         else:

@@ -17,6 +17,7 @@ from ..preprocessing import Fill, Preprocessing, ResizeMode
 from ..registry import Architecture, get
 from ..run import STATE, Run
 from ..weights import copy_weights, fit_classes
+from ..weights.record import Checkpoint
 from ..weights.source import FREE
 from ..weights.transfer import reinitialise_classifiers
 from . import recipes
@@ -228,6 +229,28 @@ def resolve(
     )
 
 
+def published(
+    recipe: str | Recipe | None, model: str | None, size: int | None, changes: Mapping[str, Any]
+) -> Checkpoint | None:
+    """The weights for ImageNet that a training starts from by itself; None where a paper's recipe trains from scratch.
+
+    None too where none are published for the network, or for its arguments.
+
+    Raises:
+        InputError: there is no such recipe, network or field.
+    """
+    if not _is_general(recipe):
+        return None
+    chosen = recipe_for(recipe, model, None, None, dict(changes) | {"freeze_epochs": None})
+    architecture, shape = get(chosen.model), {} if size is None else {"input_shape": (size, size, 3)}
+    if size is not None and size < architecture.smallest:  # refused when it is built
+        return None
+    try:
+        return architecture.source("imagenet", {**chosen.options, **shape}).checkpoint
+    except InputError:
+        return None
+
+
 def run_of(weights: Any) -> Run | None:
     """The finished run that a directory, or the model file in it, belongs to; None for other weights.
 
@@ -255,8 +278,9 @@ def recipe_for(
     Raises:
         InputError: no such recipe, network or field; or a run of another network to start from.
     """
-    base = recipes.get(recipe) if isinstance(recipe, str) else recipe or Recipe()
-    asked = model or (base.model if recipe is not None else None)
+    default = recipes.FROM_SCRATCH if weights is None else recipes.FINE_TUNE
+    base = recipe if isinstance(recipe, Recipe) else recipes.get(recipe or default)
+    asked = model or (None if _is_general(recipe) else base.model)
     if run and asked is not None and get(asked) is not get(run.builder):
         by = f"model {asked!r}" if model else f"recipe {recipe!r}, which is of {base.model}"
         raise InputError(f"{weights} is a run of {run.builder}; got {by}: leave it out, or give other weights")
@@ -267,6 +291,11 @@ def recipe_for(
     options = {**base.options, **(changes.get("options") or {})}
     chosen = base.with_changes({**changes, "options": options})
     return replace(chosen, freeze_epochs=_frozen_epochs(chosen, weights))
+
+
+def _is_general(recipe: str | Recipe | None) -> bool:
+    """Whether a recipe is for any network."""
+    return recipe in (None, recipes.FROM_SCRATCH, recipes.FINE_TUNE)
 
 
 def _frozen_epochs(recipe: Recipe, weights: Any) -> int:

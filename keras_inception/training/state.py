@@ -108,11 +108,11 @@ class TrainingState:
 
     def best(self, first: int = 0) -> int:
         """The epoch, from 0, with the best validation accuracy; of equal ones the one with the smallest loss."""
-        return min(range(first, len(self.history)), key=lambda i: _rank(self.history[i]))
+        return min(range(first, len(self.history)), key=lambda i: rank(self.history[i]))
 
     def is_best(self, row: Row, first: int = 0) -> bool:
         """Whether an epoch is better than all before it, from the epoch `first` on; of equal ones the first is best."""
-        return all(_rank(row) < _rank(other) for other in self.history[first:])
+        return all(rank(row) < rank(other) for other in self.history[first:])
 
     def save(self, write: Callable[[Path], Any], row: Row, *, suffix: str) -> None:
         """Save an epoch; the files of the one before stay until this one is whole."""
@@ -152,7 +152,8 @@ class TrainingState:
             self.folder.rmdir()
 
 
-def _rank(row: Row) -> tuple[float, float]:
+def rank(row: Row) -> tuple[float, float]:
+    """What orders epochs, the best first: the accuracy on the validation images, then the loss."""
     return -row["val_accuracy"], row["val_loss"]
 
 

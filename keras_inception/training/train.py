@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from .. import report
 from ..data import Dataset, as_dataset
+from ..errors import InputError
 from ..evaluation import KerasPredictor, summary
 from ..files import locked, write_file
 from ..layers import deep_graph
@@ -21,12 +22,16 @@ from ..outputs import MAIN
 from ..preprocessing import Fill, ResizeMode
 from ..run import STATE, Run
 from ..terminal import note
+from ..weights.download import fetch
 from . import fine_tuning
+from .limits import Limits, finishes, in_seconds
 from .loop import BEST, BEST_HEAD, START, FrozenTrainer, HeadTrainer, Job, NetworkTrainer, run_epochs
 from .recipes import Recipe
-from .request import resolve
+from .request import published, resolve
 from .state import TrainingState, check_directory
 from .tensorboard import write_events
+
+AUTO = "auto"  # weights: what is published
 
 
 @deep_graph()
@@ -36,25 +41,28 @@ def train(
     out: str | Path,
     recipe: str | Recipe | None = None,
     model: str | None = None,
-    weights: str | Path | None = None,
+    weights: str | Path | None = AUTO,
     size: int | None = None,
     resize: ResizeMode | None = None,
     fill: Fill | None = None,
     validation: float = 0.2,
     test: float = 0.0,
     seed: int = 0,
+    time: float | str | None = None,
     tensorboard: bool = False,
     **changes: Any,
 ) -> Run:
     """Train a network on labelled images and leave a run directory at `out`.
 
-    Without a recipe Adam, with a cosine from the learning rate to 0. The epoch with the best accuracy on
-    the validation images is kept. The result, `Run.metrics`, is measured on the test images, where there are such.
+    Without a recipe it is `recipes.FINE_TUNE`, or `recipes.FROM_SCRATCH` from random weights. The epoch with the best
+    accuracy on the validation images is kept. The result, `Run.metrics`, is measured on the test images, where there
+    are such.
+
     The same call resumes a training that was interrupted: it continues after the last whole epoch, with the state of
     optimizer, schedule, averages and random numbers, and ends in the weights of an undisturbed training. The images may
     have moved meanwhile; other images, another split or another network are refused.
 
-    With `weights` it fine-tunes in two stages, each of which goes through the whole schedule: first the new classifier
+    From weights it fine-tunes in two stages, each of which goes through the whole schedule: first the new classifier
     learns, then the backbone learns too, at a lower rate. The backbone's batch norms keep their statistics throughout.
 
     Args:
@@ -65,7 +73,8 @@ def train(
         recipe: a name in `recipes.RECIPES`, "inception_v3", or a `Recipe`.
         model: a name that `list_models` lists; by default that of the run in `weights`, or of the recipe.
         weights: where the network starts: what its builder takes, or a finished run directory, whose network is taken
-            with all its arguments; random by default.
+            with all its arguments; None for random weights. By default those that are published for ImageNet, which
+            are downloaded once; random where there are none, and for a paper's recipe.
         size: height and width of the network's input in pixels; by default that of the weights, or the paper's.
         resize: how images of other proportions come to that size, "crop", "stretch" or "letterbox" (`Preprocessing`);
             by default as for the weights, or "crop".
@@ -73,6 +82,8 @@ def train(
         validation: the fraction that is held out for validation where there are no such images, as in a folder `val/`.
         test: the fraction that is held out for test where there are no such images, as in a folder `test/`; 0 for none.
         seed: of everything random.
+        time: how long to train, in seconds or as "90s", "30m" or "1.5h"; resumed trainings count what they took
+            before. It ends before an epoch that would not fit, and does not shorten the schedule.
         tensorboard: write the history into `out/logs` as TensorBoard reads it.
         changes: fields of the `Recipe` to change: epochs, batch_size, learning_rate, augmentation, freeze_epochs,
             balance, precision, ...; `options` are arguments of the network, {"alpha": 0.5}.
@@ -80,8 +91,11 @@ def train(
     Raises:
         InputError: images, model, size, resize, recipe, weights or `out` cannot be used; nothing is written.
     """
-    out = Path(out)
+    out, seconds = Path(out), in_seconds(time)
     check_directory(out)
+    state = TrainingState(out / STATE, name=out)
+    if weights == AUTO:
+        weights = _published(recipe, model, size, changes, download=not state.exists)
     dataset = as_dataset(images, validation=validation, test=test)
     request = resolve(
         dataset,
@@ -97,27 +111,54 @@ def train(
         seed=seed,
         changes=changes,
     )
-    job = Job(request, dataset, TrainingState(out / STATE, name=out))
-    network = None if job.state.exists else _start(job)  # what cannot be built is said before anything is written
+    job = Job(request, dataset, state)
+    network = None if state.exists else _start(job)  # what cannot be built is said before anything is written
     out.mkdir(parents=True, exist_ok=True)
     with locked(out, "training into", wait=False):
         check_directory(out)
-        job.state.open(request.to_dict(), request.difference)
+        state.open(request.to_dict(), request.difference)
         _tell(dataset)
-        for epoch, row in enumerate(_epochs(job, network), len(job.state.history) + 1):
-            if tensorboard:
-                write_events(out / "logs", job.state.history)
-            note(
-                f"epoch {epoch}/{request.recipe.epochs}  loss {row['loss']:.3f}  accuracy {row['accuracy']:.1%}  "
-                f"validation {row['val_accuracy']:.1%}  {row['seconds']:.0f} s",
-                style="",
-            )
+        if not request.start.weights:
+            note(f"{request.network} starts from random weights")
+        limits = Limits.of(request.recipe, seconds, state.history)
+        try:
+            for epoch, row in enumerate(_epochs(job, network, limits), len(state.history) + 1):
+                if tensorboard:
+                    write_events(out / "logs", state.history)
+                note(
+                    f"epoch {epoch}/{request.recipe.epochs}  loss {row['loss']:.3f}  accuracy {row['accuracy']:.1%}  "
+                    f"validation {row['val_accuracy']:.1%}  {row['seconds']:.0f} s",
+                    style="",
+                )
+        except KeyboardInterrupt as interrupt:
+            if not (state.history and finishes(interrupt)):
+                raise
+        else:
+            if len(state.history) < request.recipe.epochs:
+                note(f"{limits.reached(state.history)}: the training ends", style="")
         run = _finish(job)
-        job.state.clear()
+        state.clear()
     return run
 
 
 # ----------------------------------------------------------------------------------------------------------- internals
+
+
+def _published(
+    recipe: str | Recipe | None, model: str | None, size: int | None, changes: Mapping[str, Any], *, download: bool
+) -> str | None:
+    """The tag of the weights that a training starts from by itself, downloaded before anything else is done.
+
+    Raises:
+        InputError: they cannot be downloaded.
+    """
+    checkpoint = published(recipe, model, size, changes)
+    if checkpoint and download:
+        try:
+            fetch(checkpoint)
+        except InputError as error:
+            raise InputError(f"{error}; or start from random weights (--weights none)") from error
+    return checkpoint.tag if checkpoint else None
 
 
 def _start(job: Job) -> keras.Model:
@@ -131,15 +172,15 @@ def _start(job: Job) -> keras.Model:
     return network
 
 
-def _epochs(job: Job, network: keras.Model | None) -> Iterator[dict[str, float]]:
-    """Train what is left of both stages; yields the history's row of each epoch."""
-    frozen, epochs = job.recipe.freeze_epochs or 0, job.recipe.epochs
-    if len(job.state.history) < frozen:
+def _epochs(job: Job, network: keras.Model | None, limits: Limits) -> Iterator[dict[str, float]]:
+    """Train what is left of both stages, within the limits; yields the history's row of each epoch."""
+    frozen, epochs, history = job.recipe.freeze_epochs or 0, job.recipe.epochs, job.state.history
+    if len(history) < frozen and not limits.reached(history):
         trainer = _first_stage(job, network, frozen)
-        yield from run_epochs(trainer, job.state, frozen)
+        yield from run_epochs(trainer, job.state, frozen, ends=limits.reached)
         network = trainer.network()
-    if len(job.state.history) < epochs:
-        yield from run_epochs(_second_stage(job, network, frozen, epochs), job.state, epochs)
+    if len(history) < epochs and not limits.reached(history):
+        yield from run_epochs(_second_stage(job, network, frozen, epochs), job.state, epochs, ends=limits.reached)
 
 
 def _first_stage(job: Job, network: keras.Model | None, frozen: int) -> NetworkTrainer:

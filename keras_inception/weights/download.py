@@ -39,6 +39,9 @@ def fetch(checkpoint: Checkpoint) -> Path:
     Raises:
         InputError: the file or the connection is missing, the cache cannot be written, or it is not the published file.
     """
+    if not (cache_directory() / file_name(checkpoint)).is_file() and not is_offline():
+        size = f", {checkpoint.bytes / 1e6:,.0f} MB" if checkpoint.bytes else ""
+        note(f"downloading {checkpoint.id}{size}, licence {checkpoint.license}", style="")
     return cached(addresses(checkpoint), file_name(checkpoint), checkpoint.hash)
 
 

@@ -242,7 +242,7 @@ KILLED = SETTINGS | {
 @pytest.mark.slow
 def test_a_network_with_batch_norms_in_both_stages(tmp_path) -> None:
     network = {"model": "mobilenet_v1", "options": {"alpha": 0.25}, "size": 32, "batch_size": 16, "epochs": 2}
-    first = train(shapes(3), out=tmp_path / "first", **network)
+    first = train(shapes(3), out=tmp_path / "first", weights=None, **network)
     second = train(shapes(2), out=tmp_path / "second", weights=first.path, learning_rate=0.01, **network)
     before, after = first.model(), second.model()
     norms = [x.name for x in before.layers if isinstance(x, keras.layers.BatchNormalization)]

@@ -1,4 +1,4 @@
-"""The training recipes of the papers as data, one file per paper: `keras-inception train --recipe inception_v3`."""
+"""Training recipes as data: the defaults, and those of the papers, one file per paper (`train --recipe NAME`)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import difflib
 from ...errors import InputError
 from . import (
     bn_inception,
+    defaults,
     densenet,
     fractalnet,
     googlenet,
@@ -21,11 +22,13 @@ from . import (
     stochastic_depth,
     wide_resnet,
 )
+from .defaults import FINE_TUNE, FROM_SCRATCH
 from .recipe import Cosine, Exponential, Polynomial, Recipe, Steps
 
-__all__ = ["RECIPES", "Cosine", "Exponential", "Polynomial", "Recipe", "Steps", "get"]
+__all__ = ["FINE_TUNE", "FROM_SCRATCH", "RECIPES", "Cosine", "Exponential", "Polynomial", "Recipe", "Steps", "get"]
 
-PAPERS = (
+MODULES = (
+    defaults,
     googlenet,
     bn_inception,
     inception_v3,
@@ -41,7 +44,7 @@ PAPERS = (
     nasnet,
     msdnet,
 )
-RECIPES: dict[str, Recipe] = {name: recipe for paper in PAPERS for name, recipe in paper.RECIPES.items()}
+RECIPES: dict[str, Recipe] = {name: recipe for module in MODULES for name, recipe in module.RECIPES.items()}
 
 
 def get(name: str) -> Recipe:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import keras
+import numpy as np
 from keras.layers import BatchNormalization, DepthwiseConv2D, SeparableConv2D
 
 from ...callbacks import AuxiliaryHeads, LabelSmoothing, fade
@@ -114,11 +116,13 @@ def averaged(network: keras.Model) -> Iterator[None]:
 
 
 def reseed(network: keras.Model, seed: int, epoch: int) -> None:
-    """Seed the random layers by the epoch alone, so that a resumed training draws the same numbers.
+    """Seed what is random by the epoch alone, so that a resumed training draws the same numbers.
 
-    TensorFlow mixes the seed of the process into that of every `tf.data` pipeline, so that one is set too.
+    Not TensorFlow's seed, which `tf.data` mixes into that of every pipeline: whoever sets it makes TensorFlow forget
+    its optimized functions, and the next epoch begins by optimizing the training step again. Once is enough.
     """
-    keras.utils.set_random_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed)
     states = [v for v in network.variables if v.name == "seed_generator_state"]
     for i, state in enumerate(states):
         state.assign([(seed * 1_000_003 + epoch) % 2**31, i])

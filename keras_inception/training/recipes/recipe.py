@@ -81,7 +81,7 @@ class Polynomial:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a network is trained. The defaults follow no paper: Adam, a cosine schedule, light augmentation.
+    """How a network is trained. The defaults follow no paper.
 
     `model` is the network's name, and `options` are its arguments. `optimizer` is a name in `keras.optimizers`, and
     `arguments` are its own arguments. `weight_decay` is the papers' L2 penalty d: the loss gets d / 2 times the squares
@@ -89,7 +89,8 @@ class Recipe:
     the norm of all gradients together. `ema` is the momentum of an average of the weights, which is evaluated and kept.
     `aux_weight` is the weight of the auxiliary losses; it fades to 0 over the fraction `aux_fade` of the training, if
     that is given. Early exits have the weight of the last classifier. `balance` weights each class by the inverse of
-    its count in the training images. `precision` applies to the training; the kept network is float32.
+    its count in the training images. `precision` applies to the training; the kept network is float32. Of the last
+    stage, `patience` epochs in turn without a better one end the training; None for none.
 
     The last four fields are for fine-tuning. For `freeze_epochs`, half of the epochs by default, the backbone is frozen
     and the new classifier is trained. Then the backbone is trained too, at `backbone_rate` times the learning rate, and
@@ -119,6 +120,7 @@ class Recipe:
     crop: float | None = None  # `Preprocessing.crop` for random initial weights; None keeps the network's
     balance: bool = False
     precision: str = "float32"  # of PRECISIONS
+    patience: int | None = None
     freeze_epochs: int | None = None
     backbone_rate: float = 0.1
     batch_norm: bool = False
@@ -212,6 +214,7 @@ ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {  # field -> what it mu
     "crop": ((lambda x: x is None or (_is_number(x) and 0 < x <= 1)), "a fraction above 0, at most 1, or None"),
     "balance": _BOOL,
     "precision": ((lambda x: x in PRECISIONS), f"{', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}"),
+    "patience": ((lambda x: x is None or _is_count(x)), "a positive integer, or None"),
     "freeze_epochs": ((lambda x: x is None or x == 0 or _is_count(x)), "an integer of at least 0, or None"),
     "backbone_rate": _NOT_NEGATIVE,
     "batch_norm": _BOOL,

@@ -1,0 +1,230 @@
+"""Fine-tuning on few images by one setting after another: what the recipe `fine_tune` was chosen by.
+
+    python benchmarks/finetune.py screen      # every setting once: hours; resumes
+    python benchmarks/finetune.py confirm     # the defaults before and now, three seeds: hours; resumes
+    python benchmarks/finetune.py report      # benchmarks/finetune.md, from all rows
+
+Each training appends a row to finetune.jsonl, and is left out if it has one. The networks have Google's hosted weights,
+which are read, as CIFAR-10 and the photographs are, from the folder KERAS_INCEPTION_DATA, by default ../shared/data.
+"""
+
+import csv
+import io
+import json
+import os
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from PIL import Image
+
+import keras_inception
+from keras_inception.data import Augmentation, Dataset, Split
+from keras_inception.training import train
+from keras_inception.training.recipes import Cosine, Recipe
+from keras_inception.weights import from_tflite
+
+HERE = Path(__file__).parent
+DATA = Path(os.environ.get("KERAS_INCEPTION_DATA", HERE.parents[1] / "shared" / "data"))
+ROWS = HERE / "finetune.jsonl"
+HELD_OUT = 1_000  # images of CIFAR-10's test side
+ANIMALS = 398  # ImageNet's first classes
+SEEDS = 0, 1, 2
+
+# What a training with weights did by default before.
+BEFORE = Recipe(
+    epochs=10, batch_size=32, optimizer="Adam", learning_rate=1e-3, schedule=Cosine(),
+    augmentation=Augmentation(area=0.5),
+    freeze_epochs=5, backbone_rate=0.1, batch_norm=False, cache_features=True,
+)  # fmt: skip
+
+# ------------------------------------------------------------------------------------------------------------- images
+
+
+@cache
+def cifar(side: str) -> tuple[np.ndarray, np.ndarray]:
+    """The first images of each class, in turns: (n, 32, 32, 3) uint8 and labels."""
+    each, found = {"train": 500, "test": HELD_OUT // 10}[side], {}
+    with tarfile.open(DATA / "cifar10_jpg.tar.gz") as archive:
+        for member in archive:
+            parts = Path(member.name).parts
+            if member.isfile() and len(parts) == 3 and parts[0] == side and int(Path(parts[2]).stem) < each:
+                found[parts[1], int(Path(parts[2]).stem)] = np.asarray(
+                    Image.open(io.BytesIO(archive.extractfile(member).read())).convert("RGB")
+                )
+    classes = sorted({kind for kind, _ in found})
+    order = sorted(found, key=lambda key: (key[1], key[0]))
+    return np.stack([found[key] for key in order]), np.array([classes.index(kind) for kind, _ in order])
+
+
+def dataset(train: tuple[np.ndarray, np.ndarray], val: tuple[np.ndarray, np.ndarray]) -> Dataset:
+    classes = tuple(str(i) for i in range(int(train[1].max()) + 1))
+    return Dataset(*(Split(images, labels.astype(np.int32), classes) for images, labels in (train, val)))
+
+
+def of_cifar(n: int, seed: int) -> Dataset:
+    """Other images for each seed."""
+    images, labels = cifar("train")
+    chosen = np.concatenate(
+        [np.random.default_rng(seed).permutation(np.flatnonzero(labels == k))[: n // 10] for k in range(10)]
+    )
+    return dataset((images[chosen], labels[chosen]), cifar("test"))
+
+
+def imbalanced(seed: int) -> Dataset:
+    """From 200 images of the first class down to 20 of the last."""
+    images, labels = cifar("train")
+    counts = np.geomspace(200, 20, 10).round().astype(int)
+    random = np.random.default_rng(seed)
+    chosen = np.concatenate([random.permutation(np.flatnonzero(labels == k))[:n] for k, n in enumerate(counts)])
+    return dataset((images[chosen], labels[chosen]), cifar("test"))
+
+
+def noisy(seed: int) -> Dataset:
+    """1,000 images, a fifth of them with another class's label."""
+    clean, random = of_cifar(1_000, seed), np.random.default_rng(seed)
+    labels = clean.train.labels.copy()
+    wrong = random.permutation(len(labels))[: len(labels) // 5]
+    labels[wrong] = (labels[wrong] + random.integers(1, 10, len(wrong))) % 10
+    return dataset((clean.train.sources, labels), cifar("test"))
+
+
+def photographs(seed: int) -> Dataset:
+    """200 photographs of 200 classes of ImageNet, labelled animal or object; another half is held out for each seed."""
+    images, labels = [], []
+    with tarfile.open(DATA / "imagenet_sample_200.tar") as archive:
+        for member in (member for member in archive if member.isfile()):
+            images.append(archive.extractfile(member).read())
+            labels.append(int(int(Path(member.name).name.split("_")[0]) >= ANIMALS))
+    order = np.random.default_rng(seed).permutation(len(labels))
+    sides = [(np.array(images, object)[half], np.array(labels)[half]) for half in (order[:100], order[100:])]
+    return dataset(*sides)
+
+
+def digits(seed: int) -> Dataset:
+    """400 of scikit-learn's handwritten digits of 8 x 8, and 1,000 others held out."""
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    images = np.repeat((found.images * 255 / 16).astype(np.uint8)[..., np.newaxis], 3, axis=-1)
+    order = np.random.default_rng(seed).permutation(len(images))
+    a, b = order[:400], order[400 : 400 + HELD_OUT]
+    return dataset((images[a], found.target[a]), (images[b], found.target[b]))
+
+
+IMAGES: dict[str, Callable[[int], Dataset]] = {
+    "CIFAR-10, 200": lambda seed: of_cifar(200, seed),
+    "CIFAR-10, 1,000": lambda seed: of_cifar(1_000, seed),
+    "CIFAR-10, 5,000": lambda seed: of_cifar(5_000, seed),
+    "photographs": photographs,
+    "digits": digits,
+    "imbalanced": imbalanced,
+    "noisy labels": noisy,
+}
+
+# ----------------------------------------------------------------------------------------------------------- networks
+
+
+@dataclass(frozen=True)
+class Start:
+    """A network, and the hosted file that its weights are of; None for random ones."""
+
+    model: str
+    size: int
+    file: str | None = None
+    alpha: float = 1.0
+
+    def weights(self, folder: Path) -> Path | None:
+        if self.file is None:
+            return None
+        path = folder / f"{self.file}.weights.h5"
+        if not path.exists():
+            network = keras_inception.create_model(self.model, input_shape=(self.size, self.size, 3), alpha=self.alpha)
+            from_tflite(network, DATA / self.file)
+            network.save_weights(path)
+        return path
+
+
+STARTS = {
+    "MobileNet v1 0.25": Start("mobilenet_v1", 128, "mobilenet_v1_0.25_128_quant.tflite", 0.25),
+    "MobileNet v2": Start("mobilenet_v2", 128, "mobilenet_v2_1.0_224_quant.tflite"),
+    "MobileNet v1 0.25, random": Start("mobilenet_v1", 128, None, 0.25),
+}
+
+# ----------------------------------------------------------------------------------------------------------- settings
+
+# What is changed of the defaults before. Each stands for a question that people who fine-tune ask.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "before": {},
+    "backbone's rate 0.03": {"backbone_rate": 0.03},
+    "backbone's rate 0.01": {"backbone_rate": 0.01},
+    "learning rate 0.003": {"learning_rate": 3e-3},
+    "warm-up of a fifth": {"schedule": Cosine(warmup=0.2)},
+    "batch norms learn": {"batch_norm": True},
+    "three quarters frozen": {"epochs": 20, "freeze_epochs": 15},
+    "never frozen": {"epochs": 5, "freeze_epochs": 0},
+    "AdamW, decay 0.05": {"optimizer": "AdamW", "arguments": {"weight_decay": 0.05}},
+    "average of weights": {"ema": 0.99},
+    "label smoothing 0.1": {"label_smoothing": 0.1},
+    "augmentation: none": {"augmentation": None},
+    "augmentation: area 0.25, colour": {"augmentation": Augmentation(area=0.25, colour=0.5)},
+    "batches of 16": {"batch_size": 16},
+}
+
+
+def measure(images: str, start: str, setting: str, seed: int, folder: Path) -> dict[str, Any]:
+    """Train once: the accuracies at the end of both stages, and of the epoch that is kept."""
+    network = STARTS[start]
+    recipe = replace(BEFORE, model=network.model, options={"alpha": network.alpha}, **SETTINGS[setting])
+    if network.file is None:
+        recipe = replace(recipe, freeze_epochs=None)
+    out, weights = folder / str(time.time_ns()), network.weights(folder)
+    clock = time.perf_counter()
+    run = train(IMAGES[images](seed), out=out, recipe=recipe, size=network.size, weights=weights, seed=seed)
+    seconds = time.perf_counter() - clock
+    with open(out / "history.csv") as file:
+        accuracies = [float(row["val_accuracy"]) for row in csv.DictReader(file)]
+    frozen = run.training["freeze_epochs"]
+    keras.backend.clear_session()
+    return {
+        "images": images, "start": start, "setting": setting, "seed": seed, "seconds": round(seconds, 1),
+        "frozen": accuracies[frozen - 1] if frozen else None, "last": accuracies[-1],
+        "kept": run.metrics["top1"], "loss": run.metrics["loss"],
+    }  # fmt: skip
+
+
+def rows() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
+
+
+def measure_all(cells: Iterator[tuple[str, str, str, int]]) -> None:
+    """Measure what has no row yet."""
+    done = {(row["images"], row["start"], row["setting"], row["seed"]) for row in rows()}
+    with tempfile.TemporaryDirectory() as place:
+        os.environ["KERAS_INCEPTION_HOME"] = str(Path(place) / "home")
+        for cell in cells:
+            if cell not in done:
+                row = measure(*cell, Path(place))
+                with ROWS.open("a") as file:
+                    print(json.dumps(row), file=file)
+                print(row, flush=True)
+
+
+SCREENED = "CIFAR-10, 200", "photographs", "noisy labels", "CIFAR-10, 1,000", "imbalanced", "digits"
+
+
+def screen() -> None:
+    cells = product(SCREENED, ["MobileNet v1 0.25"], SETTINGS, [0])
+    measure_all(cells)
+
+
+if __name__ == "__main__":
+    screen()
