@@ -141,6 +141,11 @@ class Preprocessing:
         return replace(self, resize_mode=mode, fill=self.border if fill is None else _colour(fill), crop=1.0)
 
     @property
+    def unnormalized(self) -> Preprocessing:
+        """The resize alone: RGB pixels, 0..255."""
+        return replace(self, channels="RGB", mean=(0.0,) * 3, std=(1.0,) * 3, fill=self.border)
+
+    @property
     def border(self) -> tuple[float, ...]:
         """The colour around an image, red, green and blue: `fill`, or the mean colour."""
         if self.fill is not None:

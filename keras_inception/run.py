@@ -141,12 +141,16 @@ class Run:
             raise InputError(f"{self.path} was trained without test images: name some test/, or train with --test")
         return found
 
-    def dataset(self) -> Dataset:
-        """The images that the run was trained on, split as they were.
+    def dataset(self, images: str | Path | None = None) -> Dataset:
+        """The images that the run was trained on, split as they were; `images` is where they are now.
 
         Raises:
-            InputError: the images are not there any more, were arrays, or are of other classes.
+            InputError: the images are not there any more, were arrays, or are others.
         """
+        if images is not None:
+            if (found := self._same(images)) is None:
+                raise InputError(f"{images} does not hold the images that {self.path} was trained on")
+            return found
         source = self.data.get("folder")
         if source is None:
             raise InputError(

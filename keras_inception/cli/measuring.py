@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -64,7 +65,7 @@ def report(
     out_path: Annotated[Path | None, typer.Option("--out", help="The page.", show_default="RUN/report.html")] = None,
     as_json: Json = False,
 ) -> None:
-    """Draw a run's page anew: curves, confusion, calibration, mistakes and where the network looked."""
+    """Draw a run's page anew: curves, training images, confusion, calibration, mistakes, Grad-CAM."""
     from ..files import need_writable, write_file
     from ..outputs import MAIN
     from ..report import figures, page, read_history
@@ -74,7 +75,10 @@ def report(
     need_writable(target.parent)
     split = run.images("held_out", images)
     probabilities = run.probabilities(split)[MAIN]
-    text = page(run, run.predictor.model, read_history(run), split, probabilities, endpoint=endpoint)
+    training = None
+    with suppress(InputError):  # they may be gone, or others may be given
+        training = run.dataset(images).train
+    text = page(run, run.predictor.model, read_history(run), split, probabilities, training=training, endpoint=endpoint)
     write_file(target, lambda part: part.write_text(text, encoding="utf-8"))
     if as_json:
         show([{"page": str(target)} | figures(run.labels, split, probabilities)], as_json, whole=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -65,6 +65,14 @@ def train(
     flip: Annotated[
         bool | None, typer.Option("--flip/--no-flip", help="Mirror half of the training images; not for text.")
     ] = None,
+    augment: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WORD",
+            help="Random changes of images: none, light, medium or strong, and mixup=0.2 and the like; repeat it.",
+            show_default="the recipe's",
+        ),
+    ] = None,
     weights: Annotated[
         str,
         typer.Option(
@@ -102,12 +110,13 @@ def train(
     """Train a network on labelled images. The same command resumes a training that was interrupted."""
     from ..training import train
 
+    words = [*(augment or ()), *([] if flip is None else [f"flip={str(flip).lower()}"])]
     changes = {
         "epochs": epochs,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "freeze_epochs": freeze_epochs,
-        "augmentation": _flipped(recipe, flip),
+        "augmentation": words or None,
         "backbone_rate": backbone_rate,
         "batch_norm": batch_norm,
         "cache_features": features,
@@ -147,16 +156,6 @@ def _colour(text: str) -> float | list[float]:
     except ValueError:
         raise InputError(f"--fill is a grey level, 114, or red,green,blue, 124,116,104; got {text!r}") from None
     return levels[0] if len(levels) == 1 else levels
-
-
-def _flipped(recipe: str | None, flip: bool | None) -> Any:
-    """The recipe's augmentation with or without its mirroring; None leaves it as it is."""
-    from dataclasses import replace
-
-    from ..training import recipes
-
-    augmentation = (recipes.get(recipe) if recipe else recipes.Recipe()).augmentation
-    return None if flip is None or augmentation is None else replace(augmentation, flip=flip)  # type: ignore[type-var]
 
 
 @app.command()

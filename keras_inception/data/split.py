@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from ..errors import InputError
 from ..preprocessing import Preprocessing
-from .augmentation import Changes
+from .augmentation import Changes, mixes
 from .decoding import Encoded, decode
 from .rendering import Renderer, as_rgb, cores
 
@@ -101,7 +101,7 @@ class Split:
         Without `augmentation` every image is `preprocessing(self.image(i))`, to a hundredth of a grey level. `training`
         reshuffles all images in each epoch; the same seed gives the same sequence of epochs. An image that can no
         longer be read ends the iteration with a `tf.errors.OpError`, which `input_errors` turns into the `InputError`
-        that caused it.
+        that caused it. Where `augmentation` mixes images, the labels are shares of the classes: float32 (b, classes).
         """
         indices = tf.data.Dataset.range(len(self))
         if training:
@@ -118,8 +118,6 @@ class Split:
             return untuned(batches.map(prepare, num_parallel_calls=cores()).prefetch(AHEAD))
 
         render = Renderer(self.sources, preprocessing, augmentation)
-        # Each batch carries its seed, so that working on several at a time does not change what is random.
-        seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2)
 
         def rendered(indices: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             inputs = tf.numpy_function(render, [indices, seed], tf.float32)
@@ -127,7 +125,18 @@ class Split:
             return inputs, tf.gather(labels, indices)
 
         # Two batches at a time: while one waits for its last image, threads are free.
-        return untuned(tf.data.Dataset.zip((batches, seeds)).map(rendered, num_parallel_calls=2).prefetch(AHEAD))
+        data = tf.data.Dataset.zip((batches, _seeds(seed))).map(rendered, num_parallel_calls=2)
+        if mixes(augmentation):
+            from .mixing import mixing
+
+            mixed = mixing(augmentation.mixup, augmentation.cutmix, len(self.classes))
+            data = tf.data.Dataset.zip((data, _seeds(seed))).map(mixed)
+        return untuned(data.prefetch(AHEAD))
+
+
+def _seeds(seed: int) -> tf.data.Dataset:
+    """A seed (2,) for each batch, so that working on several at a time does not change what is random."""
+    return tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2)
 
 
 def untuned(data: tf.data.Dataset) -> tf.data.Dataset:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
+from PIL import Image
 
 from ..preprocessing import LUMA, Box, Preprocessing
+from .operations import Operation
 
 KEPT = 4096  # weights of axes that are kept: images of a folder often have the same size
 # Red, green and blue to luma and two chromas, in which a change of hue is a rotation (NTSC).
@@ -45,14 +47,17 @@ class View:
     """What an input shows: the `window` of an image, resized to a `place` in the input.
 
     What reaches out of the input is cut; what the window does not cover has `Preprocessing.border`'s colour. `mirrored`
-    exchanges left and right of the input. Unless it is `exact`, a JPEG file may be decoded faster: at 1/2, 1/4 or
-    1/8 of its size, by an approximate transform, and without smoothing its chroma.
+    exchanges left and right of the input. `operations` then change the input's pixels in their order, and what is
+    `erased` gets the border's colour. Unless it is `exact`, a JPEG file may be decoded faster: at 1/2, 1/4 or 1/8 of
+    its size, by an approximate transform, and without smoothing its chroma.
     """
 
     window: Box
     place: Box
     mirrored: bool = False
     colour: Colour | None = None
+    operations: tuple[Operation, ...] = ()
+    erased: Box | None = None
     exact: bool = True
 
     @property
@@ -68,6 +73,10 @@ class View:
 
         `image` is (H, W, 3) uint8, whose sides are 1/`reduction` of those that `window` refers to.
         """
+        if self.operations:  # on pixels of the input's size, which are then normalised as a view of their own
+            whole, pixels = Box(0, 0, *preprocessing.size), self._operated(image, preprocessing, reduction)
+            View(window=whole, place=whole, erased=self.erased).render(pixels, preprocessing, out)
+            return
         from .kernels import resample  # numba takes half a second
 
         (height, width), kind = preprocessing.size, preprocessing.interpolation
@@ -75,8 +84,9 @@ class View:
         rows = _axis(window.rows, place.top, place.rows, height, kind, False)
         columns = _axis(window.columns, place.left, place.columns, width, kind, self.mirrored)
         normal = _normal(preprocessing)
+        blank = normal[:, :3] @ preprocessing.border + normal[:, 3]
         if len(rows.starts) < height or len(columns.starts) < width:
-            out[:] = normal[:, :3] @ preprocessing.border + normal[:, 3]
+            out[:] = blank
         mix = normal if self.colour is None else _composed(normal, self.colour.matrix(_mean(image, window)))
         resample(
             np.ascontiguousarray(image).reshape(len(image), -1),
@@ -90,6 +100,20 @@ class View:
             rows.first,
             columns.first,
         )
+        if self.erased:
+            top, left, down, across = self.erased
+            out[top : top + down, left : left + across] = blank
+
+    def _operated(self, image: np.ndarray, preprocessing: Preprocessing, reduction: int) -> np.ndarray:
+        """The pixels of the input after the operations: (*size, 3) uint8."""
+        pixels = np.empty((*preprocessing.size, 3), np.float32)
+        plain = replace(self, operations=(), erased=None)
+        plain.render(image, preprocessing.unnormalized, pixels, reduction=reduction)
+        changed = Image.fromarray(np.rint(pixels).astype(np.uint8))
+        fill = tuple(round(level) for level in preprocessing.border)
+        for operation in self.operations:
+            changed = operation(changed, fill)
+        return np.asarray(changed)
 
 
 def _composed(normal: np.ndarray, colour: np.ndarray) -> np.ndarray:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import html
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +18,8 @@ from ..data import Split
 from ..evaluation import scores
 from ..run import Run
 from .charts import calibration_error, confusion_chart, curves, printable, reliability
+from .contact_sheet import STYLE as SHEET_STYLE
+from .contact_sheet import contact_sheet, thumbnail
 
 WORST = 12  # images to show
 STYLE = """
@@ -74,9 +74,12 @@ def page(
     held_out: Split,
     probabilities: np.ndarray,
     *,
+    training: Split | None = None,
     endpoint: str | None = None,
 ) -> str:
     """Return the page: curves, confusion matrix, accuracy by class, calibration, and the worst mistakes with Grad-CAM.
+
+    With the training images, it shows some of them as their augmentation changes them.
 
     Args:
         run: the finished run.
@@ -84,6 +87,7 @@ def page(
         history: one row per epoch, with loss, accuracy, val_loss and val_accuracy.
         held_out: images that the network was not trained on; the page says which side of the split they are.
         probabilities: (n, classes), predicted for these images.
+        training: the images that the network was trained on, where they are at hand.
         endpoint: the layer for Grad-CAM, as for `saliency.grad_cam`.
 
     Raises:
@@ -102,13 +106,14 @@ def page(
     looked = f", and where the network looked for its prediction (Grad-CAM at {_text(endpoint)})" if endpoint else ""
     return f"""<!doctype html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{_text(run.path.name)}</title><style>{STYLE}</style>
+<title>{_text(run.path.name)}</title><style>{STYLE}{SHEET_STYLE}</style>
 <h1>{_text(run.path.name)}</h1>
 <p>{_text(run.builder)}, {height} x {width} pixels ({run.preprocessing.resize_mode}), {len(run.labels)} classes;
 trained on {run.data["train"]:,} images,
 measured on {held_out}: <b>top-1 {scores(probabilities, held_out.labels)["top1"]:.1%}</b>.{_chosen(run, held_out)}</p>
 {_exits(run)}{_near_duplicates(run)}
 <h2>Training</h2>{curves(history)}
+{contact_sheet(run, training) if training else ""}
 <h2>Confusion matrix</h2>{confusion_chart(confusion, run.labels)}
 <h2>By class</h2>{_by_class(confusion, run.labels)}
 <h2>Calibration</h2>{reliability(confidence, correct)}
@@ -175,8 +180,8 @@ def _images(
     figures = []
     for place, i in enumerate(shown):
         label, prediction = run.labels[held_out.labels[i]], run.labels[predicted[i]]
-        thumbnails = [_thumbnail(images[place]), *map(_thumbnail, overlaid[place : place + 1])]
-        shows = "".join(f'<img src="{thumbnail}" alt="">' for thumbnail in thumbnails)
+        thumbnails = [thumbnail(pixels) for pixels in (images[place], *overlaid[place : place + 1])]
+        shows = "".join(f'<img src="{address}" alt="">' for address in thumbnails)
         caption = _text(label) if label == prediction else f"{_text(label)}, predicted as {_text(prediction)}"
         figures.append(f"<figure>{shows}<figcaption>{caption} ({probabilities[i].max():.0%})</figcaption></figure>")
     return "".join(figures)
@@ -194,11 +199,3 @@ def _with_grad_cam(
         colours = matplotlib.colormaps["turbo"](np.clip(np.asarray(large), 0, 1))[..., :3] * 255
         overlaid.append(np.round(0.5 * pixels + 0.5 * colours).astype(np.uint8))
     return overlaid
-
-
-def _thumbnail(pixels: np.ndarray) -> str:
-    image = Image.fromarray(pixels)
-    image.thumbnail((256, 256))
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

@@ -15,6 +15,7 @@ import tensorflow as tf
 from sklearn.utils.class_weight import compute_class_weight
 
 from ..data import Dataset, input_errors
+from ..data.augmentation import mixes
 from ..errors import InputError
 from ..evaluation import KerasPredictor, scores, summary
 from ..evaluation.batch import in_batches
@@ -127,10 +128,15 @@ class NetworkTrainer:
             self.model = job.load(job.state.last, compiled=True)
         else:
             self.model = network
-            compile_for(network, job.recipe, job.steps * (last - first))
+            compile_for(network, job.recipe, job.steps * (last - first), mixed=self.mixed)
         attach(self.model, job.recipe)
         self._rates = self.rates()
-        self._callbacks = [*callbacks_for(self.model, job.recipe), _Built()]
+        self._callbacks = [*callbacks_for(self.model, job.recipe), _Built(self.mixed)]
+
+    @property
+    def mixed(self) -> bool:
+        """Whether the labels of `batches` are shares of classes."""
+        return mixes(self.job.recipe.augmentation)
 
     def network(self) -> keras.Model:
         """The whole network, as the last epoch left it."""
@@ -200,7 +206,7 @@ class FrozenTrainer(NetworkTrainer):
 class HeadTrainer(FrozenTrainer):
     """Trains the head of a network on the output of its frozen backbone, which is computed once."""
 
-    best = BEST_HEAD
+    best, mixed = BEST_HEAD, False
 
     def __init__(self, job: Job, network: keras.Model, first: int, last: int, *, resumed: bool):
         backbone, dataset = fine_tuning.backbone_of(network), job.dataset
@@ -245,11 +251,16 @@ class _Built(keras.callbacks.Callback):
 
     built = False
 
+    def __init__(self, mixed: bool):
+        super().__init__()
+        self._mixed = mixed
+
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Measure one image of no importance. Keras resets the metrics when the epoch begins."""
         if not self.built:
-            model, y = self.model, tf.zeros(1, tf.int32)
+            model = self.model
             outputs = keras.tree.map_structure(lambda x: tf.zeros((1, *x.shape[1:]), x.dtype), model.output)
+            y = tf.zeros_like(keras.tree.flatten(outputs)[0]) if self._mixed else tf.zeros(1, tf.int32)
             model.compute_loss(None, y, outputs)
             model.compute_metrics(None, y, outputs)
             self.built = True

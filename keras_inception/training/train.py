@@ -86,7 +86,8 @@ def train(
             before. It ends before an epoch that would not fit, and does not shorten the schedule.
         tensorboard: write the history into `out/logs` as TensorBoard reads it.
         changes: fields of the `Recipe` to change: epochs, batch_size, learning_rate, augmentation, freeze_epochs,
-            balance, precision, ...; `options` are arguments of the network, {"alpha": 0.5}.
+            balance, precision, ...; `options` are arguments of the network, {"alpha": 0.5}. `augmentation` may be the
+            name of a preset, "medium", or ["medium", "mixup=0.2"] (`data.presets`).
 
     Raises:
         InputError: images, model, size, resize, recipe, weights or `out` cannot be used; nothing is written.
@@ -248,7 +249,7 @@ def _finish(job: Job) -> Run:
     write_file(out / "history.csv", lambda part: part.write_text(_history(state.history), encoding="utf-8"))
     run.save()
     try:
-        page = report.page(run, network, state.history, dataset.held_out, outputs[MAIN])
+        page = report.page(run, network, state.history, dataset.held_out, outputs[MAIN], training=dataset.train)
         write_file(out / "report.html", lambda part: part.write_text(page, encoding="utf-8"))
     except Exception as error:  # a page that cannot be drawn never costs the run
         note(f"the report could not be drawn ({error}); `keras-inception report {out}` tries again")

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_inception.data import Augmentation, Crops, Split, kernels, rendering
+from keras_inception.data.presets import PRESETS
 from keras_inception.preprocessing import Preprocessing
 
 from ..shown import shown
@@ -54,12 +55,13 @@ def test_inputs_are_those_of_the_graph(interpolation: str, mode: str, channels: 
         np.testing.assert_allclose(found[0], preprocessing(image), atol=1e-4)
 
 
-def test_threads_change_nothing(monkeypatch) -> None:
+@pytest.mark.parametrize("augmentation", [Augmentation(colour=1.0), PRESETS["strong"]])
+def test_threads_change_nothing(monkeypatch, augmentation: Augmentation) -> None:
     split, found = of_any_size(), []
     for n in (1, 4):
         monkeypatch.setattr(rendering, "cores", lambda n=n: n)
         rendering._threads.cache_clear()
-        batches = split.batches(PLAIN, 4, training=True, augmentation=Augmentation(colour=1.0), seed=3)
+        batches = split.batches(PLAIN, 4, training=True, augmentation=augmentation, seed=3)
         found.append([x for x, _ in batches.as_numpy_iterator()])
     rendering._threads.cache_clear()
     for a, b in zip(*found, strict=True):

@@ -1,6 +1,8 @@
 """The page of a run, Grad-CAM, calibration, and the history as TensorBoard reads it."""
 
+import base64
 import dataclasses
+import io
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -9,14 +11,17 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from keras_inception.analysis.saliency import grad_cam, last_map
-from keras_inception.data import Dataset, Split
+from keras_inception.data import Augmentation, Dataset, Split
+from keras_inception.data.augmentation import to_record
 from keras_inception.errors import InputError
 from keras_inception.evaluation import scores
 from keras_inception.preprocessing import scaled
 from keras_inception.report import figures, page
 from keras_inception.report.charts import calibration_error, confusion_chart, reliability, shortened
+from keras_inception.report.contact_sheet import contact_sheet
 from keras_inception.run import Run
 from keras_inception.training.tensorboard import NAME, write_events
 
@@ -129,6 +134,33 @@ def test_without_mistakes_the_least_confident_are_shown(run) -> None:
     assert "No mistakes; least confident" in text
     assert re.findall("<figcaption>(.*?)</figcaption>", text)[:2] == ["cat &amp; dog (60%)", "emu (60%)"]
     assert "Grad-CAM at early" in text
+
+
+@pytest.mark.parametrize("channels", [3, 1])
+def test_a_sheet_of_training_images(run, channels) -> None:
+    record = to_record(Augmentation(area=0.3, mixup=1.0))
+    training = {"augmentation": record, "seed": 4}
+    run = dataclasses.replace(run, preprocessing=scaled((8, 8), channels), training=training)
+    sheet = contact_sheet(run, IMAGES)
+    assert "(area 0.3, flip, mixup 1)" in sheet
+    files = [base64.b64decode(data) for data in re.findall('<img src="data:image/webp;base64,(.*?)"', sheet)]
+    assert len(files) == len(set(files)) == 36  # each as it is, and changed five times
+    images = [np.asarray(Image.open(io.BytesIO(file))).astype(int) for file in files]
+    assert (channels == 1) == all(np.ptp(image, axis=-1).max() <= 2 for image in images)
+    assert re.search(r"emu \d\d%, cat &amp; dog \d\d%<", sheet)
+    assert sheet == contact_sheet(run, IMAGES)
+
+
+def test_the_page_has_the_sheet_where_the_training_images_are_given(run) -> None:
+    run = dataclasses.replace(run, training={"augmentation": to_record(Augmentation())})
+    given = (run, network(), HISTORY, IMAGES, np.full((6, 2), 0.5))
+    assert contact_sheet(run, IMAGES) in page(*given, training=IMAGES)
+    assert "Training images" not in page(*given)
+
+
+@pytest.mark.parametrize("record", [None, {"kind": "Mirrored"}])
+def test_no_sheet_without_augmentation_or_of_somebody_s_own(run, record) -> None:
+    assert contact_sheet(dataclasses.replace(run, training={"augmentation": record}), IMAGES) == ""
 
 
 LABELS = (

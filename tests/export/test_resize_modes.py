@@ -10,7 +10,6 @@ from PIL import Image
 
 from keras_inception import Preprocessing, export
 from keras_inception.data import Augmentation, Shift, as_images
-from keras_inception.export.quantization.qat.trainer import without_normalisation
 from keras_inception.export.tflite.metadata import read_record
 from keras_inception.outputs import MAIN
 
@@ -88,7 +87,7 @@ def test_borders_stay_when_a_network_normalises_itself(augmentation):
     for preprocessing in (MODES["crop"], MODES["letterbox"]):
         outside, inside = (
             next(iter(images.batches(p, 1, augmentation=augmentation, seed=3)))[0]
-            for p in (preprocessing, without_normalisation(preprocessing))
+            for p in (preprocessing, preprocessing.unnormalized)
         )
         np.testing.assert_allclose(preprocessing.normalize(inside), outside, atol=1e-5)
 

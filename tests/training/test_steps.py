@@ -15,7 +15,7 @@ from keras_inception.training import feature_cache, loop, train
 from keras_inception.training.state import TrainingState
 
 SETTINGS = {"model": "lenet5", "batch_size": 16, "augmentation": None}
-TUNING = {**SETTINGS, "epochs": 4, "freeze_epochs": 2}
+TUNING = {**SETTINGS, "epochs": 4, "freeze_epochs": 2, "augmentation": "strong"}
 
 
 @pytest.fixture(autouse=True)
@@ -60,15 +60,27 @@ def test_a_step_is_traced_once(counts, tmp_path) -> None:
     assert counts == {"train_step": 1, "predict_step": 2, "resumed": 0}
 
 
-@pytest.mark.parametrize("options", [{"label_smoothing": 0.1}, {"ema": 0.9}, {"balance": True}, {"weight_decay": 1e-4}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"label_smoothing": 0.1},
+        {"ema": 0.9},
+        {"balance": True},
+        {"weight_decay": 1e-4},
+        {"label_smoothing": 0.1, "balance": True, "augmentation": "strong"},
+    ],
+)
 def test_a_step_is_traced_once_with_what_recipes_add(counts, tmp_path, options) -> None:
-    train(images(2), out=tmp_path / "run", epochs=2, **SETTINGS, **options)
+    train(images(2), out=tmp_path / "run", epochs=2, **SETTINGS | options)
     assert counts["train_step"] == 1
 
 
 @pytest.mark.parametrize("cached", [True, False])
 def test_fine_tuning_traces_a_step_for_each_stage(counts, tmp_path, monkeypatch, cached) -> None:
-    """A resumption loads what it continues with, and the second stage takes the network of the first."""
+    """A resumption loads what it continues with, and the second stage takes the network of the first.
+
+    Features are those of images as they are, with a label each; images are mixed, and have shares of classes.
+    """
     start = train(images(3), out=tmp_path / "start", epochs=1, **SETTINGS).path
     counts.clear()
     traced, inner = [], feature_cache._frozen

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from keras_inception.data import Augmentation
+from keras_inception.data.augmentation import mixes
 from keras_inception.errors import InputError
 
 Preserve: TypeAlias = Literal["sparsity", "clusters", "both"]  # what a training keeps of the kernels: zeros, values
@@ -19,11 +20,11 @@ class FineTuning:
         epochs: how many times all images are seen.
         batch_size: images per step.
         learning_rate: Adam's at the first step; it falls to 0 along a cosine.
-        augmentation: random changes of the training images; None for none.
+        augmentation: random changes of the training images, without MixUp and CutMix; None for none.
         seed: of the order of the images.
 
     Raises:
-        InputError: `epochs`, `batch_size` or `learning_rate` is not positive.
+        InputError: `epochs`, `batch_size` or `learning_rate` is not positive, or `augmentation` mixes images.
     """
 
     epochs: int = 3
@@ -36,3 +37,5 @@ class FineTuning:
         for name in ("epochs", "batch_size", "learning_rate"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be positive; got {getattr(self, name)}")
+        if mixes(self.augmentation):
+            raise InputError("training for a phone mixes no images: give an augmentation with mixup=0 and cutmix=0")

@@ -7,7 +7,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -69,7 +69,7 @@ class TrainingImages:
                     f"{', '.join(source.labels[:5])}: give images of the network's classes"
                 )
             own = source.preprocessing
-            return cls(data.train, data.val, data.held_out, without_normalisation(own) if pixels else own)
+            return cls(data.train, data.val, data.held_out, own.unnormalized if pixels else own)
         inputs, labels = np.asarray(data[0], np.float32), np.asarray(data[1])
         if not fits(inputs.shape, (None, *source.input_shape)) or labels.shape != inputs.shape[:1] or not len(labels):
             raise InputError(
@@ -129,11 +129,6 @@ class TrainingImages:
         else:
             for start in range(0, len(labelled[1]), batch_size):
                 yield labelled[0][start : start + batch_size], labelled[1][start : start + batch_size]
-
-
-def without_normalisation(preprocessing: Preprocessing) -> Preprocessing:
-    """The resize alone: RGB pixels, 0..255."""
-    return replace(preprocessing, channels="RGB", mean=(0.0,) * 3, std=(1.0,) * 3, fill=preprocessing.border)
 
 
 def _probabilities(copy: Keras2Copy, outputs: np.ndarray) -> np.ndarray:

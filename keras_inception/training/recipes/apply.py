@@ -16,8 +16,10 @@ from ...outputs import exit_names
 from .recipe import Recipe
 
 
-def compile_for(network: keras.Model, recipe: Recipe, steps: int) -> None:
+def compile_for(network: keras.Model, recipe: Recipe, steps: int, *, mixed: bool) -> None:
     """Compile the network for the recipe; its schedule covers `steps` steps. `attach` does the rest.
+
+    With `mixed` its labels are shares of classes.
 
     Raises:
         InputError: Keras has no such optimizer, or it does not take these arguments.
@@ -37,7 +39,8 @@ def compile_for(network: keras.Model, recipe: Recipe, steps: int) -> None:
     # Keras does so itself, but not for a network that it loads: the file holds only the policies of the layers.
     if any(layer.dtype_policy.name == "mixed_float16" for layer in network.layers):
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    network.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"], auto_scale_loss=False)
+    loss = "categorical_crossentropy" if mixed else "sparse_categorical_crossentropy"
+    network.compile(optimizer, loss, metrics=["accuracy"], auto_scale_loss=False)
     optimizer.build(network.trainable_variables)  # built in the first step, it makes Keras trace that step twice
 
 

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 from keras.optimizers import schedules
 
-from ...data import Augmentation, Changes, Shift
+from ...data import Augmentation, Changes, presets
+from ...data.augmentation import from_record, to_record
 from ...errors import InputError
 
 
@@ -134,12 +135,17 @@ class Recipe:
     def with_changes(self, changes: Mapping[str, Any]) -> Recipe:
         """Return a copy with other values of some fields.
 
+        `augmentation` may be in words too, "medium" or ["medium", "mixup=0.2"], as `data.presets.in_words` takes them.
+
         Raises:
             InputError: a recipe has no such field, or the value is not allowed.
         """
         known = [f.name for f in fields(self)]
         if unknown := sorted(set(changes) - set(known)):
             raise InputError(f"a recipe has no {', '.join(unknown)}; it has {', '.join(known)}")
+        if isinstance(words := changes.get("augmentation"), str | list | tuple):
+            given = [words] if isinstance(words, str) else words
+            changes = dict(changes) | {"augmentation": presets.in_words(given, self.augmentation)}
         return replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
@@ -148,9 +154,8 @@ class Recipe:
             "options": dict(self.options),
             "arguments": dict(self.arguments),
         }
-        for name in ("schedule", "augmentation"):
-            if (value := getattr(self, name)) is not None:
-                record[name] = {"kind": type(value).__name__, **asdict(value)}
+        record["schedule"] = {"kind": type(self.schedule).__name__, **asdict(self.schedule)}  # type: ignore[call-overload]
+        record["augmentation"] = to_record(self.augmentation)
         return json.loads(json.dumps(record))
 
     @classmethod
@@ -160,18 +165,12 @@ class Recipe:
         Raises:
             InputError: its schedule or augmentation is none of this package's.
         """
-        kinds: dict[str, Any] = {
-            kind.__name__: kind for kind in (Cosine, Exponential, Polynomial, Steps, Augmentation, Shift)
-        }
-        values = dict(record)
-        for name in ("schedule", "augmentation"):
-            if (given := values[name]) is None:
-                continue
-            arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items() if k != "kind"}
-            if given["kind"] not in kinds:
-                raise InputError(f"unknown {name} {given['kind']!r}; there are {', '.join(kinds)}")
-            values[name] = kinds[given["kind"]](**arguments)
-        return cls(**values)
+        kinds: dict[str, Any] = {kind.__name__: kind for kind in (Cosine, Exponential, Polynomial, Steps)}
+        schedule = {k: tuple(v) if isinstance(v, list) else v for k, v in record["schedule"].items()}
+        if (kind := schedule.pop("kind")) not in kinds:
+            raise InputError(f"unknown schedule {kind!r}; there are {', '.join(kinds)}")
+        augmentation = from_record(record["augmentation"])
+        return cls(**dict(record) | {"schedule": kinds[kind](**schedule), "augmentation": augmentation})
 
 
 # Where the L2 penalty applies. Framework defaults differ: Torch's optimizers decay every variable, TF-Slim kernels.
