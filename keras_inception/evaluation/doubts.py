@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-LARGEST = 8192  # of the smaller of images and features, whose cube is the number of multiplications
+LARGEST = 4096  # of the smaller of images and features, whose cube is the number of multiplications: seconds
 PENALTIES = np.logspace(-4, 2, 13)  # over the mean square of a feature: the one with the smallest error is taken
 
 
@@ -21,7 +21,7 @@ class Doubt(NamedTuple):
     `margin` is how much more it looks like that class, where a certain one has 1 and all others 0.
     """
 
-    index: int
+    image: int
     label: int
     looks_like: int
     margin: float
@@ -37,10 +37,10 @@ def doubts(features: np.ndarray, labels: np.ndarray, classes: int) -> list[Doubt
 
     There are none for fewer than three images, or for more than `LARGEST` images of more features than that.
     """
-    x = _vectors(features)
-    if len(x) < 3 or min(x.shape) > LARGEST:
+    n = len(features)
+    if n < 3 or min(n, features.shape[-1]) > LARGEST:
         return []
-    scores = leave_one_out(x, np.eye(classes)[labels])
+    scores = leave_one_out(_vectors(features), np.eye(classes)[labels])
     rows = np.arange(len(labels))
     own = scores[rows, labels]
     scores[rows, labels] = -np.inf

@@ -30,8 +30,8 @@ def test_wrong_labels_are_found() -> None:
     wrong = [3, 50, 99]
     labels[wrong] = (labels[wrong] + 1) % 3
     found = doubts(features.astype(np.float32), labels, 3)
-    assert sorted(doubt.index for doubt in found) == wrong
-    assert all(doubt.looks_like == truth[doubt.index] and doubt.label == labels[doubt.index] for doubt in found)
+    assert sorted(doubt.image for doubt in found) == wrong
+    assert all(doubt.looks_like == truth[doubt.image] and doubt.label == labels[doubt.image] for doubt in found)
     assert [doubt.margin for doubt in found] == sorted((doubt.margin for doubt in found), reverse=True)
     assert doubts(features, truth, 3) == []
 
