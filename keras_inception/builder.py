@@ -124,6 +124,26 @@ def arguments(entry: Architecture) -> dict[str, Argument]:
     return {argument.name: argument for argument in common} | dict(entry.own_arguments)
 
 
+def settable(entry: Architecture) -> dict[str, Argument]:
+    """The arguments that a training may choose. Images and weights decide the others."""
+    by_name = replace(arguments(entry)["numerics"], type=Literal[tuple(entry.numerics)])  # type: ignore[valid-type]
+    return {"numerics": by_name} | dict(entry.own_arguments)
+
+
+def checked_options(entry: Architecture, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments that a training chooses, as plain Python values.
+
+    Raises:
+        InputError: the network has no such argument, or the value is not allowed; the message says what is.
+    """
+    known = settable(entry)
+    for name in options.keys() - known.keys():
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
+        raise InputError(f"{entry.name} has no argument {name!r} that a training can set; {hint}")
+    return {name: known[name].check(value) for name, value in options.items()}
+
+
 def _side_arguments(
     aux_heads: Mapping[str, SideHead] | None, exits: Mapping[str, SideHead] | None
 ) -> dict[str, Argument]:

@@ -10,6 +10,7 @@ import typer
 
 from ..errors import InputError
 from .app import Json, app, fail
+from .config import NONE, all_sets, changes_of, merged, number_or_none, read
 from .exporting import report_agreement, verified
 from .output import say, show_result
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def train(
+    context: typer.Context,
     images: Annotated[
         str,
         typer.Argument(
@@ -95,13 +97,97 @@ def train(
     ] = None,
     balance: Annotated[bool | None, typer.Option("--balance/--no-balance", help="Weigh rare classes up.")] = None,
     patience: Annotated[
-        int | None, typer.Option(help="End after so many epochs without a better one.", show_default="50")
+        int | None,
+        typer.Option(
+            parser=number_or_none,
+            metavar="EPOCHS",
+            help="End after so many without a better one.",
+            show_default="50",
+        ),
     ] = None,
     time: Annotated[
         str | None, typer.Option(metavar="TIME", help="End before an epoch that would not fit: 90s, 30m, 1.5h.")
     ] = None,
     precision: Annotated[
         str | None, typer.Option(help="float32, mixed_float16 or mixed_bfloat16.", show_default="float32")
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="An argument of the network, as `info` lists them: alpha=0.35; or of optimizer or "
+            "schedule: optimizer.momentum=0.9. Repeat for several.",
+            show_default=False,
+        ),
+    ] = None,
+    optimizer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="One of keras.optimizers.", show_default="Adam")
+    ] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Of the learning rate: cosine, exponential, steps or polynomial.",
+            show_default="cosine",
+        ),
+    ] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="The L2 penalty of the papers.", show_default="0")] = None,
+    decayed: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHICH",
+            help="Of the weights by it: kernels, all, or 'kernels but depthwise'.",
+            show_default="kernels",
+        ),
+    ] = None,
+    clip_norm: Annotated[
+        float | None,
+        typer.Option(parser=number_or_none, metavar="NORM", help="Of all gradients together.", show_default="none"),
+    ] = None,
+    label_smoothing: Annotated[
+        float | None, typer.Option(help="The probability that is spread over all classes.", show_default="0")
+    ] = None,
+    aux_weight: Annotated[
+        float | None, typer.Option(help="Of the losses of auxiliary heads.", show_default="0.3")
+    ] = None,
+    aux_fade: Annotated[
+        float | None,
+        typer.Option(
+            parser=number_or_none,
+            metavar="FRACTION",
+            help="Of the training, over which that weight fades to 0.",
+            show_default="none",
+        ),
+    ] = None,
+    ema: Annotated[
+        float | None,
+        typer.Option(
+            parser=number_or_none,
+            metavar="MOMENTUM",
+            help="Of an average of the weights, which is what is kept: 0.999.",
+            show_default="none",
+        ),
+    ] = None,
+    crop: Annotated[
+        float | None,
+        typer.Option(
+            parser=number_or_none,
+            metavar="FRACTION",
+            help="Of an image's side, for random weights.",
+            show_default="the network's",
+        ),
+    ] = None,
+    config_path: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            callback=read,
+            is_eager=True,
+            help="A TOML file with these options, as `config RUN` prints one; those given here win.",
+            show_default=False,
+        ),
     ] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write RUN/logs for TensorBoard.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
@@ -123,14 +209,26 @@ def train(
         "balance": balance,
         "patience": patience,
         "precision": precision,
+        "optimizer": optimizer,
+        "schedule": schedule,
+        "weight_decay": weight_decay,
+        "decayed": decayed,
+        "clip_norm": clip_norm,
+        "label_smoothing": label_smoothing,
+        "aux_weight": aux_weight,
+        "aux_fade": aux_fade,
+        "ema": ema,
+        "crop": crop,
     }
+    given = {k: None if v == NONE else v for k, v in changes.items() if v is not None}
+    settings = merged(given, changes_of(all_sets(context, sets)))
     try:
         run = train(
             images,
             out=out_path,
             recipe=recipe,
             model=model,
-            weights=None if weights == "none" else weights,
+            weights=None if weights == NONE else weights,
             size=size,
             resize=cast("ResizeMode | None", resize),  # is checked there
             fill=None if fill is None else _colour(fill),
@@ -139,7 +237,7 @@ def train(
             seed=seed,
             time=time,
             tensorboard=tensorboard,
-            **{k: v for k, v in changes.items() if v is not None},
+            **settings,
         )
     except KeyboardInterrupt as error:
         number = error.args[0] if error.args else signal.SIGINT

@@ -9,7 +9,8 @@
 | medium | 0.35 | yes | 0.5 | 10 | 0.1 | 0 | 0.1 | 0 | 0 |
 | strong | 0.25 | yes | 0 | 0 | 0.1 | 0.3 | 0.25 | 0.2 | 1 |
 
-`Augmentation` says what each number means. RandAugment has changes of colour and rotations of its own.
+`Augmentation` says what each number means. RandAugment has changes of colour and rotations of its own. A fifth preset,
+shift, is `Shift()`, the CIFAR papers' augmentation, of `pixels` and `flip`.
 """
 
 from __future__ import annotations
@@ -19,14 +20,15 @@ from dataclasses import asdict, fields, is_dataclass, replace
 from typing import Any
 
 from ..errors import InputError
-from .augmentation import Augmentation, Changes
+from .augmentation import Augmentation, Changes, Shift
 
 NONE = Augmentation(area=1.0, flip=False)  # shows what evaluation sees
-PRESETS: dict[str, Augmentation] = {
+PRESETS: dict[str, Augmentation | Shift] = {
     "none": NONE,
     "light": Augmentation(),
     "medium": Augmentation(area=0.35, colour=0.5, rotation=10.0, blur=0.1, erasing=0.1),
     "strong": Augmentation(area=0.25, randaugment=0.3, blur=0.1, erasing=0.25, mixup=0.2, cutmix=1.0),
+    "shift": Shift(),
 }
 READ: dict[str, tuple[Callable[[str], Any], str]] = {  # how the value of a field of this type is read
     "float": (float, "a number"),
@@ -55,6 +57,21 @@ def in_words(words: Sequence[str], base: Changes | None) -> Changes | None:
     if values := dict(_value(word, start) for word in words if "=" in word):
         start = replace(start, **values)  # type: ignore[type-var]
     return None if start == NONE else start
+
+
+def words_of(changes: Changes | None) -> list[str]:
+    """Return the words that say an augmentation: the preset, or one of its kind and the values that differ.
+
+    Raises:
+        InputError: it is none of this package's.
+    """
+    start = next((name for name, preset in PRESETS.items() if preset == (changes or NONE)), None)
+    if start is None:
+        start = next((name for name, preset in PRESETS.items() if type(preset) is type(changes)), None)
+    if start is None:
+        raise InputError(f"{type(changes).__name__} is no augmentation of this package: words cannot say it")
+    given, preset = (asdict(x) for x in (changes or NONE, PRESETS[start]))  # type: ignore[call-overload]
+    return [start, *(f"{name}={str(value).lower()}" for name, value in given.items() if value != preset[name])]
 
 
 def _value(word: str, start: Changes) -> tuple[str, Any]:

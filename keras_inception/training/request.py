@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 
+from ..builder import checked_options
 from ..data import Dataset, fingerprint, lasting
 from ..errors import InputError
 from ..preprocessing import Fill, Preprocessing, ResizeMode
@@ -22,6 +23,7 @@ from ..weights.source import FREE
 from ..weights.transfer import reinitialise_classifiers
 from . import recipes
 from .recipes import Recipe
+from .recipes.apply import optimizer_for
 
 # Arguments of a network that change its training only: weights trained with one value serve a network of another.
 TRAINING_ONLY = {
@@ -288,8 +290,9 @@ def recipe_for(
     if get(named) is not get(base.model):
         kept = {k: v for k, v in base.options.items() if k in get(named).own}
         base = replace(base, model=get(named).name, options=kept)
-    options = {**base.options, **(changes.get("options") or {})}
+    options = checked_options(get(named), {**base.options, **(changes.get("options") or {})})
     chosen = base.with_changes({**changes, "options": options})
+    optimizer_for(chosen, steps=1)  # what Keras refuses is refused here
     return replace(chosen, freeze_epochs=_frozen_epochs(chosen, weights))
 
 

@@ -22,11 +22,25 @@ def compile_for(network: keras.Model, recipe: Recipe, steps: int, *, mixed: bool
     With `mixed` its labels are shares of classes.
 
     Raises:
-        InputError: Keras has no such optimizer, or it does not take these arguments.
+        InputError: Keras' optimizer of that name does not take these arguments.
+    """
+    optimizer = optimizer_for(recipe, steps)
+    # Keras does so itself, but not for a network that it loads: the file holds only the policies of the layers.
+    if any(layer.dtype_policy.name == "mixed_float16" for layer in network.layers):
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    loss = "categorical_crossentropy" if mixed else "sparse_categorical_crossentropy"
+    network.compile(optimizer, loss, metrics=["accuracy"], auto_scale_loss=False)
+    optimizer.build(network.trainable_variables)  # built in the first step, it makes Keras trace that step twice
+
+
+def optimizer_for(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
+    """The recipe's optimizer; its schedule covers `steps` steps.
+
+    Raises:
+        InputError: Keras' optimizer of that name does not take these arguments.
     """
     try:
-        make = getattr(keras.optimizers, recipe.optimizer)
-        optimizer = make(
+        return getattr(keras.optimizers, recipe.optimizer)(
             learning_rate=recipe.schedule.over(recipe.learning_rate, steps),
             global_clipnorm=recipe.clip_norm,
             use_ema=recipe.ema is not None,
@@ -34,14 +48,8 @@ def compile_for(network: keras.Model, recipe: Recipe, steps: int, *, mixed: bool
             ema_momentum=min(recipe.ema or 0.0, max(0.9, 1 - 10 / steps)),
             **recipe.arguments,
         )
-    except (AttributeError, TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise InputError(f"{recipe.optimizer} of keras.optimizers with {dict(recipe.arguments)}: {error}") from error
-    # Keras does so itself, but not for a network that it loads: the file holds only the policies of the layers.
-    if any(layer.dtype_policy.name == "mixed_float16" for layer in network.layers):
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    loss = "categorical_crossentropy" if mixed else "sparse_categorical_crossentropy"
-    network.compile(optimizer, loss, metrics=["accuracy"], auto_scale_loss=False)
-    optimizer.build(network.trainable_variables)  # built in the first step, it makes Keras trace that step twice
 
 
 def attach(network: keras.Model, recipe: Recipe) -> None:

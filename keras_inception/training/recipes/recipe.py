@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Protocol
 
+from keras import optimizers
 from keras.optimizers import schedules
 
 from ...data import Augmentation, Changes, presets
@@ -22,11 +23,27 @@ class Schedule(Protocol):
         """Return the Keras schedule that starts from `rate` and covers `steps` steps."""
 
 
+def _require(name: str, value: Any, valid: bool, allowed: str) -> None:
+    if not valid:
+        raise InputError(f"{name} must be {allowed}; got {value!r}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_fraction(value: Any) -> bool:
+    return _is_number(value) and 0 < value <= 1
+
+
 @dataclass(frozen=True)
 class Cosine:
     """Half a cosine down to 0, after a linear warm-up over the fraction `warmup` of the training."""
 
     warmup: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require("warmup", self.warmup, _is_number(self.warmup) and 0 <= self.warmup < 1, "from 0 to less than 1")
 
     def over(self, rate: float, steps: int) -> schedules.LearningRateSchedule:
         """See `Schedule`."""
@@ -37,10 +54,14 @@ class Cosine:
 
 @dataclass(frozen=True)
 class Exponential:
-    """Multiplied by `factor` after each fraction `every` of the training, in steps."""
+    """Multiplied by `factor` after each fraction `every` of the training, in steps; by default as of Inception v3."""
 
-    factor: float
-    every: float
+    factor: float = 0.94
+    every: float = 0.02
+
+    def __post_init__(self) -> None:
+        _require("factor", self.factor, _is_number(self.factor) and self.factor > 0, "a positive number")
+        _require("every", self.every, _is_fraction(self.every), "a fraction of the training")
 
     def over(self, rate: float, steps: int) -> schedules.LearningRateSchedule:
         """See `Schedule`."""
@@ -51,12 +72,18 @@ class Exponential:
 class Steps:
     """Multiplied by `factor` at each fraction in `at`; a tenth of the rate during the first fraction `warmup`.
 
-    `Steps(())` is a constant rate.
+    `Steps(())` is a constant rate. By default as of ResNet on CIFAR-10.
     """
 
-    at: tuple[float, ...]
+    at: tuple[float, ...] = (0.5, 0.75)
     factor: float = 0.1
     warmup: float = 0.0
+
+    def __post_init__(self) -> None:
+        valid = isinstance(self.at, tuple) and all(map(_is_fraction, self.at)) and sorted(self.at) == list(self.at)
+        _require("at", self.at, valid, "fractions of the training, in order")
+        _require("factor", self.factor, _is_number(self.factor) and self.factor > 0, "a positive number")
+        _require("warmup", self.warmup, _is_number(self.warmup) and 0 <= self.warmup < 1, "from 0 to less than 1")
 
     def over(self, rate: float, steps: int) -> schedules.LearningRateSchedule:
         """See `Schedule`."""
@@ -74,6 +101,9 @@ class Polynomial:
     """(1 - t) ** power, down to 0: linear by default."""
 
     power: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require("power", self.power, _is_number(self.power) and self.power > 0, "a positive number")
 
     def over(self, rate: float, steps: int) -> schedules.LearningRateSchedule:
         """See `Schedule`."""
@@ -129,13 +159,15 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name, (valid, allowed) in ALLOWED.items():
-            if not valid(value := getattr(self, name)):
-                raise InputError(f"{name} must be {allowed}; got {value!r}")
+            _require(name, value := getattr(self, name), valid(value), allowed)
 
     def with_changes(self, changes: Mapping[str, Any]) -> Recipe:
         """Return a copy with other values of some fields.
 
-        `augmentation` may be in words too, "medium" or ["medium", "mixup=0.2"], as `data.presets.in_words` takes them.
+        The schedule may be the name of its class, "steps", or a mapping: {"kind": "steps", "factor": 0.2} makes a new
+        one, {"factor": 0.2} changes this recipe's. `augmentation` may be in words too, "medium" or ["medium",
+        "mixup=0.2"], as `data.presets.in_words` takes them. `arguments` are added to those of the optimizer; another
+        optimizer has these alone.
 
         Raises:
             InputError: a recipe has no such field, or the value is not allowed.
@@ -143,10 +175,17 @@ class Recipe:
         known = [f.name for f in fields(self)]
         if unknown := sorted(set(changes) - set(known)):
             raise InputError(f"a recipe has no {', '.join(unknown)}; it has {', '.join(known)}")
-        if isinstance(words := changes.get("augmentation"), str | list | tuple):
-            given = [words] if isinstance(words, str) else words
-            changes = dict(changes) | {"augmentation": presets.in_words(given, self.augmentation)}
-        return replace(self, **changes)
+        values = dict(changes)
+        if isinstance(given := values.get("schedule"), str | Mapping):
+            values["schedule"] = _schedule(given, self.schedule)
+        if isinstance(words := values.get("augmentation"), str | list | tuple):
+            values["augmentation"] = presets.in_words([words] if isinstance(words, str) else words, self.augmentation)
+        if isinstance(asked := values.get("optimizer"), str):
+            values["optimizer"] = next((name for name in OPTIMIZERS if name.lower() == asked.lower()), asked)
+            values.setdefault("arguments", {})
+        elif isinstance(arguments := values.get("arguments"), Mapping):
+            values["arguments"] = {**self.arguments, **arguments}
+        return replace(self, **values)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as plain JSON values; schedule and augmentation have their class name as `kind`."""
@@ -165,21 +204,34 @@ class Recipe:
         Raises:
             InputError: its schedule or augmentation is none of this package's.
         """
-        kinds: dict[str, Any] = {kind.__name__: kind for kind in (Cosine, Exponential, Polynomial, Steps)}
-        schedule = {k: tuple(v) if isinstance(v, list) else v for k, v in record["schedule"].items()}
-        if (kind := schedule.pop("kind")) not in kinds:
-            raise InputError(f"unknown schedule {kind!r}; there are {', '.join(kinds)}")
-        augmentation = from_record(record["augmentation"])
-        return cls(**dict(record) | {"schedule": kinds[kind](**schedule), "augmentation": augmentation})
+        read = {"schedule": _schedule(record["schedule"]), "augmentation": from_record(record["augmentation"])}
+        return cls(**dict(record) | read)
 
 
 # Where the L2 penalty applies. Framework defaults differ: Torch's optimizers decay every variable, TF-Slim kernels.
 DECAYED = ("kernels", "all", "kernels but depthwise")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+OPTIMIZERS = tuple(
+    name
+    for name, kind in vars(optimizers).items()
+    if isinstance(kind, type)
+    and issubclass(kind, optimizers.Optimizer)
+    and kind not in (optimizers.Optimizer, optimizers.LossScaleOptimizer)
+)
+SCHEDULES: dict[str, Any] = {kind.__name__.lower(): kind for kind in (Cosine, Exponential, Steps, Polynomial)}
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _schedule(given: str | Mapping[str, Any], base: Any = None) -> Schedule:
+    """What a name, or a mapping with the class as `kind`, asks for; without a kind `base` with other arguments."""
+    record = {"kind": given} if isinstance(given, str) else dict(given)
+    arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items() if k != "kind"}
+    name = str(record.get("kind", type(base).__name__))
+    if (kind := SCHEDULES.get(name.lower())) is None:
+        raise InputError(f"unknown schedule {name!r}; there are {', '.join(SCHEDULES)}")
+    known = [f.name for f in fields(kind)]
+    if unknown := sorted(set(arguments) - set(known)):
+        raise InputError(f"schedule {kind.__name__} has no {', '.join(unknown)}; it has {', '.join(known)}")
+    return kind(**arguments) if "kind" in record else replace(base, **arguments)
 
 
 def _is_count(value: Any) -> bool:
@@ -198,7 +250,7 @@ ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {  # field -> what it mu
     "options": _MAPPING,
     "epochs": _COUNT,
     "batch_size": _COUNT,
-    "optimizer": _TEXT,
+    "optimizer": ((lambda x: x in OPTIMIZERS), f"of keras.optimizers: {', '.join(OPTIMIZERS)}"),
     "arguments": _MAPPING,
     "learning_rate": _POSITIVE,
     "schedule": ((lambda x: hasattr(x, "over")), "a schedule such as Cosine()"),
