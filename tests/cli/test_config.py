@@ -105,7 +105,8 @@ def test_every_field_of_a_recipe_has_an_option() -> None:
 
     from keras_inception.cli.training import train
 
-    options = {FEATURES if name == "features" else name for name in inspect.signature(train).parameters}
+    other = {"features": FEATURES, "augment": "augmentation"}
+    options = {other.get(name, name) for name in inspect.signature(train).parameters}
     assert {f.name for f in fields(Recipe)} <= options | {*GROUPS.values(), "options"}
 
 
