@@ -22,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_inception.data import Dataset, from_arrays
+from keras_inception.data.split import AHEAD, untuned
 from keras_inception.run import versions
 from keras_inception.training.loop import Job, NetworkTrainer
 from keras_inception.training.request import resolve
@@ -78,7 +79,7 @@ def row(name: str, size: int, batch_size: int, steps: int) -> str:
     shape = (steps, batch_size, *ours.model.input_shape[1:])
     images = rng.normal(size=shape).astype(np.float32)
     labels = rng.integers(0, 10, shape[:2]).astype(np.int32)
-    ours.given = tf.data.Dataset.from_tensor_slices((images, labels))
+    ours.given = untuned(tf.data.Dataset.from_tensor_slices((images, labels)).prefetch(AHEAD))  # as `Split.batches`
     theirs = bare(other.model, [(tf.constant(x), tf.constant(y)) for x, y in zip(images, labels, strict=True)])
     loops: dict[str, list[tuple[float, float]]] = {"bare": [], "train": []}
     for epoch in range(EPOCHS + 2):

@@ -75,10 +75,10 @@ def report(
     need_writable(target.parent)
     split = run.images("held_out", images)
     probabilities = run.probabilities(split)[MAIN]
-    training = None
+    dataset = None
     with suppress(InputError):  # they may be gone, or others may be given
-        training = run.dataset(images).train
-    text = page(run, run.predictor.model, read_history(run), split, probabilities, training=training, endpoint=endpoint)
+        dataset = run.dataset(images)
+    text = page(run, run.predictor.model, read_history(run), split, probabilities, dataset=dataset, endpoint=endpoint)
     write_file(target, lambda part: part.write_text(text, encoding="utf-8"))
     if as_json:
         show([{"page": str(target)} | figures(run.labels, split, probabilities)], as_json, whole=True)

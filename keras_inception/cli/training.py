@@ -81,7 +81,7 @@ def train(
         ),
     ] = "auto",
     freeze_epochs: Annotated[
-        int | None, typer.Option(help="Of the epochs: only the new classifier learns.", show_default="half")
+        int | None, typer.Option(help="Of the epochs: only the new classifier learns.", show_default="four fifths")
     ] = None,
     backbone_rate: Annotated[
         float | None, typer.Option(help="Backbone's learning rate, a part of the classifier's.", show_default="0.1")

@@ -14,12 +14,13 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix
 
 from ..analysis.saliency import grad_cam, last_map
-from ..data import Split
+from ..data import Dataset, Split
 from ..evaluation import scores
 from ..run import Run
 from .charts import calibration_error, confusion_chart, curves, printable, reliability
 from .contact_sheet import STYLE as SHEET_STYLE
 from .contact_sheet import contact_sheet, thumbnail
+from .doubts import section as labels_in_doubt
 
 WORST = 12  # images to show
 STYLE = """
@@ -74,12 +75,12 @@ def page(
     held_out: Split,
     probabilities: np.ndarray,
     *,
-    training: Split | None = None,
+    dataset: Dataset | None = None,
     endpoint: str | None = None,
 ) -> str:
     """Return the page: curves, confusion matrix, accuracy by class, calibration, and the worst mistakes with Grad-CAM.
 
-    With the training images, it shows some of them as their augmentation changes them.
+    With the data set, it shows training images as their augmentation changes them, and labels in doubt.
 
     Args:
         run: the finished run.
@@ -87,7 +88,7 @@ def page(
         history: one row per epoch, with loss, accuracy, val_loss and val_accuracy.
         held_out: images that the network was not trained on; the page says which side of the split they are.
         probabilities: (n, classes), predicted for these images.
-        training: the images that the network was trained on, where they are at hand.
+        dataset: what the network was trained on, where it is at hand.
         endpoint: the layer for Grad-CAM, as for `saliency.grad_cam`.
 
     Raises:
@@ -113,12 +114,13 @@ trained on {run.data["train"]:,} images,
 measured on {held_out}: <b>top-1 {scores(probabilities, held_out.labels)["top1"]:.1%}</b>.{_chosen(run, held_out)}</p>
 {_exits(run)}{_near_duplicates(run)}
 <h2>Training</h2>{curves(history)}
-{contact_sheet(run, training) if training else ""}
+{contact_sheet(run, dataset.train) if dataset else ""}
 <h2>Confusion matrix</h2>{confusion_chart(confusion, run.labels)}
 <h2>By class</h2>{_by_class(confusion, run.labels)}
 <h2>Calibration</h2>{reliability(confidence, correct)}
 <h2>{title}</h2><p>The image{looked}.</p>
 <div class="images">{_images(run, model, held_out, probabilities, order[:WORST], endpoint)}</div>
+{labels_in_doubt(run, dataset) if dataset else ""}
 </html>
 """
 

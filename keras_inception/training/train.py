@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from .. import report
 from ..data import Dataset, as_dataset
 from ..errors import InputError
 from ..evaluation import KerasPredictor, summary
+from ..evaluation.doubts import Doubt, doubts
 from ..files import locked, write_file
 from ..layers import deep_graph
 from ..outputs import MAIN
@@ -24,6 +26,7 @@ from ..run import STATE, Run
 from ..terminal import note
 from ..weights.download import fetch
 from . import fine_tuning
+from .feature_cache import features
 from .limits import Limits, finishes, in_seconds
 from .loop import BEST, BEST_HEAD, START, FrozenTrainer, HeadTrainer, Job, NetworkTrainer, run_epochs
 from .recipes import Recipe
@@ -247,13 +250,26 @@ def _finish(job: Job) -> Run:
         tested = summary(outputs, dataset.test.labels)
     run = request.finished(out, validation=validation, test=tested)
     write_file(out / "history.csv", lambda part: part.write_text(_history(state.history), encoding="utf-8"))
+    if found := _doubts(job):
+        write_file(out / report.DOUBTS, lambda part: part.write_text(report.doubts(dataset, found), encoding="utf-8"))
     run.save()
     try:
-        page = report.page(run, network, state.history, dataset.held_out, outputs[MAIN], training=dataset.train)
+        page = report.page(run, network, state.history, dataset.held_out, outputs[MAIN], dataset=dataset)
         write_file(out / "report.html", lambda part: part.write_text(page, encoding="utf-8"))
     except Exception as error:  # a page that cannot be drawn never costs the run
         note(f"the report could not be drawn ({error}); `keras-inception report {out}` tries again")
     return run
+
+
+def _doubts(job: Job) -> list[Doubt]:
+    """The labels that the features of the first stage doubt."""
+    if not (job.recipe.freeze_epochs and _on_features(job)):
+        return []
+    sides = job.dataset.train, job.dataset.val
+    backbone = fine_tuning.backbone_of(job.load(job.state.path(START)))
+    found = features(backbone, sides, job.request.preprocessing, batch_size=job.recipe.batch_size)
+    labels = np.concatenate([split.labels for split in sides])
+    return doubts(np.concatenate(found), labels, len(job.dataset.classes))
 
 
 def _history(rows: list[dict[str, float]]) -> str:

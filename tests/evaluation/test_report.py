@@ -154,7 +154,7 @@ def test_a_sheet_of_training_images(run, channels) -> None:
 def test_the_page_has_the_sheet_where_the_training_images_are_given(run) -> None:
     run = dataclasses.replace(run, training={"augmentation": to_record(Augmentation())})
     given = (run, network(), HISTORY, IMAGES, np.full((6, 2), 0.5))
-    assert contact_sheet(run, IMAGES) in page(*given, training=IMAGES)
+    assert contact_sheet(run, IMAGES) in page(*given, dataset=Dataset(IMAGES, IMAGES))
     assert "Training images" not in page(*given)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from keras_inception import decode_predictions, preprocess_input
-from keras_inception.data import Augmentation, Split, from_arrays
+from keras_inception.data import Augmentation, Dataset, Split, from_arrays
 from keras_inception.errors import InputError
 from keras_inception.registry import get
 from keras_inception.run import Run
@@ -319,3 +319,20 @@ def test_the_split_is_read_once(pretrained, tmp_path, monkeypatch) -> None:
     train(data, out=tmp_path / "x", weights=pretrained.path, **settings)
     assert read[:2] == [len(data.train), len(data.val)]
     assert set(read[2:]) == {len(data.val)}  # the finished network is measured, and drawn for the report
+
+
+def test_labels_in_doubt_are_listed_and_shown(pretrained, tmp_path) -> None:
+    images = shapes(2)
+    wrong = images.train.labels.copy()
+    wrong[0] = 1 - wrong[0]
+    dataset = Dataset(replace(images.train, labels=wrong), images.val)
+    settings = SETTINGS | {"epochs": 1, "freeze_epochs": 1}
+    run = train(dataset, out=tmp_path / "x", weights=pretrained.path, **settings)
+    with open(run.path / "doubts.csv") as file:
+        first = next(csv.DictReader(file))
+    digest = images.train.content_digests()[0].tobytes().hex()
+    label, other = (images.classes[i] for i in (wrong[0], 1 - wrong[0]))
+    assert (first["side"], first["label"], first["looks_like"], first["sha256"]) == ("training", label, other, digest)
+    page = (run.path / "report.html").read_text()
+    assert "<h2>Labels in doubt</h2>" in page
+    assert f"labelled {label}, looks like {other} (training)" in page

@@ -93,10 +93,10 @@ class Recipe:
     its count in the training images. `precision` applies to the training; the kept network is float32. Of the last
     stage, `patience` epochs in turn without a better one end the training; None for none.
 
-    The last four fields are for fine-tuning. For `freeze_epochs`, half of the epochs by default, the backbone is frozen
-    and the new classifier is trained. Then the backbone is trained too, at `backbone_rate` times the learning rate, and
-    its batch norms only with `batch_norm`. With `cache_features` the frozen backbone's output for the unchanged images
-    is computed once and kept on disk; without it every epoch runs the backbone, with augmentation.
+    The last four fields are for fine-tuning. For `freeze_epochs`, four fifths of the epochs by default, the backbone is
+    frozen and the new classifier is trained. Then the backbone is trained too, at `backbone_rate` times the learning
+    rate, and its batch norms only with `batch_norm`. With `cache_features` the frozen backbone's output for the
+    unchanged images is computed once and kept on disk; without it every epoch runs the backbone, with augmentation.
 
     Raises:
         InputError: a field has a wrong type, or a value out of its range.
