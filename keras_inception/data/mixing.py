@@ -3,43 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from functools import cache
+from threading import Lock
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-Batch: TypeAlias = tuple[tf.Tensor, tf.Tensor]
+ONE_AT_A_TIME = Lock()  # a layer has one random state
 
 
-def mixing(mixup: float, cutmix: float, classes: int) -> Callable[[Batch, tf.Tensor], Batch]:
-    """Return what mixes a batch by MixUp (arXiv 1710.09412) or CutMix (1905.04899); of both, one is drawn for each.
+def mixed(
+    inputs: np.ndarray, labels: np.ndarray, classes: int, *, mixup: float, cutmix: float, seed: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mix a batch by MixUp (arXiv 1710.09412) or CutMix (1905.04899); of both, one is drawn.
 
-    It maps inputs (b, h, w, channels) float32 with labels (b,) int32, and a seed (2,) int64, to inputs with shares of
-    the classes, (b, classes) float32. `mixup` and `cutmix` are alpha of Beta(alpha, alpha), of which each image's share
-    is drawn; 0 for none of that kind.
+    Args:
+        inputs: (b, h, w, channels) float32.
+        labels: (b,), integers.
+        classes: how many there are.
+        mixup: alpha of Beta(alpha, alpha), of which the share of each image is drawn; 0 for none.
+        cutmix: the same for CutMix.
+        seed: of what is random, integers.
+
+    Returns:
+        The mixed inputs, and the shares of the classes in them, (b, classes) float32.
     """
-    layers = [
-        layer
-        for alpha, layer in (
-            (mixup, keras.layers.MixUp(mixup, dtype="float32")),
-            (cutmix, keras.layers.CutMix((cutmix, cutmix), dtype="float32")),
+    random = np.random.default_rng(seed)
+    state = random.integers(2**31, size=2, dtype=np.int32)
+    share = 0.5 if mixup and cutmix else float(bool(mixup))
+    kind, alpha = ("MixUp", mixup) if random.random() < share else ("CutMix", cutmix)
+    with ONE_AT_A_TIME, tf.device("CPU"):
+        images, shares = _mixer(kind, alpha, inputs.shape[1:], classes)(
+            inputs, np.eye(classes, dtype=np.float32)[labels], state
         )
-        if alpha
-    ]
+    return images.numpy(), shares.numpy()
 
-    def mixed(batch: Batch, seed: tf.Tensor) -> Batch:
-        inputs, labels = batch
-        seed = tf.cast(seed % 2**31, tf.int32)
 
-        def by(layer: keras.Layer) -> Batch:
-            layer.generator.state.assign(seed)  # of the batch alone, whatever was mixed before
-            both = layer({"images": inputs, "labels": tf.one_hot(labels, classes)})
-            return both["images"], both["labels"]
+@cache
+def _mixer(kind: str, alpha: float, shape: tuple[int, ...], classes: int) -> Callable[..., Any]:
+    """A layer as a graph, which is traced once in a process: eager, CutMix runs 160 operations for each batch."""
+    kinds = {"MixUp": keras.layers.MixUp, "CutMix": lambda alpha, **how: keras.layers.CutMix((alpha, alpha), **how)}
+    layer = kinds[kind](alpha, dtype="float32")
+    given = tf.TensorSpec((None, *shape)), tf.TensorSpec((None, classes)), tf.TensorSpec((2,), tf.int32)
 
-        if len(layers) == 1:
-            return by(layers[0])
-        first, second = layers
-        drawn = tf.random.stateless_uniform((), seed) < 0.5
-        return tf.cond(drawn, lambda: by(first), lambda: by(second))
+    @tf.function(input_signature=given, autograph=False)
+    def mix(images: tf.Tensor, labels: tf.Tensor, state: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        layer.generator.state.assign(state)
+        batch = layer({"images": images, "labels": labels})
+        return batch["images"], batch["labels"]
 
-    return mixed
+    return mix

@@ -107,36 +107,36 @@ class Split:
         if training:
             indices = indices.shuffle(len(self), seed=seed)
         batches = indices.batch(batch_size)
-        labels = tf.constant(self.labels)
         if self.sources.dtype == np.uint8 and not augmentation:  # images of one size: TensorFlow prepares whole batches
 
             def prepare(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
                 images = tf.numpy_function(self.image, [indices], tf.uint8)
                 images.set_shape((None, None, None, 3))
-                return preprocessing(images), tf.gather(labels, indices)
+                return preprocessing(images), tf.gather(self.labels, indices)
 
             return untuned(batches.map(prepare, num_parallel_calls=cores()).prefetch(AHEAD))
 
-        render = Renderer(self.sources, preprocessing, augmentation)
+        render, mixing = Renderer(self.sources, preprocessing, augmentation), mixes(augmentation)
+
+        def batch(indices: np.ndarray, seed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            inputs, labels = render(indices, seed), self.labels[indices]
+            if not mixes(augmentation):
+                return inputs, labels
+            from .mixing import mixed
+
+            alphas = {"mixup": augmentation.mixup, "cutmix": augmentation.cutmix}
+            return mixed(inputs, labels, len(self.classes), **alphas, seed=seed)
 
         def rendered(indices: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            inputs = tf.numpy_function(render, [indices, seed], tf.float32)
+            inputs, labels = tf.numpy_function(batch, [indices, seed], [tf.float32, tf.float32 if mixing else tf.int32])
             inputs.set_shape((None, *render.shape))
-            return inputs, tf.gather(labels, indices)
+            labels.set_shape((None, len(self.classes)) if mixing else (None,))
+            return inputs, labels
 
+        # Each batch carries its seed, so that working on several at a time does not change what is random.
+        seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2)
         # Two batches at a time: while one waits for its last image, threads are free.
-        data = tf.data.Dataset.zip((batches, _seeds(seed))).map(rendered, num_parallel_calls=2)
-        if mixes(augmentation):
-            from .mixing import mixing
-
-            mixed = mixing(augmentation.mixup, augmentation.cutmix, len(self.classes))
-            data = tf.data.Dataset.zip((data, _seeds(seed))).map(mixed)
-        return untuned(data.prefetch(AHEAD))
-
-
-def _seeds(seed: int) -> tf.data.Dataset:
-    """A seed (2,) for each batch, so that working on several at a time does not change what is random."""
-    return tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2)
+        return untuned(tf.data.Dataset.zip((batches, seeds)).map(rendered, num_parallel_calls=2).prefetch(AHEAD))
 
 
 def untuned(data: tf.data.Dataset) -> tf.data.Dataset:

@@ -124,6 +124,9 @@ def train(
         _tell(dataset)
         if not request.start.weights:
             note(f"{request.network} starts from random weights")
+        frozen = request.recipe.freeze_epochs
+        if frozen and changes.get("augmentation") and request.recipe.augmentation and _on_features(job):
+            note(f"the first {frozen} epochs train on cached features, of images without augmentation (--no-features)")
         limits = Limits.of(request.recipe, seconds, state.history)
         try:
             for epoch, row in enumerate(_epochs(job, network, limits), len(state.history) + 1):

@@ -42,6 +42,7 @@ def images(tmp_path_factory):
 
 ARGUMENTS = (
     "--model", "lenet5", "--epochs", "15", "--batch-size", "8", "--learning-rate", "0.003", "--no-flip", "--seed", "1",
+    "--augment", "area=0.6",
 )  # fmt: skip
 
 
@@ -247,6 +248,11 @@ def test_a_reader_that_has_enough(monkeypatch):
         (("train", "{images}", "--out", "x", "--recipe", "resnet_cifra"), "did you mean resnet_cifar"),
         (("train", "{images}", "--out", "x", "--model", "lenet5", "--weights", "inet"), "no weights are published for"),
         (("train", "{images}", "--out", "x", "--resize", "fit"), "resize must be 'crop', 'stretch' or 'letterbox'"),
+        (("train", "{images}", "--out", "x", "--augment", "heavy"), "augment is none, light, medium, strong, or NAME"),
+        (
+            ("train", "{images}", "--out", "x", "--augment", "mixup=9"),
+            "mixup must be 0, or a number from 0.1 to 1",
+        ),
         (("train", "{images}", "--out", "x", "--fill", "0"), "fill is for resize 'letterbox', which has borders"),
         (
             ("train", "{images}", "--out", "x", "--resize", "letterbox", "--fill", "white"),

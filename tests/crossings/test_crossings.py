@@ -133,12 +133,8 @@ class Cell:
                 given = write_shards(folder, place / "shards", per_shard=7).path
             case "zip in a bucket":
                 given = in_bucket(shutil.make_archive(str(place / "zipped"), "zip", place, "images"))
-        arguments = dict(NETWORK[network]) | {
-            "epochs": 5,
-            "batch_size": 12,
-            "learning_rate": 0.02,
-            "augmentation": None,
-        }
+        settings = {"epochs": 5, "batch_size": 12, "learning_rate": 0.02, "augmentation": None}
+        arguments = settings | NETWORK[network]
         if network in pretrained:
             arguments["weights"] = pretrained[network]
         monkeypatch.setenv("KERAS_INCEPTION_HOME", str(place / "home"))

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from keras_inception import InputError, Preprocessing, Run, export
 from keras_inception.cli.app import app
-from keras_inception.data import from_arrays
+from keras_inception.data import Augmentation, from_arrays
 from keras_inception.export.tflite.flatbuffer import float_operators, operators
 from keras_inception.export.tflite.metadata import read_record
 from keras_inception.registry import get
@@ -323,6 +323,12 @@ def test_bad_arguments_are_named_and_nothing_is_left(arguments, message, model, 
 def test_settings_are_positive(setting):
     with pytest.raises(InputError, match=f"{setting} must be positive; got 0"):
         export.FineTuning(**{setting: 0})
+
+
+def test_training_for_a_phone_mixes_no_images():
+    assert export.FineTuning(augmentation=Augmentation(randaugment=0.3))
+    with pytest.raises(InputError, match="mixes no images: give an augmentation with mixup=0 and cutmix=0"):
+        export.FineTuning(augmentation=Augmentation(cutmix=1.0))
 
 
 def test_bad_compressions_are_named(model, digits, known):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from keras_inception.builder import register
-from keras_inception.data import from_arrays
+from keras_inception.data import Shift, from_arrays
+from keras_inception.data.presets import PRESETS
 from keras_inception.errors import InputError
 from keras_inception.registry import ARCHITECTURES, Paper, get
 from keras_inception.run import Run
@@ -240,6 +241,13 @@ def test_a_run_records_its_recipe_and_what_was_changed(tmp_path) -> None:
     assert run.training["augmentation"] == {"kind": "Shift", "pixels": 4, "flip": True}
     assert run.training["schedule"] == {"kind": "Steps", "at": [0.5, 0.75], "factor": 0.1, "warmup": 0.0}
     assert run.preprocessing.crop == 1.0  # a paper that shifts its images does not cut off their borders
+
+
+def test_augmentation_in_words_changes_the_recipe_s_own() -> None:
+    for words, expected in (("strong", PRESETS["strong"]), (("pixels=6",), Shift(pixels=6)), ("none", None)):
+        assert recipes.get("resnet_cifar").with_changes({"augmentation": words}).augmentation == expected
+    with pytest.raises(InputError, match=r"Shift has no 'mixup'.* name a preset first"):
+        recipes.get("resnet_cifar").with_changes({"augmentation": ["mixup=0.2"]})
 
 
 @pytest.fixture
