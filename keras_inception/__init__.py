@@ -14,6 +14,7 @@ from .backend import check_backend
 
 if TYPE_CHECKING:
     from . import analysis, data, diagram, early_exit, evaluation, export, layers, models, training, weights
+    from .backbones import dilated, feature_pyramid
     from .callbacks import AuxiliaryHeads, LabelSmoothing, fade, strip_auxiliary
     from .data import load_folder
     from .errors import InputError
@@ -37,8 +38,10 @@ _MODULE_OF = {
     "Run": "run",
     "create_model": "registry",
     "decode_predictions": "weights",
+    "dilated": "backbones",
     "evaluate": "evaluation",
     "fade": "callbacks",
+    "feature_pyramid": "backbones",
     "list_models": "registry",
     "load_folder": "data",
     "model_info": "registry",

@@ -547,6 +547,32 @@ class LocalResponseNormalization(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("keras_inception")
+class AdaptiveAveragePool(keras.layers.Layer):
+    """Average pool to `size` x `size` positions for a map of any size, as PyTorch's AdaptiveAvgPool2d.
+
+    Window i of n covers the positions from floor(i H / n) to ceil((i + 1) H / n); windows overlap where n does not
+    divide H. Keras 3.10 has no such layer.
+    """
+
+    def __init__(self, size: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.size = size
+
+    def call(self, x: Tensor) -> Tensor:
+        """N x H x W x C -> N x size x size x C."""
+        for axis in (1, 2):
+            length = ops.shape(x)[axis]
+            windows = [(i * length // self.size, -(-(i + 1) * length // self.size)) for i in range(self.size)]
+            parts = [x[:, a:b] if axis == 1 else x[:, :, a:b] for a, b in windows]
+            x = ops.concatenate([ops.mean(part, axis=axis, keepdims=True) for part in parts], axis=axis)
+        return x
+
+    def get_config(self) -> dict[str, Any]:
+        """The layer's configuration, for `from_config`."""
+        return super().get_config() | {"size": self.size}
+
+
+@keras.saving.register_keras_serializable("keras_inception")
 class MapLike(keras.layers.Layer):
     """Reshape a list of pixels to the map of another tensor whose size is known only at run time."""
 

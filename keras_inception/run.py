@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from .data import Dataset, Split, fingerprint, is_named, load_folder, load_images
 from .errors import InputError
@@ -22,15 +23,21 @@ from .preprocessing import Preprocessing
 from .weights.record import Prepared, loaded
 
 SCHEMA = 2  # of run.json; raise it when an older reader would misread a newer run
-PACKAGES = ("keras-inception", "keras", "tensorflow")
 STATE = "training_state"  # the folder in a run directory that a training resumes from
 
 Side = Literal["train", "val", "test", "held_out"]
 
 
 def versions() -> dict[str, str]:
-    """The versions that decide what a run means."""
-    return {package: version(package) for package in PACKAGES}
+    """The versions that decide what a run means.
+
+    Keras and TensorFlow are asked themselves: the packages that hold them have many names (tensorflow-cpu, tf-nightly).
+    """
+    return {
+        "keras-inception": version("keras-inception"),
+        "keras": keras.__version__,
+        "tensorflow": tf.__version__,
+    }
 
 
 @dataclass(frozen=True, kw_only=True)

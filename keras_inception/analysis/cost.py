@@ -79,13 +79,14 @@ def layer_costs(model: keras.Model) -> list[LayerCost]:
     rows: list[LayerCost] = []
     seen: set[int] = set()
     calls = steps(model)
-    for call in calls:
+    distances = strides(calls)
+    for call, stride in zip(calls, distances, strict=True):
         if any(size is None for shape in call.shapes for size in shape):
             raise InputError(
                 f"the size of {call.name!r} is unknown, {call.shape}: build the network with a fixed input_shape"
             )
         sources = [calls[i] for i in call.sources]
-        field, stride = _field_and_stride(call, sources, [rows[i] for i in call.sources])
+        field = _field(call, calls, rows)
         weights = [] if id(call.layer) in seen else getattr(call.layer, "weights", [])
         seen.add(id(call.layer))
         rows.append(
@@ -174,20 +175,45 @@ def _known(shape: tuple[int | None, ...]) -> tuple[int, ...]:
 # ---------------------------------------------------------------------------------------------------- receptive field
 
 
-def _field_and_stride(call: Step, sources: Sequence[Step], rows: Sequence[LayerCost]) -> tuple[Pair, Pair]:
-    """Receptive field and stride of a layer from those of its inputs. Araujo, Norris, Sim, 2019."""
-    if not rows:
-        return (1, 1), (1, 1)
-    field = tuple(max(row.receptive_field[axis] for row in rows) for axis in (0, 1))
-    # A squeeze-excite gate is 1x1 and has the stride of the whole map; min() picks the other branch's.
-    stride = tuple(min(row.stride[axis] for row in rows) for axis in (0, 1))
-    window, step = _window(call, sources[0].shape)
-    field = tuple(math.ceil(f + (w - 1) * s) for f, w, s in zip(field, window, stride, strict=True))
-    stride = tuple(_ratio(s * n, d) for s, (n, d) in zip(stride, step, strict=True))
-    return (field[0], field[1]), (stride[0], stride[1])
+def _field(call: Step, calls: Sequence[Step], rows: Sequence[LayerCost]) -> Pair:
+    """Receptive field of a layer from those of its inputs. Araujo, Norris, Sim, 2019."""
+    if not (read := _read(call, calls)):
+        return 1, 1
+    window, _ = _window(call, calls[read[0]].shape)
+    height, width = (
+        math.ceil(max(rows[i].receptive_field[axis] for i in read) + (window[axis] - 1) * stride)
+        for axis, stride in enumerate(_finest([rows[i].stride for i in read]))
+    )
+    return height, width
 
 
-def _window(call: Step, source: tuple[int | None, ...]) -> tuple[Sequence[int], Sequence[tuple[int, int]]]:
+def strides(calls: Sequence[Step]) -> list[Pair]:
+    """For each step the distance in pixels between neighbouring outputs; infinite after pooling a map of unknown size.
+
+    It follows from the layers alone, so it holds for any input size.
+    """
+    found: list[Pair] = []
+    for call in calls:
+        read = _read(call, calls)
+        moves = _window(call, calls[read[0]].shape)[1] if read else [(1, 1), (1, 1)]
+        vertical, horizontal = (
+            _ratio(s * n, d) for s, (n, d) in zip(_finest([found[i] for i in read]), moves, strict=True)
+        )
+        found.append((vertical, horizontal))
+    return found
+
+
+def _read(call: Step, calls: Sequence[Step]) -> list[int]:
+    """The positions of the steps that a step reads, without FractalNet's random draws: a number has no stride."""
+    return [i for i in call.sources if calls[i].shape]
+
+
+def _finest(strides: Sequence[Pair]) -> Pair:
+    """The stride of a layer's input: a squeeze-excite gate has that of the whole map, its other input the map's own."""
+    return (min(s[0] for s in strides), min(s[1] for s in strides)) if strides else (1, 1)
+
+
+def _window(call: Step, source: tuple[int | None, ...]) -> tuple[Sequence[Any], Sequence[tuple[Any, Any]]]:
     """For each axis the input positions that one output depends on, and the stride as (numerator, denominator)."""
     layer = call.layer
     if isinstance(layer, layers.Conv2DTranspose):
@@ -202,7 +228,7 @@ def _window(call: Step, source: tuple[int | None, ...]) -> tuple[Sequence[int], 
         return window, [(s, 1) for s in layer.strides]
     whole_map = isinstance(layer, (layers.GlobalMaxPooling2D, layers.GlobalAveragePooling2D))
     if len(source) == 3 and (whole_map or len(call.shape) == 1):
-        height, width, _ = _known(source)
+        height, width = (math.inf if side is None else side for side in source[:2])
         return (height, width), [(height, 1), (width, 1)]
     return (1, 1), [(1, 1), (1, 1)]
 

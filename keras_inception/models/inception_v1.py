@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Annotated, TypeAlias
 
-from keras.layers import AdaptiveAveragePooling2D, Dense
+from keras.layers import Dense
 
 from ..arguments import se_argument
 from ..builder import register
@@ -16,6 +16,7 @@ from ..layers import (
     LRN,
     TF,
     TORCH,
+    AdaptiveAveragePool,
     Branches,
     Conv,
     LayerTable,
@@ -113,7 +114,7 @@ def auxiliary(x: Tensor, classes: int, *, name: str, conv: Callable[..., Conv] =
 
 def auxiliary_4x4(x: Tensor, classes: int, *, name: str) -> Tensor:
     """As in torchvision: the average pool gives 4 x 4 for any map."""
-    x = AdaptiveAveragePooling2D(4, name=f"{name}_pool")(x)
+    x = AdaptiveAveragePool(4, name=f"{name}_pool")(x)
     return _classify(x, classes, name=name, conv=Conv, dropout=0.7)
 
 

@@ -18,7 +18,7 @@ FLOORS = [
     {"builder", "registry"},
     {"models"},
     {"analysis"},
-    {"diagram", "evaluation", "run"},
+    {"backbones", "diagram", "evaluation", "run"},
     {"report"},
     {"training"},
     {"early_exit", "export"},
@@ -26,7 +26,7 @@ FLOORS = [
     {"__main__"},
 ]
 APART = FLOORS[2]  # rooms that know nothing of each other, though they are on one floor
-NEUTRAL = FLOORS[0] | {"layers", "outputs", "model_graph", "registry", "builder", "callbacks", "models"}
+NEUTRAL = FLOORS[0] | {"backbones", "layers", "outputs", "model_graph", "registry", "builder", "callbacks", "models"}
 NEUTRAL_TOO = "keras_inception.analysis.boxes", "keras_inception.analysis.cost"
 PRIVATE = re.compile(r"\b(_keras_history|_inbound_nodes|_outbound_nodes|keras_tensors|fill_in|_run_through_graph)\b")
 
