@@ -1,7 +1,7 @@
-"""What is generated from the registry: pages, diagrams, and the stub that tells editors the builders' arguments.
+"""What is generated from the registry: pages, diagrams, the stub that tells editors the builders' arguments, and facts.
 
-`python -m docs.generate [--diagrams]` writes it all. Tests compare pages and stub with the registry; with `--accept`
-they write them too.
+`python -m docs.generate [--diagrams]` writes it all. Tests compare pages, stub and facts with the registry; with
+`--accept` they write pages and stub too.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ import typing
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from keras_inception.analysis.table import by
+from keras_inception import facts
+from keras_inception.analysis.table import described
 from keras_inception.arguments import Argument
 from keras_inception.builder import arguments
+from keras_inception.facts import by
 from keras_inception.registry import Architecture, Paper, architectures
 from keras_inception.weights.download import addresses
 
@@ -320,6 +322,15 @@ def _literal(value: object) -> str:
     return json.dumps(value) if isinstance(value, str) else repr(value)
 
 
+# ---------------------------------------------------------------------------------------------------------- the facts
+
+
+def facts_text() -> str:
+    """keras_inception/facts.json: a network a line. Every network is planned for it, which takes a minute or two."""
+    lines = ",\n".join(json.dumps(described(a), separators=(",", ":")) for a in architectures())
+    return f"[\n{lines}\n]\n"
+
+
 # --------------------------------------------------------------------------------------------------------- other pages
 
 
@@ -466,5 +477,6 @@ if __name__ == "__main__":
     for path, text in pages().items():
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
+    facts.FILE.write_text(facts_text(), encoding="utf-8")
     if "--diagrams" in sys.argv:
         draw_all()

@@ -6,8 +6,6 @@ here.
 
 from __future__ import annotations
 
-import difflib
-import fnmatch
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +15,7 @@ import keras
 
 from . import weights as published
 from .arguments import Argument
-from .errors import InputError
+from .facts import look_up, matching
 from .layers import TF, Numerics, Tensor, average_head
 from .preprocessing import Preprocessing, scaled
 
@@ -114,18 +112,7 @@ def get(name: str) -> Architecture:
     Raises:
         InputError: no network has that name; the message suggests the nearest names.
     """
-    by_key = {_key(a.name): a for a in architectures()}
-    by_key |= {_key(a.alias): a for a in architectures() if a.alias}
-    if (found := by_key.get(_key(name))) is None:
-        near = difflib.get_close_matches(_key(name), by_key, n=3, cutoff=0.5)
-        nearest = " or ".join(by_key[key].name for key in near)
-        hint = f"did you mean {nearest}?" if near else "`keras-inception models` lists them"
-        raise InputError(f"unknown model {name!r}: {hint}")
-    return found
-
-
-def _key(name: str) -> str:
-    return name.replace("_", "").replace("-", "").lower()
+    return look_up(name, ((a.name, a.alias, a) for a in architectures()))
 
 
 def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
@@ -134,7 +121,7 @@ def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
     >>> list_models("inception_v?")
     ['inception_v1', 'inception_v2', 'inception_v3', 'inception_v4']
     """
-    return sorted(fnmatch.filter((a.name for a in architectures() if a.weights or not pretrained), pattern))
+    return matching(pattern, (a.name for a in architectures() if a.weights or not pretrained))
 
 
 def create_model(name: str, **kwargs: Any) -> keras.Model:

@@ -2,13 +2,14 @@
 
 from .cost import LayerCost, Total, blueprint, endpoint_costs, layer_costs, total
 from .saliency import grad_cam, last_map
-from .table import checkpoint_rows, info_table
+from .table import checkpoint_rows, described, info_table
 
 __all__ = [
     "LayerCost",
     "Total",
     "blueprint",
     "checkpoint_rows",
+    "described",
     "endpoint_costs",
     "grad_cam",
     "info_table",

@@ -1,13 +1,15 @@
-"""A network's table, as its paper prints it, computed from the network itself."""
+"""A network's record and its table, as its paper prints it, computed from the network itself."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
-from rich import box
+import keras
 from rich.table import Table
 
+from .. import facts
+from ..builder import settable
 from ..registry import Architecture
 from ..weights.download import addresses
 from .cost import blueprint, endpoint_costs, total
@@ -15,35 +17,27 @@ from .cost import blueprint, endpoint_costs, total
 
 def info_table(architecture: Architecture) -> Table:
     """A row for each endpoint of the network with its default arguments, and the totals."""
-    costs = endpoint_costs(blueprint(architecture.build))
-    everything = total(costs)
-    paper = architecture.paper
-    table = Table(
-        title=f'{architecture.builder}: {paper.authors}, {paper.year}, "{paper.title}"',
-        caption=(
-            f"{everything.trainable:,} parameters are trainable. MACs: multiply-adds of convolutions and dense layers, "
-            f"one image. Field: receptive field in pixels. {paper.url}"
-        ),
-        box=box.SIMPLE_HEAD,
-        show_footer=True,
-        padding=(0, 1, 0, 0),
-    )
-    table.add_column("name", "total", no_wrap=True)
-    table.add_column("kind")
-    table.add_column("output", justify="right", no_wrap=True)
-    table.add_column("parameters", f"{everything.parameters:,}", justify="right", no_wrap=True)
-    table.add_column("MACs", f"{everything.macs:,}", justify="right", no_wrap=True)
-    table.add_column("field", justify="right", no_wrap=True)
-    for cost in costs:
-        table.add_row(
-            cost.name,
-            cost.kind,
-            by(cost.output_shape),
-            f"{cost.parameters:,}" if cost.parameters else "",
-            f"{cost.macs:,}" if cost.macs else "",
-            by(tuple(dict.fromkeys(cost.receptive_field))),  # once if it is square
-        )
-    return table
+    return facts.info_table(described(architecture))
+
+
+def described(architecture: Architecture, model: keras.Model | None = None) -> dict[str, Any]:
+    """All that `models` and `info` print of a network; `model` is its blueprint, where that is built already."""
+    rows = endpoint_costs(model or blueprint(architecture.build))
+    return {
+        "name": architecture.name,
+        "builder": architecture.builder,
+        "alias": architecture.alias,
+        "paper": asdict(architecture.paper),
+        "input": architecture.input_shape,
+        "classes": architecture.classes,
+        "arguments": [
+            {"name": a.name, "default": a.default, "allowed": a.allowed, "meaning": a.meaning}
+            for a in settable(architecture).values()
+        ],
+        "weights": checkpoint_rows(architecture),
+        **asdict(total(rows)),
+        "rows": [asdict(row) for row in rows],
+    }
 
 
 def checkpoint_rows(architecture: Architecture) -> list[dict[str, Any]]:
@@ -53,7 +47,7 @@ def checkpoint_rows(architecture: Architecture) -> list[dict[str, Any]]:
             "model": checkpoint.model,
             "tag": checkpoint.tag,
             "top-1": None if checkpoint.top1 is None else round(checkpoint.top1 / 100, 6),
-            "pixels": by(checkpoint.preprocessing.size),
+            "pixels": facts.by(checkpoint.preprocessing.size),
             "resize": f"{checkpoint.preprocessing.resize_mode} {checkpoint.preprocessing.crop:.3g}",
             "bytes": checkpoint.bytes,
             "licence": checkpoint.license.split(" (")[0],
@@ -62,8 +56,3 @@ def checkpoint_rows(architecture: Architecture) -> list[dict[str, Any]]:
         }
         for checkpoint in architecture.weights
     ]
-
-
-def by(sizes: Sequence[int]) -> str:
-    """Sizes as text, "224×224×3"."""
-    return "×".join(map(str, sizes))

@@ -26,13 +26,21 @@ Images = Annotated[  # text, since a path drops a slash of an address
 ]
 
 
+WITHOUT_TENSORFLOW = ("models", "info")
+
+
 @app.callback()
-def start() -> None:
-    """Load TensorFlow without its start-up chatter; `--help` does not need it."""
-    if "--help" not in sys.argv:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        with quiet():
-            import tensorflow  # noqa: F401
+def start(context: typer.Context) -> None:
+    """Load TensorFlow without its start-up chatter, for the commands that need it; `--help` does not."""
+    if "--help" not in sys.argv and context.invoked_subcommand not in WITHOUT_TENSORFLOW:
+        load_tensorflow()
+
+
+def load_tensorflow() -> None:
+    """Import TensorFlow, which takes seconds, without its start-up chatter."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with quiet():
+        import tensorflow  # noqa: F401
 
 
 def fail(message: str, code: int = 1) -> NoReturn:

@@ -1,20 +1,17 @@
-"""`models` and `info`: what there is."""
+"""`models` and `info`: what there is. They read facts.json, and do not load TensorFlow."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from ..errors import InputError
+from ..facts import fact, facts, info_table, matching
 from ..terminal import print_table
-from .app import Json, app
+from .app import Json, app, load_tensorflow
 from .output import say, show
-
-if TYPE_CHECKING:
-    from ..registry import Architecture
 
 
 @app.command()
@@ -24,27 +21,25 @@ def models(
     as_json: Json = False,
 ) -> None:
     """List the networks."""
-    from ..analysis import checkpoint_rows
-    from ..registry import get, list_models
-
-    architectures = [get(name) for name in list_models(pattern, pretrained=pretrained)]
-    if not architectures:
+    named = {name: record for name, record in facts().items() if record["weights"] or not pretrained}
+    records = [named[name] for name in matching(pattern, named)]
+    if not records:
         kind = "pretrained model" if pretrained else "model"
         raise InputError(f"no {kind} matches {pattern!r}; `keras-inception models` lists all")
     if pretrained:
-        rows = [row for a in architectures for row in checkpoint_rows(a)]
+        rows = [row for record in records for row in record["weights"]]
         show(rows if as_json else _without_urls(rows), as_json)
         return
     rows = [
         {
-            "name": a.name,
-            "year": a.paper.year,
-            "input": " x ".join(map(str, a.input_shape)),
-            "parameters": a.parameters,
-            "multiply-adds": a.macs,
-            "paper": a.paper.title,
+            "name": record["name"],
+            "year": record["paper"]["year"],
+            "input": " x ".join(map(str, record["input"])),
+            "parameters": record["trainable"],
+            "multiply-adds": record["macs"],
+            "paper": record["paper"]["title"],
         }
-        for a in architectures
+        for record in records
     ]
     show(rows, as_json)
 
@@ -55,43 +50,24 @@ def info(
     diagram: Annotated[Path | None, typer.Option(help="Draw the network and its modules into this .svg file.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Print a network's table: every row of the paper's, with size, cost and receptive field."""
-    from ..analysis import checkpoint_rows, info_table
-    from ..registry import get
-
-    architecture = get(name)
-    weights = checkpoint_rows(architecture)
+    """Print a network's table: every row of the paper's, with size, cost and receptive field; then its arguments."""
+    record = fact(name)
     if as_json:
-        show([_described(architecture) | {"weights": weights}], as_json, whole=True)
+        show([dict(record)], as_json, whole=True)
     else:
-        print_table(info_table(architecture))
-        if weights:
-            show(_without_urls(weights), as_json)
+        print_table(info_table(record))
+        show([{**a, "default": str(a["default"])} for a in record["arguments"]], as_json)
+        if record["weights"]:
+            show(_without_urls(record["weights"]), as_json)
     if diagram:
+        load_tensorflow()
         from ..analysis.cost import blueprint
         from ..diagram.draw import draw
+        from ..registry import get
 
-        draw(blueprint(architecture.build), diagram)
+        draw(blueprint(get(name).build), diagram)
         if not as_json:
             say(f"wrote {diagram}")
-
-
-def _described(architecture: Architecture) -> dict[str, Any]:
-    """What the table of a network shows."""
-    from ..analysis.cost import blueprint, endpoint_costs, total
-
-    rows = endpoint_costs(blueprint(architecture.build))
-    sums = asdict(total(rows))
-    return {
-        "name": architecture.name,
-        "builder": architecture.builder,
-        "paper": asdict(architecture.paper),
-        "input": architecture.input_shape,
-        "classes": architecture.classes,
-        "arguments": architecture.own,
-        **sums,
-        "rows": [asdict(row) for row in rows],
-    }
 
 
 def _without_urls(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ PACKAGE, EXPORT = ROOT / "keras_inception", ROOT / "export"
 # The rooms, from the ground floor up: a module imports from its own room, its own floor and the floors below.
 FLOORS = [
     {"backend", "errors", "files", "terminal", "transport"},
-    {"arguments", "layers", "model_graph", "outputs", "preprocessing"},
+    {"arguments", "facts", "layers", "model_graph", "outputs", "preprocessing"},
     {"callbacks", "data", "weights"},
     {"builder", "registry"},
     {"models"},
