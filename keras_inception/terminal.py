@@ -12,6 +12,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextvars import ContextVar
 from typing import IO, Any, NoReturn, TypeVar
 
 from rich.console import Console, Group
@@ -34,6 +35,7 @@ UNLIMITED = 10_000  # characters across a table in a file or pipe
 LEGIBLE = 12  # characters that a column of text is not made narrower than, if it has words of that length
 SIGNALS = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]  # Windows lacks it
 
+_PROGRESS = ContextVar("progress", default=True)  # whether it is shown
 _STREAMS = threading.RLock()  # they belong to the whole process: one thread would restore another's silence
 
 
@@ -48,6 +50,22 @@ def console(*, stderr: bool = False, width: int | None = None) -> Console:
 def note(text: str, style: str = "yellow") -> None:
     """Print a remark on stderr as it is: the terminal wraps a long line, a file gets it whole."""
     console(stderr=True).print(text, style=style, soft_wrap=True)
+
+
+def tell_progress(text: str) -> None:
+    """Print a line about the progress of long work on stderr, where it is shown."""
+    if _PROGRESS.get():
+        note(text, style="")
+
+
+@contextmanager
+def progress_shown(shown: bool) -> Iterator[None]:
+    """Whether progress is shown within the block; remarks always are."""
+    token = _PROGRESS.set(shown)
+    try:
+        yield
+    finally:
+        _PROGRESS.reset(token)
 
 
 def say(text: str) -> None:
@@ -94,7 +112,7 @@ def progress_bar(
     count: list[ProgressColumn] = [DownloadColumn(), TransferSpeedColumn()] if in_bytes else [MofNCompleteColumn()]
     columns = TextColumn("{task.description}", markup=False), BarColumn(), *count, TimeRemainingColumn()
     err = console(stderr=True)
-    hidden = not err.is_terminal or err.is_dumb_terminal
+    hidden = not _PROGRESS.get() or not err.is_terminal or err.is_dumb_terminal
     with Progress(*columns, console=err, transient=True, disable=hidden) as bar:
         task = bar.add_task(description, total=total, completed=done)
         yield lambda steps: bar.advance(task, steps)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from ..errors import InputError
+from ..terminal import progress_shown
 from .app import Json, app, fail
 from .config import NONE, all_sets, changes_of, merged, number_or_none, read
 from .exporting import report_agreement, verified
@@ -223,22 +224,23 @@ def train(
     given = {k: None if v == NONE else v for k, v in changes.items() if v is not None}
     settings = merged(given, changes_of(all_sets(context, sets)))
     try:
-        run = train(
-            images,
-            out=out_path,
-            recipe=recipe,
-            model=model,
-            weights=None if weights == NONE else weights,
-            size=size,
-            resize=cast("ResizeMode | None", resize),  # is checked there
-            fill=None if fill is None else _colour(fill),
-            validation=validation,
-            test=test,
-            seed=seed,
-            time=time,
-            tensorboard=tensorboard,
-            **settings,
-        )
+        with progress_shown(not as_json):
+            run = train(
+                images,
+                out=out_path,
+                recipe=recipe,
+                model=model,
+                weights=None if weights == NONE else weights,
+                size=size,
+                resize=cast("ResizeMode | None", resize),  # is checked there
+                fill=None if fill is None else _colour(fill),
+                validation=validation,
+                test=test,
+                seed=seed,
+                time=time,
+                tensorboard=tensorboard,
+                **settings,
+            )
     except KeyboardInterrupt as error:
         number = error.args[0] if error.args else signal.SIGINT
         fail("interrupted; the same command resumes after the last whole epoch", code=128 + number)
@@ -268,6 +270,7 @@ def demo(
     from .demo import SETTINGS, digits
 
     dataset = digits()
-    run = train(dataset, out=out_path, **SETTINGS)
+    with progress_shown(not as_json):
+        run = train(dataset, out=out_path, **SETTINGS)
     files = export_run(run, list(FORMATS), images=dataset.train)
     report_agreement(verified(files, run, dataset.held_out), dataset.held_out, as_json)

@@ -41,7 +41,7 @@ class Trainer(Protocol):
     suffix: str
 
     def train(self, epoch: int) -> dict[str, float]:
-        """Train an epoch, from 0; its losses and metrics."""
+        """Train an epoch, from 0; its losses, metrics and the "learning_rate" that it begins with."""
 
     def evaluating(self) -> AbstractContextManager[None]:
         """Within it the weights are those that are measured and kept."""
@@ -162,7 +162,7 @@ class NetworkTrainer:
         """As `Trainer.train`."""
         recipe, labels = self.job.recipe, self.job.dataset.train.labels
         reseed(self.model, self.job.request.seed, epoch)
-        title = f"epoch {epoch + 1}/{recipe.epochs}"
+        title, rate = f"epoch {epoch + 1}/{recipe.epochs}", float(self.model.optimizer.learning_rate)
         with input_errors(), fitting(self.model, self._rates), progress_bar(title, self.job.steps) as advance:
             self.model.fit(
                 self.batches(epoch),
@@ -173,7 +173,7 @@ class NetworkTrainer:
                 class_weight=balanced(labels) if recipe.balance else None,
                 verbose=0,
             )
-        return {k: float(v[-1]) for k, v in self.model.history.history.items()}
+        return {k: float(v[-1]) for k, v in self.model.history.history.items()} | {"learning_rate": rate}
 
     def evaluating(self) -> AbstractContextManager[None]:
         """As `Trainer.evaluating`: with the average of the weights, if the recipe keeps one."""

@@ -23,12 +23,13 @@ from ..layers import deep_graph
 from ..outputs import MAIN
 from ..preprocessing import Fill, ResizeMode
 from ..run import STATE, Run
-from ..terminal import note
+from ..terminal import note, tell_progress
 from ..weights.download import fetch
 from . import fine_tuning
 from .feature_cache import features
 from .limits import Limits, finishes, in_seconds
 from .loop import BEST, BEST_HEAD, START, FrozenTrainer, HeadTrainer, Job, NetworkTrainer, run_epochs
+from .progress import epoch_line
 from .recipes import Recipe
 from .request import published, resolve
 from .state import TrainingState, check_directory
@@ -129,14 +130,10 @@ def train(
             note(f"the first {frozen} epochs train on cached features, of images without augmentation (--no-features)")
         limits = Limits.of(request.recipe, seconds, state.history)
         try:
-            for epoch, row in enumerate(_epochs(job, network, limits), len(state.history) + 1):
+            for _ in _epochs(job, network, limits):
                 if tensorboard:
                     write_events(out / "logs", state.history)
-                note(
-                    f"epoch {epoch}/{request.recipe.epochs}  loss {row['loss']:.3f}  accuracy {row['accuracy']:.1%}  "
-                    f"validation {row['val_accuracy']:.1%}  {row['seconds']:.0f} s",
-                    style="",
-                )
+                tell_progress(epoch_line(state.history, request.recipe, len(dataset.train), limits))
         except KeyboardInterrupt as interrupt:
             if not (state.history and finishes(interrupt)):
                 raise

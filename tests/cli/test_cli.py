@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -74,6 +75,7 @@ def run(images, tmp_path_factory):
     assert done.returncode == 0, done.stderr
     assert "left out" in done.stderr
     assert "broken.jpg" in done.stderr
+    assert "epoch 1/" not in done.stderr  # a program reads the JSON
     result = json.loads(done.stdout)
     assert result["top1"] > 0.5
     assert result["measured_on"] == "validation"
@@ -97,6 +99,7 @@ def test_every_command_says_that_it_measures_on_test_images(call, images, tmp_pa
     assert code == 0, err
     n = Run.load(run).metrics["n"]
     assert f" for validation, {n} for test\n" in err
+    assert re.search(r"^epoch 1/1  loss .*  accuracy .*%  validation .*%  rate 0.003  \d+ images/s$", err, re.M)
     title, tested, validation, wrote = map(str.split, out.splitlines())
     assert title == ["images", "top1", "loss", "n"]
     assert (tested[0], tested[-1], validation[0], wrote[0]) == ("test", str(n), "validation", "wrote")
