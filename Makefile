@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # constraints.txt pins the version of every dependency and tool.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help data demo test test-all lint parity weights test-mediapipe docs diagrams conformance-qat conformance-tflite runtimes servers scan applications clean steps
+.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe docs diagrams conformance-qat conformance-tflite runtimes servers scan applications clean steps
 .DEFAULT_GOAL := test
 
 $(BIN)/installed: pyproject.toml constraints.txt
@@ -27,6 +27,24 @@ test: $(BIN)/installed lint  ## lint, types and the default tests: 15 to 20 minu
 
 test-all: $(BIN)/installed lint  ## the same with the slow tests: over an hour
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# The oldest supported versions, which are Colab's: Python 3.12 where there is one, the packages of constraints-oldest.txt.
+# Their own deprecations are no errors. The tests are those that meet Keras' graph, files and layers, and the converters.
+OLDEST = .venv-oldest
+OLDEST_PYTHON ?= $(shell python3.12 -c "import sys; print(sys.executable)" 2>/dev/null || echo $(PYTHON))
+OLDEST_TESTS = $(addprefix tests/,package/test_public_api.py package/test_outputs.py models/test_layers.py \
+	models/test_inception.py conformance/test_serialization.py weights/test_own_files.py training/test_training.py \
+	training/test_callbacks.py export/test_tflite.py export/test_saved_model.py export/test_optimize.py \
+	export/test_tfmot_bridge.py)
+$(OLDEST)/installed: pyproject.toml constraints-oldest.txt
+	$(OLDEST_PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-oldest.txt \
+		--editable ".[qat,tfds]" pytest pytest-xdist
+	touch $@
+
+test-oldest: $(OLDEST)/installed  ## the tests of networks, training and export with TensorFlow 2.19 and Keras 3.10
+	$(OLDEST)/bin/python -m pytest -n 2 --dist worksteal -m "not slow" -W ignore::DeprecationWarning $(OLDEST_TESTS)
 
 lint: $(BIN)/installed  ## ruff and mypy
 	$(BIN)/ruff check .
@@ -100,4 +118,4 @@ applications: $(BIN)/installed  ## export every network of keras.applications: h
 	$(BIN)/python benchmarks/applications.py
 
 clean:  ## remove the environments and what was built
-	rm -rf $(VENV) $(REFERENCE) $(WEIGHTS) $(MEDIAPIPE) .venv-runtimes build dist *.egg-info demo
+	rm -rf $(VENV) $(OLDEST) $(REFERENCE) $(WEIGHTS) $(MEDIAPIPE) .venv-runtimes build dist *.egg-info demo

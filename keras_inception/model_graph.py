@@ -2,7 +2,7 @@
 
 `call_of` finds the layer call that made a tensor; `steps` lists all calls of a flat model, branch by branch;
 `endpoints` finds the table row of each from its name. Tables, diagrams, costs, weight names and graph rewriting
-are readings of these.
+are readings of these. `load` opens a file.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -103,6 +104,17 @@ def detached(operation: Any, name: str) -> Any:
     made = copy.copy(operation)
     made._inbound_nodes, made._outbound_nodes, made.name = [], [], name
     return made
+
+
+def load(path: Path, *, compiled: bool = False) -> keras.Model:
+    """Load a model that Keras has saved. Keras 3.10 saves a single input as a list of one; it is a tensor again here.
+
+    With the list, every call of the model on a tensor warns that the structures differ.
+    """
+    model = keras.models.load_model(path, compile=compiled)
+    if isinstance(given := getattr(model, "_inputs_struct", None), list) and len(given) == 1:
+        model._inputs_struct = given[0]
+    return model
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from .errors import InputError
 from .evaluation import KerasPredictor, Prediction, predict
 from .files import write_file
 from .layers import deep_graph
+from .model_graph import load
 from .preprocessing import Preprocessing
 from .weights.record import Prepared, loaded
 
@@ -116,7 +117,7 @@ class Run:
         if not file.is_file():
             raise InputError(f"{self.path} has no model.keras: the run is incomplete; train again")
         try:
-            network = keras.models.load_model(file, compile=False)
+            network = load(file)
         except Exception as error:  # whatever a cut zip or HDF5 file, or a newer Keras, makes Keras raise
             here, cure = versions(), "restore it from a copy, or train again"
             others = [f"{k} {v} (here {here[k]})" for k, v in self.versions.items() if here.get(k, v) != v]

@@ -19,6 +19,7 @@ from ..data.augmentation import mixes
 from ..errors import InputError
 from ..evaluation import KerasPredictor, scores, summary
 from ..evaluation.batch import in_batches
+from ..model_graph import load
 from ..terminal import progress_bar
 from . import fine_tuning
 from .feature_cache import batches, features
@@ -107,7 +108,7 @@ class Job:
             InputError: the file is missing or damaged.
         """
         try:
-            return keras.models.load_model(path, compile=compiled)
+            return load(path, compiled=compiled)
         except Exception as error:  # whatever a cut zip or HDF5 file makes Keras raise
             raise InputError(
                 f"{path} is missing or damaged, so the training cannot be resumed: delete {self.state.folder} "

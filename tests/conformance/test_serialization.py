@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_inception.layers import deep_graph
+from keras_inception.model_graph import load
 
 from ..conftest import Network
 
@@ -18,10 +19,19 @@ def _same(one: keras.Model, other: Network) -> None:
 def test_keras_file(network: Network, tmp_path: Path) -> None:
     network.model.save(tmp_path / "model.keras")
     with deep_graph():
-        loaded = keras.models.load_model(tmp_path / "model.keras")
+        loaded = load(tmp_path / "model.keras")
     assert loaded.name == network.architecture.name
     assert {layer.name for layer in loaded.layers} == {layer.name for layer in network.model.layers}
     _same(loaded, network)
+
+
+def test_a_single_input_that_was_saved_as_a_list(tmp_path: Path) -> None:
+    """As Keras 3.10 saves it."""
+    image = keras.Input((4,))
+    keras.Model([image], keras.layers.Dense(2)(image)).save(tmp_path / "model.keras")
+    loaded = load(tmp_path / "model.keras")
+    assert loaded.input is loaded.inputs[0]
+    assert loaded(np.zeros((1, 4), "float32")).shape == (1, 2)  # without a warning
 
 
 def test_weights_file_into_a_clone(network: Network, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from keras_inception.layers import (
     LRN,
     TF,
     TORCH,
+    AdaptiveAveragePool,
     Branches,
     Chain,
     ChannelPadding,
@@ -390,3 +391,16 @@ def test_own_layers_come_back_from_their_configuration(layer: keras.Layer, polic
     configuration = layer.get_config() | {"dtype": policy}
     typed = type(layer).from_config(configuration)
     assert typed(numbers(2, 4, 4, 4), training=True).dtype == typed.compute_dtype
+
+
+@pytest.mark.parametrize("side", [2, 7, 14])
+@pytest.mark.parametrize("known", [True, False])
+def test_an_adaptive_pool_averages_overlapping_windows(side: int, known: bool) -> None:
+    """PyTorch's windows, from floor(i H / n) to ceil((i + 1) H / n)."""
+    image = keras.Input((side, side, 3) if known else (None, None, 3))
+    model = keras.Model(image, AdaptiveAveragePool(4)(image))
+    assert model.output_shape == (None, 4, 4, 3)
+    x = np.random.default_rng(0).normal(size=(2, side, side, 3)).astype("float32")
+    ends = [(math.floor(i * side / 4), math.ceil((i + 1) * side / 4)) for i in range(4)]
+    expected = [[x[:, a:b, c:d].mean(axis=(1, 2)) for c, d in ends] for a, b in ends]
+    np.testing.assert_allclose(model(x), np.moveaxis(expected, 2, 0), rtol=1e-5, atol=1e-6)
