@@ -41,10 +41,12 @@ def train(
             help="The network, as `models` lists them.", show_default="the run's, the recipe's, or inception_v3"
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over all training images.", show_default="10")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over all training images.", show_default="25 from weights, else 10")
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per step.", show_default="32")] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="At the start of its schedule.", show_default="0.001")
+        float | None, typer.Option(help="At the start of its schedule.", show_default="0.003 from weights, else 0.001")
     ] = None,
     size: Annotated[int | None, typer.Option(help="Input height and width in pixels.", show_default="paper's")] = None,
     resize: Annotated[
@@ -87,7 +89,7 @@ def train(
         int | None, typer.Option(help="Of the epochs: only the new classifier learns.", show_default="four fifths")
     ] = None,
     backbone_rate: Annotated[
-        float | None, typer.Option(help="Backbone's learning rate, a part of the classifier's.", show_default="0.1")
+        float | None, typer.Option(help="Backbone's learning rate, a part of the classifier's.", show_default="0.03")
     ] = None,
     batch_norm: Annotated[
         bool | None, typer.Option("--batch-norm/--no-batch-norm", help="Let pretrained batch norms learn.")
