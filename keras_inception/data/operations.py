@@ -1,7 +1,8 @@
 """Operations on the pixels of one training image, by Pillow: RandAugment's, rotation and blur.
 
 Keras' layers take 5.6 s (RandAugment) and 1.7 s (RandomGaussianBlur) for a batch of 32 images of 224 x 224 on two
-cores, and RandAugment's draws its operations once for a whole batch. These take 0.1 s, and each image has its own.
+cores, and RandAugment's draws its operations once for a whole batch. These add at most 0.3 s and 0.4 s to such a batch,
+on cores that were busier, and each image has its own.
 """
 
 from __future__ import annotations
