@@ -1,7 +1,9 @@
 """The notebooks of `colab/` are stored without output and run from top to bottom, on small local data."""
 
 import re
+import sys
 import tomllib
+import types
 from pathlib import Path
 
 import nbclient
@@ -69,9 +71,10 @@ def test_names_the_repository(path: Path) -> None:
 )
 def test_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     notebook = nbformat.read(path, 4)
-    monkeypatch.delenv("KERAS_INCEPTION_DATA", raising=False)
     if any("KERAS_INCEPTION_DATA" in cell.source for cell in notebook.cells):
         monkeypatch.setenv("KERAS_INCEPTION_DATA", str(request.getfixturevalue("data_folder")))
+    else:
+        monkeypatch.delenv("KERAS_INCEPTION_DATA", raising=False)
     monkeypatch.setenv("KERAS_INCEPTION_OFFLINE", "1")
     monkeypatch.setenv("KERAS_INCEPTION_HOME", str(tmp_path / "home"))
     run(notebook, tmp_path)
@@ -79,6 +82,39 @@ def test_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reque
     noise = [output.text for output in shown if output.output_type == "stream" and output.name == "stderr"]
     assert not noise
     assert any("image/png" in output.get("data", {}) for output in shown)
+
+
+class Colab(types.ModuleType):
+    """Stands for `google.colab`: what a notebook asks Drive and the browser to do."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch):
+        super().__init__("google.colab")
+        self.mounted: list[str] = []
+        self.downloaded: list[str] = []
+        self.drive = types.SimpleNamespace(mount=self.mounted.append)
+        self.files = types.SimpleNamespace(download=self.downloaded.append)
+        monkeypatch.setitem(sys.modules, "google", types.ModuleType("google"))
+        monkeypatch.setitem(sys.modules, "google.colab", self)
+
+
+def test_the_run_is_stored_on_drive_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    colab = Colab(monkeypatch)
+    cells = nbformat.read(ROOT / "colab" / "02_fine_tune.ipynb", 4).cells
+    [choice] = [cell.source for cell in cells if "drive.mount" in cell.source]
+    for source in (choice, choice.replace("KEEP_ON_DRIVE = False", "KEEP_ON_DRIVE = True")):
+        names: dict = {"Path": Path}
+        exec(source, names)
+        assert names["RUN"].is_relative_to("/content/drive/MyDrive") == bool(colab.mounted)
+    assert colab.mounted == ["/content/drive"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS[:3], ids=lambda path: path.stem)
+def test_colab_downloads_the_file_for_phones(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    *_, last = [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+    exec(last, {"file": Path("phone.tflite")})  # here nothing happens
+    colab = Colab(monkeypatch)
+    exec(last, {"file": Path("phone.tflite")})
+    assert colab.downloaded == ["phone.tflite"]
 
 
 def run(notebook: nbformat.NotebookNode, folder: Path) -> None:
