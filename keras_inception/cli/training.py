@@ -89,7 +89,11 @@ def train(
         int | None, typer.Option(help="Of the epochs: only the new classifier learns.", show_default="four fifths")
     ] = None,
     backbone_rate: Annotated[
-        float | None, typer.Option(help="Backbone's learning rate, a part of the classifier's.", show_default="0.03")
+        float | None,
+        typer.Option(
+            help="Of all layers, after the frozen epochs: a part of the learning rate.",
+            show_default="0.01 from weights",
+        ),
     ] = None,
     batch_norm: Annotated[
         bool | None, typer.Option("--batch-norm/--no-batch-norm", help="Let pretrained batch norms learn.")

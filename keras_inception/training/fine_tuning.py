@@ -12,7 +12,7 @@ from ..layers import deep_graph
 from ..model_graph import layer_of
 from ..outputs import backbone_of, main_output, without_auxiliary
 
-__all__ = ["backbone_of", "backbone_rates", "copy_layers", "deployed", "freeze", "head_of", "unfreeze"]
+__all__ = ["backbone_of", "copy_layers", "deployed", "freeze", "head_of", "unfreeze"]
 
 
 @deep_graph()
@@ -72,11 +72,6 @@ def _backbone_layers(network: keras.Model) -> list[keras.layers.Layer]:
     last = layer_of(output)
     features = isinstance(last, GlobalAveragePooling2D | GlobalMaxPooling2D | Flatten | BatchNormalization)
     return network.layers if len(output.shape) > 2 or features else backbone_of(network).layers
-
-
-def backbone_rates(network: keras.Model, rate: float) -> dict[str, float]:
-    """By the path of each trainable variable of the backbone: what the learning rate is multiplied by."""
-    return {v.path: rate for v in backbone_of(network).trainable_variables}
 
 
 @deep_graph()

@@ -123,7 +123,7 @@ class NetworkTrainer:
 
     def __init__(self, job: Job, network: keras.Model | None, first: int, last: int):
         """`network` is what the epochs from `first` to `last` begin with; None resumes the last whole epoch."""
-        self.job = job
+        self.job, self.first = job, first
         keras.utils.set_random_seed(job.request.seed)
         if network is None:
             self.model = job.load(job.state.last, compiled=True)
@@ -147,7 +147,9 @@ class NetworkTrainer:
         """What the learning rate of a variable is multiplied by."""
         if not self.job.request.start.weights:
             return {}
-        return fine_tuning.backbone_rates(self.model, self.job.recipe.backbone_rate)
+        # After a frozen stage the classifier has learned already: at its old rate it would pull the backbone along.
+        trained = self.model if self.first else fine_tuning.backbone_of(self.model)
+        return {v.path: self.job.recipe.backbone_rate for v in trained.trainable_variables}
 
     def batches(self, epoch: int) -> tf.data.Dataset:
         """The training batches of an epoch."""

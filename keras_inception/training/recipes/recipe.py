@@ -124,9 +124,10 @@ class Recipe:
     stage, `patience` epochs in turn without a better one end the training; None for none.
 
     The last four fields are for fine-tuning. For `freeze_epochs`, four fifths of the epochs by default, the backbone is
-    frozen and the new classifier is trained. Then the backbone is trained too, at `backbone_rate` times the learning
-    rate, and its batch norms only with `batch_norm`. With `cache_features` the frozen backbone's output for the
-    unchanged images is computed once and kept on disk; without it every epoch runs the backbone, with augmentation.
+    frozen and the new classifier is trained. Then all layers are trained at `backbone_rate` times the learning rate,
+    batch norms only with `batch_norm`; where nothing was frozen, the classifier has the whole rate. With
+    `cache_features` the frozen backbone's output for the unchanged images is computed once and kept on disk; without it
+    every epoch runs the backbone, with augmentation.
 
     Raises:
         InputError: a field has a wrong type, or a value out of its range.
