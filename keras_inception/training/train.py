@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from ..preprocessing import Fill, ResizeMode
 from ..run import STATE, Run
 from ..terminal import note, tell_progress
 from ..weights.download import fetch
+from ..weights.record import Checkpoint
 from . import fine_tuning
 from .feature_cache import features
 from .limits import Limits, finishes, in_seconds
@@ -78,7 +79,7 @@ def train(
         model: a name that `list_models` lists; by default that of the run in `weights`, or of the recipe.
         weights: where the network starts: what its builder takes, or a finished run directory, whose network is taken
             with all its arguments; None for random weights. By default those that are published for ImageNet, which
-            are downloaded once; random where there are none, and for a paper's recipe.
+            are downloaded once, before training; random where there are none, and for a paper's recipe.
         size: height and width of the network's input in pixels; by default that of the weights, or the paper's.
         resize: how images of other proportions come to that size, "crop", "stretch" or "letterbox" (`Preprocessing`);
             by default as for the weights, or "crop".
@@ -99,8 +100,9 @@ def train(
     out, seconds = Path(out), in_seconds(time)
     check_directory(out)
     state = TrainingState(out / STATE, name=out)
+    automatic = published(recipe, model, size, changes) if weights == AUTO else None
     if weights == AUTO:
-        weights = _published(recipe, model, size, changes, download=not state.exists)
+        weights = automatic.tag if automatic else None
     dataset = as_dataset(images, validation=validation, test=test)
     request = resolve(
         dataset,
@@ -117,7 +119,8 @@ def train(
         changes=changes,
     )
     job = Job(request, dataset, state)
-    network = None if state.exists else _start(job)  # what cannot be built is said before anything is written
+    # What cannot be downloaded or built is said before anything is written.
+    network = None if state.exists else _start(job, automatic)
     out.mkdir(parents=True, exist_ok=True)
     with locked(out, "training into", wait=False):
         check_directory(out)
@@ -148,25 +151,17 @@ def train(
 # ----------------------------------------------------------------------------------------------------------- internals
 
 
-def _published(
-    recipe: str | Recipe | None, model: str | None, size: int | None, changes: Mapping[str, Any], *, download: bool
-) -> str | None:
-    """The tag of the weights that a training starts from by itself, downloaded before anything else is done.
+def _start(job: Job, automatic: Checkpoint | None = None) -> keras.Model:
+    """The network that the request asks for, as it is trained, from weights that nobody has named perhaps.
 
     Raises:
-        InputError: they cannot be downloaded.
+        InputError: it cannot be built, or its weights cannot be downloaded.
     """
-    checkpoint = published(recipe, model, size, changes)
-    if checkpoint and download:
+    if automatic:
         try:
-            fetch(checkpoint)
+            fetch(automatic)
         except InputError as error:
             raise InputError(f"{error}; or start from random weights (--weights none)") from error
-    return checkpoint.tag if checkpoint else None
-
-
-def _start(job: Job) -> keras.Model:
-    """The network that the request asks for, as it is trained."""
     network = job.request.build()
     # A moving average over more steps than an epoch has would still be near its start when it is first needed.
     slowest = max(0.9, 1 - 10 / job.steps)

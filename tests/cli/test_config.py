@@ -225,7 +225,7 @@ def requested(call, monkeypatch):
         with monkeypatch.context() as patch:
             jobs = []
 
-            def stop(job):
+            def stop(job, automatic):
                 jobs.append(job)
                 raise InputError("enough")
 
