@@ -12,6 +12,7 @@ import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from keras_inception import cli
@@ -50,6 +51,8 @@ ARGUMENTS = (
 @pytest.fixture
 def call(monkeypatch, capfd):
     """Run a command in this process: (exit code, stdout, stderr)."""
+
+    tf.zeros(())  # looks for devices, of which C++ writes a line, once
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["keras-inception", *map(str, arguments)])
