@@ -299,8 +299,8 @@ Held-out accuracies in percent, of {HELD_OUT} images (photographs: 100). Seconds
 
 ## Settings
 
-MobileNet v1 0.25, one seed. The first row has the defaults until then, except that the classifier kept its whole rate in
-the second stage. "Second stage": the accuracy of the last epoch less
+MobileNet v1 0.25, one seed. The first row has the defaults until then, except that the classifier kept its whole rate
+in the second stage. "Second stage": the accuracy of the last epoch less
 that of the last frozen epoch, in points.
 
 | setting | {" | ".join(SCREENED)} | mean | second stage | seconds |

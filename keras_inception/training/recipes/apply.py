@@ -16,7 +16,7 @@ from ...outputs import exit_names
 from .recipe import Recipe
 
 
-def compile_for(network: keras.Model, recipe: Recipe, steps: int, *, mixed: bool) -> None:
+def compile_for(network: keras.Model, recipe: Recipe, steps: int, *, mixed: bool = False) -> None:
     """Compile the network for the recipe; its schedule covers `steps` steps. `attach` does the rest.
 
     With `mixed` its labels are shares of classes.
