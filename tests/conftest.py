@@ -79,7 +79,8 @@ def transformed_by_autograph(caplog: pytest.LogCaptureFixture) -> Iterator[None]
     """A function that AutoGraph cannot read runs all the same, but everybody who trains is told so."""
     yield
     told = [record.getMessage() for when in ("setup", "call") for record in caplog.get_records(when)]
-    assert not [message for message in told if "AutoGraph could not transform" in message]
+    # A test's own lambda may have no source, as in a page of the documentation.
+    assert not [line for line in told if "AutoGraph could not transform" in line and "<lambda>" not in line]
 
 
 @pytest.fixture
