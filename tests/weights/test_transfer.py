@@ -12,10 +12,13 @@ import pytest
 from safetensors.numpy import save_file
 
 import keras_inception as ki
-from keras_inception import InputError, cli
+from keras_inception import InputError, cli, facts
+from keras_inception.analysis.table import checkpoint_rows
+from keras_inception.cli import networks
 from keras_inception.data import from_arrays
 from keras_inception.layers import TF, TORCH
 from keras_inception.outputs import classifiers, main_network
+from keras_inception.registry import get
 from keras_inception.training.train import train
 from keras_inception.weights import (
     Checkpoint,
@@ -188,6 +191,10 @@ def test_what_is_published_is_listed(checkpoint: Checkpoint) -> None:
 def test_the_command_line_lists_it(
     checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
+    published = {name: record | {"weights": checkpoint_rows(get(name))} for name, record in facts.facts().items()}
+    for reader in (facts, networks):
+        monkeypatch.setattr(reader, "facts", lambda: published)
+
     def call(*arguments: str) -> str:
         monkeypatch.setattr(sys, "argv", ["keras-inception", *arguments])
         cli.app(standalone_mode=False)
@@ -298,8 +305,9 @@ def test_auxiliary_heads_that_were_not_trained_start_anew(
     model = ki.InceptionV1BN(weights="imagenet", aux_heads=True)
     assert sorted(model.output_names) == ["aux_1", "aux_2", "predictions"]
     assert same(model, with_auxiliary_heads) == [name for name in weighted(model) if "aux" not in name]
-    note = "inception_v1_bn.test has no auxiliary heads: aux_1 and aux_2 start untrained\n"
-    assert capsys.readouterr().err == note
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].startswith("downloading inception_v1_bn.test, ")
+    assert told[1:] == ["inception_v1_bn.test has no auxiliary heads: aux_1 and aux_2 start untrained"]
 
 
 def test_auxiliary_heads_that_were(
@@ -307,6 +315,7 @@ def test_auxiliary_heads_that_were(
 ) -> None:
     publish(with_auxiliary_heads, "inception_v1_bn", classes=20, kwargs={"aux_heads": True})
     plain = ki.InceptionV1BN(weights="imagenet")
+    assert capsys.readouterr().err.endswith(" MB, licence Apache-2.0\n")  # of the download
     assert plain.output_names == ["predictions"]
     assert not different(plain, with_auxiliary_heads)
     ten = ki.InceptionV1BN(weights="imagenet", aux_heads=True, classes=10)
