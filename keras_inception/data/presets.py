@@ -2,12 +2,13 @@
 
     keras-inception train images/ --augment medium --augment mixup=0.2 --augment area=0.4
 
-| preset | area | flip | colour | rotation | blur | randaugment | erasing | mixup | cutmix |
-|---|---|---|---|---|---|---|---|---|---|
-| none | 1 | no | 0 | 0 | 0 | 0 | 0 | 0 | 0 |
-| light | 0.5 | yes | 0 | 0 | 0 | 0 | 0 | 0 | 0 |
-| medium | 0.35 | yes | 0.5 | 10 | 0.1 | 0 | 0.1 | 0 | 0 |
-| strong | 0.25 | yes | 0 | 0 | 0.1 | 0.3 | 0.25 | 0.2 | 1 |
+::
+
+    | preset | area | flip | colour | rotation | blur | randaugment | erasing | mixup | cutmix |
+    | none | 1 | no | 0 | 0 | 0 | 0 | 0 | 0 | 0 |
+    | light | 0.5 | yes | 0 | 0 | 0 | 0 | 0 | 0 | 0 |
+    | medium | 0.35 | yes | 0.5 | 10 | 0.1 | 0 | 0.1 | 0 | 0 |
+    | strong | 0.25 | yes | 0 | 0 | 0.1 | 0.3 | 0.25 | 0.2 | 1 |
 
 `Augmentation` says what each number means. RandAugment has changes of colour and rotations of its own. A fifth preset,
 shift, is `Shift()`, the CIFAR papers' augmentation, of `pixels` and `flip`.

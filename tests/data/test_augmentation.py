@@ -221,7 +221,7 @@ def test_words_that_say_nothing_are_refused(words, base, message) -> None:
 def test_the_documentation_has_the_numbers_of_the_presets() -> None:
     page = Path(__file__).parents[2] / "docs" / "howto" / "fine_tune.md"
     for text in (presets.__doc__, page.read_text(encoding="utf-8")):
-        rows = re.findall(rf"^\| `?({'|'.join(PRESETS)})`? \|(.*)\|$", text, re.M)
+        rows = re.findall(rf"^ *\| `?({'|'.join(PRESETS)})`? \|(.*)\|$", text, re.M)
         assert {
             name: [float({"yes": 1, "no": 0}.get(cell.strip(), cell)) for cell in row.split("|")] for name, row in rows
         } == {name: list(map(float, asdict(preset).values())) for name, preset in PRESETS.items() if name != "shift"}
