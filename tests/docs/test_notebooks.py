@@ -13,7 +13,7 @@ from nbclient.exceptions import CellExecutionError
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "colab").glob("*.ipynb"))
-SLOW = "03_quantize_for_phones"  # two quantisation-aware trainings take minutes
+SLOW = "03_quantize_for_phones", "04_a_tour_of_the_family"  # they take minutes
 METADATA = {
     "accelerator": "GPU",
     "colab": {"provenance": [], "toc_visible": True},
@@ -67,7 +67,7 @@ def test_names_the_repository(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [pytest.param(p, marks=[pytest.mark.slow] * (p.stem == SLOW), id=p.stem) for p in NOTEBOOKS]
+    "path", [pytest.param(p, marks=[pytest.mark.slow] * (p.stem in SLOW), id=p.stem) for p in NOTEBOOKS]
 )
 def test_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     notebook = nbformat.read(path, 4)
