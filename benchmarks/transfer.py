@@ -165,7 +165,7 @@ def images() -> None:
             "backbone frozen, then not": {"freeze_epochs": 4},
         }
         for i, (name, how) in enumerate(starts.items()):
-            start = {"weights": hosted, **how} if how else {}
+            start = {"weights": hosted if how else None, **how}
             settings = {"model": "mobilenet_v2", "size": SIZE, "validation": 0.5, "epochs": 8, **start}
             began = time.perf_counter()
             run = train(folder, out=Path(place) / f"run{i}", batch_size=16, learning_rate=1e-3, **settings)

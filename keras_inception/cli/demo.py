@@ -11,6 +11,7 @@ from ..data import Augmentation, Dataset, from_arrays
 
 SETTINGS: dict[str, Any] = {  # of `training.train`; digits are not mirrored, and more than half of one tells it
     "model": "inception_v1_bn",
+    "weights": None,  # nothing is downloaded
     "options": {"dropout": 0.4},
     "size": 32,
     "epochs": 10,
