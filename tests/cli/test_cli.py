@@ -12,7 +12,6 @@ import time
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
 
 from keras_inception import cli
@@ -46,24 +45,6 @@ ARGUMENTS = (
     "--model", "lenet5", "--epochs", "15", "--batch-size", "8", "--learning-rate", "0.003", "--no-flip", "--seed", "1",
     "--augment", "area=0.6",
 )  # fmt: skip
-
-
-@pytest.fixture
-def call(monkeypatch, capfd):
-    """Run a command in this process: (exit code, stdout, stderr)."""
-
-    tf.zeros(())  # looks for devices, of which C++ writes a line, once
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["keras-inception", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "200")
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        captured = capfd.readouterr()
-        return stop.value.code or 0, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture(scope="module")

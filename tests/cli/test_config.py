@@ -7,29 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_inception import cli
 from keras_inception.cli.config import FEATURES, GROUPS, changes_of, settings_of, value_of
 from keras_inception.data import Shift
 from keras_inception.errors import InputError
 from keras_inception.preprocessing import scaled
 from keras_inception.run import Run
 from keras_inception.training.recipes import Exponential, Recipe, Steps
-
-
-@pytest.fixture
-def call(monkeypatch, capfd):
-    """Run a command in this process: (exit code, stdout, stderr)."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["keras-inception", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "200")
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        captured = capfd.readouterr()
-        return stop.value.code or 0, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture(scope="module")
