@@ -74,7 +74,7 @@ def train(
         list[str] | None,
         typer.Option(
             metavar="WORD",
-            help="Random changes of images: none, light, medium or strong, and mixup=0.2 and the like; repeat it.",
+            help="Random changes of images: none, light, medium, strong, shift; mixup=0.2 and the like; repeat it.",
             show_default="the recipe's",
         ),
     ] = None,

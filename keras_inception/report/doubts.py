@@ -25,7 +25,7 @@ def table(dataset: Dataset, found: Sequence[Doubt]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    digests = [split.content_digests() for split in (dataset.train, dataset.val)]
+    hashes = [_hashes(split) for split in (dataset.train, dataset.val)]
     for doubt in found:
         side = int(doubt.image >= len(dataset.train))
         place = doubt.image - side * len(dataset.train)
@@ -33,7 +33,7 @@ def table(dataset: Dataset, found: Sequence[Doubt]) -> str:
         source = split.sources[place]
         name = place if isinstance(source, np.ndarray | bytes) else source
         label, other = split.classes[doubt.label], split.classes[doubt.looks_like]
-        writer.writerow([name, split.side, label, other, f"{doubt.margin:.3f}", digests[side][place].tobytes().hex()])
+        writer.writerow([name, split.side, label, other, f"{doubt.margin:.3f}", hashes[side][place]])
     return text.getvalue()
 
 
