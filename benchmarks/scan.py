@@ -74,7 +74,7 @@ def read(folder: Path) -> dict[str, float]:
     for key, work in {
         "list": lambda: folders.find(folder),
         "fingerprint": lambda: fingerprint(dataset),
-        "near": lambda: find_near_duplicates(*(hashes(len(side)) for side in (dataset.train, dataset.val))),
+        "near": lambda: find_near_duplicates(hashes(found["count"])),
     }.items():
         began = time.process_time()
         work()

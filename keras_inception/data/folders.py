@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from .places import local
 from .scan import examine_all
 from .shards import open_shards
 from .sources import Sources
-from .split import SIDES, Dataset, Rejected, Split, fractions, hold_out, left_out
+from .split import SIDES, Dataset, NearDuplicates, Rejected, Split, fractions, hold_out, left_out
 
 TAKEN = (
     "a folder that holds one folder of images per class, a .csv, .tsv or .txt list, a .zip or .tar, a folder of "
@@ -163,13 +162,28 @@ class _Found:
 
 def _dataset(train: _Found, val: _Found, test: _Found | None) -> Dataset:
     sides = [side for side in (train, val, test) if side]
-    near_duplicates = tuple(
-        (a.images.sources[i], b.images.sources[j])
-        for a, b in combinations(sides, 2)
-        for i, j in find_near_duplicates(a.hashes, b.hashes)
-    )
     rejected = tuple(file for side in sides for file in side.rejected)
-    return Dataset(train.images, val.images, test.images if test else None, rejected, near_duplicates)
+    found = Dataset(train.images, val.images, test.images if test else None, rejected)
+    return replace(found, near_duplicates=_near_duplicates(found, np.concatenate([side.hashes for side in sides])))
+
+
+def _near_duplicates(dataset: Dataset, hashes: np.ndarray) -> tuple[NearDuplicates, ...]:
+    """Of each image the first one that it is nearly the same as, on another side or with another label."""
+    splits, classes = dataset.sides, dataset.classes
+    side = np.repeat(np.arange(len(splits)), [*map(len, splits)])
+    place = np.concatenate([np.arange(len(split)) for split in splits])
+    labels = np.concatenate([split.labels for split in splits])
+    i, j = find_near_duplicates(hashes).T
+    told = (side[i] != side[j]) | (labels[i] != labels[j])
+    return tuple(
+        NearDuplicates(
+            splits[side[a]].sources[place[a]],
+            splits[side[b]].sources[place[b]],
+            sides=(splits[side[a]].side, splits[side[b]].side),
+            classes=(classes[labels[a]], classes[labels[b]]),
+        )
+        for a, b in zip(i[told], j[told], strict=True)
+    )
 
 
 def _divided(found: _Found, name: str, **shares: Any) -> list[_Found]:

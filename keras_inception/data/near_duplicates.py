@@ -1,4 +1,4 @@
-"""Near-duplicates: images on both sides of a split that are nearly the same, so that accuracy measures memory.
+"""Near-duplicates: nearly the same images. On both sides of a split they flatter accuracy; else labels may differ.
 
 A difference hash has 128 bits: for each of 8 x 8 places, whether the image gets brighter to the right, and whether it
 gets brighter downwards. Scaling, recompression and changes of brightness leave nearly all bits unchanged. (`imagehash`
@@ -6,8 +6,8 @@ computes the same, but it depends on SciPy and PyWavelets for what takes NumPy a
 
 They are found by multi-index hashing (Norouzi et al., 2012, arXiv:1307.2982). The bits are dealt out to 7 bands. Two
 hashes that differ in at most 12 bits differ in at most one bit of one of the first 6 bands, or in none of the last:
-otherwise there were 6 x 2 + 1 differences. So for each hash only those of the other side are compared that have its
-band, or its band with one bit changed. Nothing is missed, and of a million images about one pair in 1,000 is compared.
+otherwise there were 6 x 2 + 1 differences. So each hash is only compared with those that have its band, or its band
+with one bit changed. Nothing is missed, and of a million images about one pair in 1,000 is compared.
 """
 
 from __future__ import annotations
@@ -39,23 +39,24 @@ def difference_hash(pixels: np.ndarray) -> np.ndarray:
     return bits.view(np.uint64)
 
 
-def find_near_duplicates(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return pairs (k, 2) of nearly equal hashes in `a`, (n, 2), and `b`, (m, 2): for each of `b` the first of `a`.
+def find_near_duplicates(hashes: np.ndarray) -> np.ndarray:
+    """Return pairs (k, 2) of indices into hashes (n, 2): of each hash that is nearly equal to one before it, the first.
 
-    A pair is an index into `a` and one into `b`; those of `b` are sorted. Where many images are alike there are at most
-    as many pairs as images, not as combinations of them.
+    The second indices are sorted. Where many images are alike there are at most as many pairs as images, not as
+    combinations of them.
     """
-    kept_a, kept_b = (np.flatnonzero(hashes.any(axis=1)) for hashes in (a, b))
-    a, b = a[kept_a], b[kept_b]
-    first = np.full(len(b), len(a))  # where none is found yet
-    for in_a, in_b, width, changed in zip(_numbers(a), _numbers(b), WIDTHS, CHANGED, strict=True):
-        buckets, order = _Buckets(in_a, width, a), np.argsort(in_b)  # in this order memory is read in sequence
-        numbers, halves, found = in_b[order], np.ascontiguousarray(b[order].T), first[order]
+    kept = np.flatnonzero(hashes.any(axis=1))
+    hashes = hashes[kept]
+    first = np.arange(len(hashes))  # itself, where none before it is found yet
+    for numbers, width, changed in zip(_numbers(hashes), WIDTHS, CHANGED, strict=True):
+        buckets = _Buckets(numbers, width, hashes)
+        order = buckets.order  # in which memory is read in sequence
+        numbers, found = numbers[order], first[order]
         for change in (0, *2 ** np.arange(width * changed)):
-            buckets.search(numbers ^ change, halves, found)
+            buckets.search(numbers ^ change, buckets.halves, found)
         first[order] = found
-    both = np.flatnonzero(first < len(a))
-    return np.column_stack([kept_a[first[both]], kept_b[both]])
+    later = np.flatnonzero(first < np.arange(len(hashes)))
+    return np.column_stack([kept[first[later]], kept[later]])
 
 
 def _numbers(hashes: np.ndarray) -> np.ndarray:

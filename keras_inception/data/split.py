@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -146,6 +146,15 @@ def untuned(data: tf.data.Dataset) -> tf.data.Dataset:
     return data.with_options(options)
 
 
+class NearDuplicates(NamedTuple):
+    """Two images that are nearly the same, the side that each is on, and the class that each is labelled with."""
+
+    first: Any
+    second: Any
+    sides: tuple[str, str]
+    classes: tuple[str, str]
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Images to train on, to choose the epoch on and, where there are such, to test on; and what was left out."""
@@ -154,7 +163,7 @@ class Dataset:
     val: Split
     test: Split | None = None
     rejected: tuple[Rejected, ...] = ()
-    near_duplicates: tuple[tuple[Any, Any], ...] = ()  # of an image on a later side the first one like it, and it
+    near_duplicates: tuple[NearDuplicates, ...] = ()  # on different sides, or with different labels
     unused: tuple[str, ...] = ()  # of each part that is not read, what it is and how it can be used
 
     def __post_init__(self) -> None:
@@ -197,13 +206,15 @@ class Dataset:
             lines.append(f"of each class {', '.join(uses[: len(sides)])}: at least {low}, at most {high}")
         return [*lines, *self.unused, *left_out(self.rejected)]
 
-    def sides_of_near_duplicates(self) -> list[str]:
-        """Return for each pair of `near_duplicates` its sides: "training and test"."""
-        if not self.near_duplicates:
-            return []
-        files = {file for pair in self.near_duplicates for file in pair}
-        side = {file: split.side for split in self.sides for file in split.sources if file in files}
-        return [f"{side[a]} and {side[b]}" for a, b in self.near_duplicates]
+    @property
+    def leaks(self) -> list[NearDuplicates]:
+        """Near-duplicates on different sides."""
+        return [pair for pair in self.near_duplicates if pair.sides[0] != pair.sides[1]]
+
+    @property
+    def contradictions(self) -> list[NearDuplicates]:
+        """Near-duplicates with different labels."""
+        return [pair for pair in self.near_duplicates if pair.classes[0] != pair.classes[1]]
 
 
 def left_out(rejected: Sequence[Rejected]) -> list[str]:

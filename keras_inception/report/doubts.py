@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..data import Dataset, Split
+from ..data import Dataset, Split, decode
 from ..evaluation.doubts import Doubt
 from ..run import Run
 from .charts import printable
@@ -58,13 +58,34 @@ be wrong. <a href="{NAME}">{NAME}</a> lists all.</p>
 """
 
 
+def contradictions(dataset: Dataset) -> str:
+    """Return the page's section about images that are nearly the same but labelled differently; nothing without any."""
+    pairs = dataset.contradictions
+    if not pairs:
+        return ""
+    figures = "".join(
+        f'<figure><img src="{thumbnail(decode(pair.first))}" alt=""><img src="{thumbnail(decode(pair.second))}" alt="">'
+        f"<figcaption>{_label(pair.classes[0])} ({pair.sides[0]}) and {_label(pair.classes[1])} ({pair.sides[1]}): "
+        f"{_label(str(pair.first))} and {_label(str(pair.second))}</figcaption></figure>"
+        for pair in pairs[:SHOWN]
+    )
+    return f"""<h2>Nearly the same, labelled differently</h2>
+<p>{len(pairs):,} pairs. One of the two labels may be wrong, or the images show both classes.</p>
+<div class="images">{figures}</div>
+"""
+
+
 def _hashes(split: Split) -> list[str]:
     return [digest.tobytes().hex() for digest in split.content_digests()]
 
 
 def _figure(row: dict[str, str], split: Split, place: int) -> str:
-    label, other = (html.escape(printable(row[name])) for name in ("label", "looks_like"))
+    label, other = (_label(row[name]) for name in ("label", "looks_like"))
     return (
         f'<figure><img src="{thumbnail(split.image(place))}" alt=""><figcaption>labelled {label}, '
         f"looks like {other} ({html.escape(row['side'])})</figcaption></figure>"
     )
+
+
+def _label(text: str) -> str:
+    return html.escape(printable(text))

@@ -20,6 +20,7 @@ from ..run import Run
 from .charts import calibration_error, confusion_chart, curves, printable, reliability
 from .contact_sheet import STYLE as SHEET_STYLE
 from .contact_sheet import contact_sheet, thumbnail
+from .doubts import contradictions
 from .doubts import section as labels_in_doubt
 
 WORST = 12  # images to show
@@ -120,7 +121,7 @@ measured on {held_out}: <b>top-1 {scores(probabilities, held_out.labels)["top1"]
 <h2>Calibration</h2>{reliability(confidence, correct)}
 <h2>{title}</h2><p>The image{looked}.</p>
 <div class="images">{_images(run, model, held_out, probabilities, order[:WORST], endpoint)}</div>
-{labels_in_doubt(run, dataset) if dataset else ""}
+{contradictions(dataset) + labels_in_doubt(run, dataset) if dataset else ""}
 </html>
 """
 

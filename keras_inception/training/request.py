@@ -221,9 +221,9 @@ def resolve(
             "test": len(dataset.test or ()),
             "rejected": [f"{r.path}: {r.reason}" for r in dataset.rejected],
             "near_duplicates": [
-                [str(a), str(b), sides]
-                for (a, b), sides in zip(dataset.near_duplicates, dataset.sides_of_near_duplicates(), strict=True)
+                [str(pair.first), str(pair.second), " and ".join(pair.sides)] for pair in dataset.leaks
             ],
+            "contradictions": [[str(pair.first), str(pair.second), *pair.classes] for pair in dataset.contradictions],
         },
         recipe=chosen,
         recipe_name=recipe if isinstance(recipe, str) else None,

@@ -219,9 +219,14 @@ def _on_features(job: Job) -> bool:
 def _tell(dataset: Dataset) -> None:
     first, *lines = dataset.describe()
     note(first, style="")
-    for sides, n in Counter(dataset.sides_of_near_duplicates()).items():
-        lines.append(f"{n:,} pairs of {sides} images are nearly the same: accuracy may flatter")
-    lines += [f"nearly the same: {a} and {b}" for a, b in dataset.near_duplicates[:5]]
+    leaks, contradictions = dataset.leaks, dataset.contradictions
+    for sides, n in Counter(pair.sides for pair in leaks).items():
+        lines.append(f"{n:,} pairs of {' and '.join(sides)} images are nearly the same: accuracy may flatter")
+    lines += [f"nearly the same: {pair.first} and {pair.second}" for pair in leaks[:5]]
+    if contradictions:
+        lines.append(f"{len(contradictions):,} pairs of images are nearly the same, and labelled differently")
+    for first, second, _, (one, other) in contradictions[:5]:
+        lines.append(f"labelled {one}: {first}; labelled {other}: {second}")
     for line in lines:
         note(line)
 

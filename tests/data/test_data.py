@@ -599,18 +599,25 @@ def test_nearly_the_same_image_on_both_sides_is_reported(tmp_path):
         for shade in ("white", "black"):  # blank pages are no copies
             Image.new("RGB", (50, 50), shade).save(tmp_path / side / "a" / f"{shade}.png")
     dataset = load_folder(tmp_path)
-    assert [(a.name, b.name) for a, b in dataset.near_duplicates] == [("3.jpg", "copy.jpg")]
-    assert dataset.sides_of_near_duplicates() == ["training and validation"]
+    [pair] = dataset.near_duplicates
+    assert (pair.first.name, pair.second.name) == ("3.jpg", "copy.jpg")
+    assert pair.sides == ("training", "validation")
     assert len(dataset.train) + len(dataset.val) == 11  # they stay
     folder(tmp_path / "test", a=[3, 7], b=[6])
     dataset = load_folder(tmp_path)
-    pairs = [(a.parts[-3:], b.parts[-3:]) for a, b in dataset.near_duplicates]
+    pairs = [(pair.first.parts[-3:], pair.second.parts[-3:], pair.sides) for pair in dataset.leaks]
     assert pairs[1:] == [
-        (("train", "b", "3.jpg"), ("test", "a", "3.jpg")),
-        (("val", "a", "copy.jpg"), ("test", "a", "3.jpg")),
-        (("val", "b", "6.jpg"), ("test", "b", "6.jpg")),
+        (("train", "b", "3.jpg"), ("test", "a", "3.jpg"), ("training", "test")),
+        (("val", "b", "6.jpg"), ("test", "b", "6.jpg"), ("validation", "test")),
     ]
-    assert dataset.sides_of_near_duplicates()[1:] == ["training and test"] + ["validation and test"] * 2
+
+
+def test_nearly_the_same_images_with_different_labels_are_reported(tmp_path, capsys):
+    folder(tmp_path, a=[1, 2, 3, 4], b=[5, 6, 7, 1, 2])
+    dataset = load_folder(tmp_path)
+    found = [(pair.first.name, pair.second.name, pair.classes) for pair in dataset.contradictions]
+    assert found == [("1.jpg", "1.jpg", ("a", "b")), ("2.jpg", "2.jpg", ("a", "b"))]
+    assert not {pair.sides for pair in dataset.leaks} - {("training", "validation")}
 
 
 def test_different_images_are_no_near_duplicates(images):
