@@ -49,7 +49,8 @@ class Run:
     says where the training started. `data` says where the images came from and how they were split, so that evaluation
     sees the split that training held out. `training` is the rest of the request. `metrics` are of the kept epoch, on
     the images that `measured_on` names: "test", or "validation" where there are no test images. `validation_metrics`
-    are those on the validation images, on which the epoch was chosen.
+    are those on the validation images, on which the epoch was chosen. `folds` has those of each network of a
+    cross-validation, on the images that it was not trained on.
     """
 
     builder: str
@@ -62,6 +63,7 @@ class Run:
     metrics: dict[str, float] = field(default_factory=dict)
     measured_on: str = "validation"
     validation_metrics: dict[str, float] = field(default_factory=dict)
+    folds: list[dict[str, float]] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=versions)
     path: Path = Path()
 

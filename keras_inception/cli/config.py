@@ -62,6 +62,7 @@ def settings_of(run: Run) -> dict[str, Any]:
         "images": run.data.get("folder"),
         "recipe": run.training.get("recipe"),
         "size": height if height == width else None,
+        "k-fold": len(run.folds) or None,
         "fill": preprocessing.fill and ",".join(map(str, preprocessing.fill)),
     }
     settings = {

@@ -18,7 +18,7 @@ __all__ = ["say", "show", "show_metrics", "show_result"]
 def show_result(run: Run, as_json: bool) -> None:
     """Print a run's metrics, and those on the validation images, on which its epoch was chosen."""
     if as_json:
-        more = {"measured_on": run.measured_on, "validation_metrics": run.validation_metrics}
+        more = {"measured_on": run.measured_on, "validation_metrics": run.validation_metrics, "folds": run.folds}
         show([run.metrics | more], as_json, whole=True)
     else:
         rows = {run.measured_on: run.metrics, "validation": run.validation_metrics}

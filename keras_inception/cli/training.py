@@ -115,6 +115,12 @@ def train(
     time: Annotated[
         str | None, typer.Option(metavar="TIME", help="End before an epoch that would not fit: 90s, 30m, 1.5h.")
     ] = None,
+    k_fold: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K", help="Train K networks more, each without another part of the images; see the report."
+        ),
+    ] = None,
     precision: Annotated[
         str | None, typer.Option(help="float32, mixed_float16 or mixed_bfloat16.", show_default="float32")
     ] = None,
@@ -244,6 +250,7 @@ def train(
                 test=test,
                 seed=seed,
                 time=time,
+                k_fold=k_fold,
                 tensorboard=tensorboard,
                 **settings,
             )

@@ -18,6 +18,7 @@ from ..preprocessing import Preprocessing
 from .augmentation import Changes, mixes
 from .decoding import Encoded, decode
 from .rendering import Renderer, as_rgb, cores
+from .sources import Sources
 
 AHEAD = 2  # batches that are ready before they are asked for
 SIDES = {"train": "training", "val": "validation", "test": "test"}  # fields of a dataset, and what messages call them
@@ -137,6 +138,21 @@ class Split:
         seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2)
         # Two batches at a time: while one waits for its last image, threads are free.
         return untuned(tf.data.Dataset.zip((batches, seeds)).map(rendered, num_parallel_calls=2).prefetch(AHEAD))
+
+
+def joined(a: Split, b: Split) -> Split:
+    """Return the images of both, in this order; they have the same classes."""
+    known = a.digests is not None and b.digests is not None
+    if a.sources.shape[1:] == b.sources.shape[1:]:
+        sources = np.concatenate([a.sources, b.sources])
+    else:  # arrays of different sizes
+        sources = Sources.of([*a.sources, *b.sources])
+    return Split(
+        sources,
+        np.concatenate([a.labels, b.labels]),
+        a.classes,
+        np.concatenate([a.digests, b.digests]) if known else None,  # type: ignore[list-item]
+    )
 
 
 def untuned(data: tf.data.Dataset) -> tf.data.Dataset:

@@ -40,8 +40,15 @@ def doubts(features: np.ndarray, labels: np.ndarray, classes: int) -> list[Doubt
     n = len(features)
     if n < 3 or min(n, features.shape[-1]) > LARGEST:
         return []
-    scores = leave_one_out(_vectors(features), np.eye(classes)[labels])
-    rows = np.arange(len(labels))
+    return doubted(leave_one_out(_vectors(features), np.eye(classes)[labels]), labels)
+
+
+def doubted(scores: np.ndarray, labels: np.ndarray) -> list[Doubt]:
+    """Return the images whose label does not have the best score, the most doubtful first.
+
+    `scores` is (n, classes), from classifiers that have not learned the image's label.
+    """
+    scores, rows = scores.copy(), np.arange(len(labels))
     own = scores[rows, labels]
     scores[rows, labels] = -np.inf
     other = scores.argmax(axis=1)

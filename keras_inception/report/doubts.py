@@ -6,6 +6,7 @@ import csv
 import html
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -25,15 +26,13 @@ def table(dataset: Dataset, found: Sequence[Doubt]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    hashes = [_hashes(split) for split in (dataset.train, dataset.val)]
+    digests = [hashes(split) for split in (dataset.train, dataset.val)]
     for doubt in found:
         side = int(doubt.image >= len(dataset.train))
         place = doubt.image - side * len(dataset.train)
         split = (dataset.train, dataset.val)[side]
-        source = split.sources[place]
-        name = place if isinstance(source, np.ndarray | bytes) else source
         label, other = split.classes[doubt.label], split.classes[doubt.looks_like]
-        writer.writerow([name, split.side, label, other, f"{doubt.margin:.3f}", hashes[side][place]])
+        writer.writerow([name_of(split, place), split.side, label, other, f"{doubt.margin:.3f}", digests[side][place]])
     return text.getvalue()
 
 
@@ -44,16 +43,20 @@ def section(run: Run, dataset: Dataset) -> str:
         return ""
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    places = {digest: (split, i) for split in (dataset.train, dataset.val) for i, digest in enumerate(_hashes(split))}
+    places = {digest: (split, i) for split in (dataset.train, dataset.val) for i, digest in enumerate(hashes(split))}
     shown = [row for row in rows if row["sha256"] in places][:SHOWN]
     if not shown:
         return ""
     figures = "".join(_figure(row, *places[row["sha256"]]) for row in shown)
     n = len(dataset.train) + len(dataset.val)
+    judge = (
+        "a network that was trained without them (cross-validation)"
+        if run.folds
+        else "a linear classifier on the features that the network had before, which predicts each from all others"
+    )
     return f"""<h2>Labels in doubt</h2>
-<p>{len(rows):,} of {n:,} images look more like another class than like the one that they are labelled with: a linear
-classifier on the features of the network before this training predicts each from all others. Some of these labels may
-be wrong. <a href="{NAME}">{NAME}</a> lists all.</p>
+<p>{len(rows):,} of {n:,} images look more like another class than like the one that they are labelled with, to {judge}.
+Some of these labels may be wrong. <a href="{NAME}">{NAME}</a> lists all.</p>
 <div class="images">{figures}</div>
 """
 
@@ -75,7 +78,14 @@ def contradictions(dataset: Dataset) -> str:
 """
 
 
-def _hashes(split: Split) -> list[str]:
+def name_of(split: Split, place: int) -> Any:
+    """Return what tables call an image: its file, or the place of an array."""
+    source = split.sources[place]
+    return place if isinstance(source, np.ndarray | bytes) else source
+
+
+def hashes(split: Split) -> list[str]:
+    """Return the SHA-256 hashes of the contents, in hexadecimal."""
     return [digest.tobytes().hex() for digest in split.content_digests()]
 
 

@@ -22,6 +22,7 @@ from .contact_sheet import STYLE as SHEET_STYLE
 from .contact_sheet import contact_sheet, thumbnail
 from .doubts import contradictions
 from .doubts import section as labels_in_doubt
+from .folds import section as cross_validation
 
 WORST = 12  # images to show
 STYLE = """
@@ -121,6 +122,7 @@ measured on {held_out}: <b>top-1 {scores(probabilities, held_out.labels)["top1"]
 <h2>Calibration</h2>{reliability(confidence, correct)}
 <h2>{title}</h2><p>The image{looked}.</p>
 <div class="images">{_images(run, model, held_out, probabilities, order[:WORST], endpoint)}</div>
+{cross_validation(run)}
 {contradictions(dataset) + labels_in_doubt(run, dataset) if dataset else ""}
 </html>
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -137,8 +137,15 @@ class TrainingRequest:
                 return words + (further if name == "recipe.epochs" else "")
         return None
 
-    def finished(self, path: Path, *, validation: Mapping[str, float], test: Mapping[str, float] | None) -> Run:
-        """The record of the training that it asked for, and what was measured on its validation and test images."""
+    def finished(
+        self,
+        path: Path,
+        *,
+        validation: Mapping[str, float],
+        test: Mapping[str, float] | None,
+        folds: Iterable[Mapping[str, float]] = (),
+    ) -> Run:
+        """The record of the training that it asked for, and what was measured on its images."""
         record = self.to_dict()
         return Run(
             builder=self.network,
@@ -151,6 +158,7 @@ class TrainingRequest:
             metrics=dict(test or validation),
             measured_on="test" if test else "validation",
             validation_metrics=dict(validation),
+            folds=[dict(fold) for fold in folds],
             path=path,
         )
 

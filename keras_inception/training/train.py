@@ -6,6 +6,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import tensorflow as tf
 
 from .. import report
 from ..data import Dataset, as_dataset
+from ..data.split import joined
 from ..errors import InputError
 from ..evaluation import KerasPredictor, summary
-from ..evaluation.doubts import Doubt, doubts
+from ..evaluation.doubts import Doubt, doubted, doubts
 from ..files import locked, write_file
 from ..layers import deep_graph
 from ..outputs import MAIN
@@ -28,6 +30,7 @@ from ..weights.download import fetch
 from ..weights.record import Checkpoint
 from . import fine_tuning
 from .feature_cache import features
+from .k_fold import Folds, cross_validate, folds_of
 from .limits import Limits, finishes, in_seconds
 from .loop import BEST, BEST_HEAD, START, FrozenTrainer, HeadTrainer, Job, NetworkTrainer, run_epochs
 from .progress import epoch_line
@@ -36,6 +39,7 @@ from .request import published, resolve
 from .state import TrainingState, check_directory
 from .tensorboard import write_events
 
+FOLDS = "folds"  # the folder of cross-validation
 AUTO = "auto"  # weights: what is published
 
 
@@ -54,6 +58,7 @@ def train(
     test: float = 0.0,
     seed: int = 0,
     time: float | str | None = None,
+    k_fold: int | None = None,
     tensorboard: bool = False,
     **changes: Any,
 ) -> Run:
@@ -89,6 +94,9 @@ def train(
         seed: of everything random.
         time: how long to train, in seconds or as "90s", "30m" or "1.5h"; resumed trainings count what they took
             before. It ends before an epoch that would not fit, and does not shorten the schedule.
+        k_fold: first train so many networks in the same way, each without another part of the training and validation
+            images, and predict that part. `Run.folds` has their metrics, `out/folds.csv` the answer for each image, and
+            labels in doubt are those that they contradict. `out/folds` has their run directories.
         tensorboard: write the history into `out/logs` as TensorBoard reads it.
         changes: fields of the `Recipe` to change: epochs, batch_size, learning_rate, augmentation, freeze_epochs,
             balance, precision, ...; `options` are arguments of the network, {"alpha": 0.5}. `augmentation` may be the
@@ -104,20 +112,11 @@ def train(
     if weights == AUTO:
         weights = automatic.tag if automatic else None
     dataset = as_dataset(images, validation=validation, test=test)
-    request = resolve(
-        dataset,
-        images=images,
-        validation=validation,
-        test=test,
-        recipe=recipe,
-        model=model,
-        weights=weights,
-        size=size,
-        resize=resize,
-        fill=fill,
-        seed=seed,
-        changes=changes,
-    )
+    how: dict[str, Any] = {"recipe": recipe, "model": model, "weights": weights}
+    how |= {"size": size, "resize": resize, "fill": fill, "seed": seed}
+    request = resolve(dataset, images=images, validation=validation, test=test, changes=changes, **how)
+    if k_fold is not None:
+        folds_of(joined(dataset.train, dataset.val), k_fold, seed)  # what is wrong is said before any work
     job = Job(request, dataset, state)
     # What cannot be downloaded or built is said before anything is written.
     network = None if state.exists else _start(job, automatic)
@@ -131,6 +130,10 @@ def train(
         frozen = request.recipe.freeze_epochs
         if frozen and changes.get("augmentation") and request.recipe.augmentation and _on_features(job):
             note(f"the first {frozen} epochs train on cached features, of images without augmentation (--no-features)")
+        folds = None
+        if k_fold is not None:
+            train_part = partial(_train_part, time=time, **how, **changes)
+            folds = cross_validate(dataset, out / FOLDS, k_fold, seed, train_part)
         limits = Limits.of(request.recipe, seconds, state.history)
         try:
             for _ in _epochs(job, network, limits):
@@ -143,7 +146,7 @@ def train(
         else:
             if len(state.history) < request.recipe.epochs:
                 note(f"{limits.reached(state.history)}: the training ends", style="")
-        run = _finish(job)
+        run = _finish(job, folds)
         state.clear()
     return run
 
@@ -231,7 +234,11 @@ def _tell(dataset: Dataset) -> None:
         note(line)
 
 
-def _finish(job: Job) -> Run:
+def _train_part(dataset: Dataset, out: Path, **arguments: Any) -> Run:
+    return train(dataset, out=out, **arguments)
+
+
+def _finish(job: Job, folds: Folds | None) -> Run:
     """Write the run directory. `run.json` comes after all that the run needs, and before the report."""
     state, out = job.state, job.state.name
     if state.best() < (job.recipe.freeze_epochs or 0) and _on_features(job):
@@ -248,9 +255,12 @@ def _finish(job: Job) -> Run:
     if dataset.test is not None:
         outputs = predictor.probabilities(dataset.test)
         tested = summary(outputs, dataset.test.labels)
-    run = request.finished(out, validation=validation, test=tested)
+    run = request.finished(out, validation=validation, test=tested, folds=folds.measured if folds else ())
     write_file(out / "history.csv", lambda part: part.write_text(_history(state.history), encoding="utf-8"))
-    if found := _doubts(job):
+    if folds:
+        answers = report.folds(folds)
+        write_file(out / report.FOLDS, lambda part: part.write_text(answers, encoding="utf-8"))
+    if found := doubted(folds.probabilities, folds.images.labels) if folds else _doubts(job):
         write_file(out / report.DOUBTS, lambda part: part.write_text(report.doubts(dataset, found), encoding="utf-8"))
     run.save()
     try:
