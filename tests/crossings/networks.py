@@ -10,13 +10,14 @@ from keras_inception import layers
 from keras_inception.builder import register
 from keras_inception.registry import ARCHITECTURES, Paper
 
+CONFIGURED = "plain, by a configuration file"
 NETWORK: dict[str, dict[str, Any]] = {  # each resize mode among them, and augmentation
-    "plain": {"model": "crossed"},
+    CONFIGURED: {"model": "crossed"},
     "auxiliary heads": {"model": "crossed_heads", "options": {"aux_heads": True}, "resize": "stretch",
                         "augmentation": ["light", "mixup=0.2"]},
     "early exits": {"model": "crossed_exits", "resize": "letterbox"},
     "one channel": {"model": "crossed_grey", "resize": "letterbox", "fill": 255},
-    "torch numerics": {"model": "crossed", "options": {"numerics": "torch"}},
+    "torch numerics, cross-validated": {"model": "crossed", "options": {"numerics": "torch"}, "k_fold": 2},
     "fine-tuned from a run": {"resize": "letterbox", "fill": (0, 114, 255)},
     "fine-tuned from a file": {"model": "crossed", "resize": "stretch"},
     "mixed precision": {"model": "crossed", "precision": "mixed_bfloat16", "augmentation": "strong"},

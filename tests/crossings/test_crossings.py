@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+import tomli_w
 from PIL import Image
 
 from keras_inception import cli, export
@@ -28,7 +29,7 @@ from keras_inception.evaluation import evaluate
 from keras_inception.run import Run
 from keras_inception.training import train
 
-from .networks import NETWORK, registered
+from .networks import CONFIGURED, NETWORK, registered
 from .tiny_tfds import NAMES, PLAIN_NAMES, builder_for
 
 DATA = (
@@ -41,11 +42,11 @@ NOT_LASTING = (
     "tf.data",
 )  # a run does not find these images again by itself
 NETWORKS = (
-    "plain",
+    CONFIGURED,
     "auxiliary heads",
     "early exits",
     "one channel",
-    "torch numerics",
+    "torch numerics, cross-validated",
     "fine-tuned from a run",
     "fine-tuned from a file",
     "mixed precision",
@@ -108,6 +109,7 @@ class Cell:
     place: Path
     moves: bool
     lasting: bool  # whether the run finds its images again by itself
+    configured: bool  # whether a file has the arguments
 
     @classmethod
     def of(cls, data: str, network: str, place: Path, monkeypatch: Any, pretrained: dict[str, Path]) -> Cell:
@@ -138,9 +140,18 @@ class Cell:
         if network in pretrained:
             arguments["weights"] = pretrained[network]
         monkeypatch.setenv("KERAS_INCEPTION_HOME", str(place / "home"))
-        return cls(given, folder, names, arguments, place, data == "moved list", data not in NOT_LASTING)
+        moves, lasting = data == "moved list", data not in NOT_LASTING
+        return cls(given, folder, names, arguments, place, moves, lasting, network == CONFIGURED)
 
     def train(self) -> Run:
+        if not self.configured or not isinstance(self.given, str | Path):
+            return self.trained()
+        lines = {name.replace("_", "-"): value for name, value in self.arguments.items() if value is not None}
+        (self.place / "train.toml").write_text(tomli_w.dumps(lines | {"augment": ["none"]}))
+        self.command("train", self.given, "--config", self.place / "train.toml", "--out", self.place / "run")
+        return Run.load(self.place / "run")
+
+    def trained(self) -> Run:
         return train(self.given, out=self.place / "run", **self.arguments)
 
     def resumed(self, monkeypatch: Any) -> Run:
@@ -155,7 +166,7 @@ class Cell:
 
         monkeypatch.setattr(TrainingState, "save", cut)
         with pytest.raises(KeyboardInterrupt):
-            self.train()
+            self.trained()
         monkeypatch.setattr(TrainingState, "save", save)
         others = from_arrays(arrays(len(self.labels))[0] // 2, arrays(len(self.labels))[1], self.labels)
         with pytest.raises(InputError, match="other images"):
@@ -280,7 +291,7 @@ def pretrained(tmp_path_factory) -> dict[str, Path]:
     with registered(), pytest.MonkeyPatch.context() as patch:
         patch.setenv("KERAS_INCEPTION_HOME", str(place / "home"))
         images, labels = arrays(2)
-        arguments = dict(NETWORK["plain"]) | {"epochs": 1, "batch_size": 8, "augmentation": None}
+        arguments = NETWORK[CONFIGURED] | {"epochs": 1, "batch_size": 8, "augmentation": None}
         run = train(from_arrays(images, labels, ("one", "two")), out=place / "run", **arguments)
         shutil.copy(run.path / "model.keras", place / "file.keras")
     return {"fine-tuned from a run": run.path, "fine-tuned from a file": place / "file.keras"}
