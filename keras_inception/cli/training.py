@@ -92,7 +92,7 @@ def train(
         float | None,
         typer.Option(
             help="Of all layers, after the frozen epochs: a part of the learning rate.",
-            show_default="0.01 from weights",
+            show_default="0.03 from weights",
         ),
     ] = None,
     batch_norm: Annotated[
