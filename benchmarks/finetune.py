@@ -256,8 +256,8 @@ def screen() -> None:
 def confirm() -> None:
     """Both defaults on everything; random weights have one."""
     first, *others = STARTS
-    pairs = [*product(IMAGES, [first]), *product(CONFIRMED, others)]
-    cells = [(*pair, setting, seed) for seed in SEEDS for pair in pairs for setting in DEFAULTS]
+    pairs = sorted([*product(IMAGES, [first]), *product(CONFIRMED, others)], key=lambda pair: "5,000" in pair[0])
+    cells = [(*pair, setting, seed) for pair in pairs for seed in SEEDS for setting in DEFAULTS]
     measure_all(cell for cell in cells if STARTS[cell[1]].file or cell[2] == CHOSEN)
 
 
