@@ -6,6 +6,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from .progress import epoch_line
 from .recipes import Recipe
 from .request import published, resolve
 from .state import TrainingState, check_directory
+from .teacher import targets
 from .tensorboard import write_events
 
 AUTO = "auto"  # weights: what is published
@@ -55,6 +57,7 @@ def train(
     seed: int = 0,
     time: float | str | None = None,
     tensorboard: bool = False,
+    teacher: str | Path | Run | None = None,
     **changes: Any,
 ) -> Run:
     """Train a network on labelled images and leave a run directory at `out`.
@@ -90,12 +93,16 @@ def train(
         time: how long to train, in seconds or as "90s", "30m" or "1.5h"; resumed trainings count what they took
             before. It ends before an epoch that would not fit, and does not shorten the schedule.
         tensorboard: write the history into `out/logs` as TensorBoard reads it.
+        teacher: a trained network whose probabilities for the unchanged training images are learned beside the labels
+            (`callbacks.Distillation`, weighted by `teacher_weight` and softened by `temperature` of the recipe): a
+            finished run, a `.keras` file of a network of this package, or published weights as
+            "mobilenet_v2.imagenet". Its classes are those of the images, in any order; it has its own preprocessing.
         changes: fields of the `Recipe` to change: epochs, batch_size, learning_rate, augmentation, freeze_epochs,
             balance, precision, ...; `options` are arguments of the network, {"alpha": 0.5}. `augmentation` may be the
             name of a preset, "medium", or ["medium", "mixup=0.2"] (`data.presets`).
 
     Raises:
-        InputError: images, model, size, resize, recipe, weights or `out` cannot be used; nothing is written.
+        InputError: images, model, size, resize, recipe, weights, teacher or `out` cannot be used; nothing is written.
     """
     out, seconds = Path(out), in_seconds(time)
     check_directory(out)
@@ -117,9 +124,11 @@ def train(
         fill=fill,
         seed=seed,
         changes=changes,
+        teacher=teacher,
     )
     job = Job(request, dataset, state)
     # What cannot be downloaded or built is said before anything is written.
+    teaching = request.teacher.model() if request.teacher else None
     network = None if state.exists else _start(job, automatic)
     out.mkdir(parents=True, exist_ok=True)
     with locked(out, "training into", wait=False):
@@ -131,6 +140,10 @@ def train(
         frozen = request.recipe.freeze_epochs
         if frozen and changes.get("augmentation") and request.recipe.augmentation and _on_features(job):
             note(f"the first {frozen} epochs train on cached features, of images without augmentation (--no-features)")
+        if request.teacher:
+            note(f"taught by {request.teacher.network} of {request.teacher.weights}")
+            job = replace(job, targets=targets(request.teacher, teaching, dataset.train))
+            del teaching  # its memory is the student's
         limits = Limits.of(request.recipe, seconds, state.history)
         try:
             for _ in _epochs(job, network, limits):
