@@ -144,10 +144,8 @@ def _taught(run: Run) -> str:
     if not (teacher := run.training.get("teacher")):
         return ""
     height, width = teacher["preprocessing"]["size"]
-    settings = f"weight {run.training['teacher_weight']:g}, temperature {run.training['temperature']:g}"
-    return (
-        f"Taught by {_text(teacher['network'])}, {height} x {width} pixels, of {_text(teacher['weights'])}: {settings}."
-    )
+    who = f"{_text(teacher['network'])}, {height} x {width} pixels, of {_text(teacher['weights'])}"
+    return f"Taught by {who}: weight {run.training['teacher_weight']:g}, temperature {run.training['temperature']:g}."
 
 
 def _exits(run: Run) -> str:
