@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import platform
-import tempfile
 import time
 from collections.abc import Iterable
 from datetime import date
@@ -28,6 +27,7 @@ from keras_inception.training import train
 from keras_inception.training.recipes.recipe import TEACHER_WEIGHT, TEMPERATURE
 
 ROWS = Path(__file__).with_suffix(".jsonl")
+BUILD = Path(__file__).parents[1] / "build" / "distillation"  # teachers, and what is cached
 IMAGES, SEEDS = 1_000, (0, 1, 2)
 TEACHER, TEACHES = "MobileNet v2", "teacher"
 STUDENTS = "MobileNet v1 0.25", "MobileNet v1 0.25, random"
@@ -45,7 +45,7 @@ DEFAULT = f"temperature {TEMPERATURE:g}, weight {TEACHER_WEIGHT:g}"
 CELLS = [*product([0], STUDENTS, SETTINGS), *product(SEEDS[1:], STUDENTS, [ALONE, DEFAULT])]
 
 
-def trained(start: str, seed: int, folder: Path, out: Path, **arguments: Any) -> Run:
+def trained(start: str, seed: int, out: Path, **arguments: Any) -> Run:
     """A training by the defaults, with these arguments."""
     network = STARTS[start]
     return train(
@@ -54,7 +54,7 @@ def trained(start: str, seed: int, folder: Path, out: Path, **arguments: Any) ->
         model=network.model,
         options={"alpha": network.alpha},
         size=network.size,
-        weights=network.weights(folder),
+        weights=network.weights(BUILD),
         seed=seed,
         **arguments,
     )
@@ -76,24 +76,22 @@ def measure(minutes: float) -> None:
     """Measure what has no row yet; no training begins after so many minutes."""
     done = {(row["seed"], row["network"], row["setting"]) for row in rows()}
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        os.environ["KERAS_INCEPTION_HOME"] = str(folder / "home")
-        for cell in CELLS:
-            if cell in done or time.monotonic() - began > 60 * minutes:
-                continue
-            seed, start, setting = cell
-            teacher = folder / f"teacher_{seed}"
-            if setting != ALONE and not teacher.exists():
+    BUILD.mkdir(parents=True, exist_ok=True)
+    os.environ["KERAS_INCEPTION_HOME"] = str(BUILD / "home")
+    for seed, start, setting in CELLS:
+        if (seed, start, setting) in done or time.monotonic() - began > 60 * minutes:
+            continue
+        taught: dict[str, Any] = {}
+        if setting != ALONE:
+            taught = {"teacher": BUILD / f"teacher_{seed}", **SETTINGS[setting]}
+            if not (taught["teacher"] / "run.json").exists():
                 clock = time.perf_counter()
-                run = trained(TEACHER, seed, folder, teacher)
-                if (seed, TEACHER, TEACHES) not in done:
-                    add(TEACHER, TEACHES, seed, run, time.perf_counter() - clock)
-            clock = time.perf_counter()
-            taught = {} if setting == ALONE else {"teacher": teacher, **SETTINGS[setting]}
-            run = trained(start, seed, folder, folder / str(time.time_ns()), **taught)
-            add(start, setting, seed, run, time.perf_counter() - clock)
-            keras.backend.clear_session()
+                run = trained(TEACHER, seed, taught["teacher"])
+                add(TEACHER, TEACHES, seed, run, time.perf_counter() - clock)
+        clock = time.perf_counter()
+        run = trained(start, seed, BUILD / str(time.time_ns()), **taught)
+        add(start, setting, seed, run, time.perf_counter() - clock)
+        keras.backend.clear_session()
 
 
 def table(found: list[dict[str, Any]], settings: Iterable[str], seeds: tuple[int, ...]) -> list[str]:

@@ -167,13 +167,14 @@ class NetworkTrainer:
 
     def train(self, epoch: int) -> dict[str, float]:
         """As `Trainer.train`."""
-        recipe, images = self.job.recipe, self.job.dataset.train
-        weighted = balanced(images.labels, len(images.classes)) if recipe.balance else lambda x, y: (x, y)
+        recipe, images, batches = self.job.recipe, self.job.dataset.train, self.batches(epoch)
+        if recipe.balance:
+            batches = batches.map(balanced(images.labels, len(images.classes)))
         reseed(self.model, self.job.request.seed, epoch)
         title, rate = f"epoch {epoch + 1}/{recipe.epochs}", float(self.model.optimizer.learning_rate)
         with input_errors(), fitting(self.model, self._rates), progress_bar(title, self.job.steps) as advance:
             self.model.fit(
-                self.batches(epoch).map(weighted),
+                batches,
                 initial_epoch=epoch,
                 epochs=epoch + 1,
                 shuffle=False,  # `batches` has shuffled

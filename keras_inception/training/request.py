@@ -169,7 +169,7 @@ def _compared(record: Mapping[str, Any]) -> dict[str, Any]:
         flat[name] = record[name]
     preprocessing = Preprocessing.from_dict(record["preprocessing"]).to_dict()  # an older record lacks fields
     flat |= {f"preprocessing.{k}": v for k, v in preprocessing.items()}
-    recipe = Recipe.from_dict(record["recipe"]).to_dict()  # as does its recipe
+    recipe = Recipe().to_dict() | record["recipe"]  # as does its recipe
     for group, values in {"arguments": record["arguments"], "recipe": recipe}.items():
         flat |= {f"{group}.{k}": v for k, v in values.items()}
     flat["teacher"] = teacher.identity if (teacher := _taught_by(record)) else None

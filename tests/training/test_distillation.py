@@ -15,6 +15,7 @@ from keras_inception.data import Augmentation, Split, from_arrays
 from keras_inception.data.split import OneHot
 from keras_inception.errors import InputError
 from keras_inception.preprocessing import scaled
+from keras_inception.report import read_history
 from keras_inception.run import Run
 from keras_inception.training import feature_cache, train
 from keras_inception.training.loop import balanced
@@ -211,15 +212,15 @@ def pretrained(tmp_path_factory) -> Path:
 
 
 def test_a_network_learns_what_its_teacher_says(teacher, tmp_path) -> None:
-    """Labels are shuffled, and have no weight: what is right for the teacher comes out."""
+    """Every label is wrong, and has no weight: the teacher's classes come out."""
     truth = images().train
     theirs = teacher.probabilities(truth)["predictions"][:, ::-1].argmax(axis=1)
     assert (theirs == truth.labels).mean() >= 0.9
-    shuffled = images(np.roll(np.repeat(range(3), 16), 16))
+    wrong = images(np.roll(np.repeat(range(3), 16), 16))
     settings = SETTINGS | {"epochs": 12, "teacher_weight": 1.0, "temperature": 1.0}
-    run = train(shuffled, out=tmp_path / "x", teacher=teacher, **settings)
-    assert (run.probabilities(truth)["predictions"].argmax(axis=1) == theirs).mean() >= 0.9
-    assert run.metrics["top1"] <= 0.2  # on the shuffled labels
+    *_, last = read_history(train(wrong, out=tmp_path / "x", teacher=teacher, **settings))
+    assert (last["accuracy"], last["val_accuracy"]) == (0, 0)
+    assert last["loss"] < 0.05  # the divergence from the teacher
 
 
 KINDS = {
@@ -235,7 +236,9 @@ KINDS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=[] if i in (0, 3) else [pytest.mark.slow]) for i, k in enumerate(KINDS)]
+)
 def test_a_training_with_a_teacher_resumes_to_the_bit(kind, teacher, pretrained, tmp_path, monkeypatch) -> None:
     """The teacher has moved meanwhile, and is not run again."""
     start = {"weights": pretrained} if "stages" in kind else {}
@@ -339,12 +342,26 @@ def test_published_weights_know_the_classes_of_imagenet_in_any_order() -> None:
     assert same.weights != "mobilenet_v2.imagenet"  # which may be another tag one day
 
 
+def test_published_weights_that_cannot_be_downloaded_end_before_any_work(monkeypatch, tmp_path) -> None:
+    synsets = [label.synset for label in imagenet_labels()]
+    pixels = np.repeat(np.random.default_rng(0).integers(0, 256, (1000, 4, 4)), 2, axis=0).astype(np.uint8)
+    pixels[::2] += 1  # two different images of each class
+    data = from_arrays(pixels, np.repeat(range(1000), 2), synsets)
+    monkeypatch.setenv("KERAS_INCEPTION_OFFLINE", "1")
+    with pytest.raises(InputError, match="KERAS_INCEPTION_OFFLINE"):
+        train(data, out=tmp_path / "x", teacher="squeezenet1_1.imagenet", **SETTINGS)
+    assert not (tmp_path / "x").exists()
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
         ("nowhere", "a teacher is a finished run, a .keras file or published weights as .*; got 'nowhere'"),
         ("nowhere/run", "a teacher is a finished run or a .keras file; at nowhere/run there is none"),
-        ("mobilenet_v2.imagenet", "1..... the classes|has the classes n01440764, .* and 997 others, the images have"),
+        (
+            "mobilenet_v2.imagenet",
+            "has the classes n01440764, .* and 997 others, the images have across, down, noise: a teacher has the",
+        ),
         ("mobilenet_v9.imagenet", "mobilenet_v9"),
         ("mobilenet_v2.nothing", "mobilenet_v2 has no weights 'nothing'"),
     ],
