@@ -114,7 +114,7 @@ def train(
         float | None, typer.Option(help="Of the teacher in the loss; the rest is the labels'.", show_default="0.5")
     ] = None,
     temperature: Annotated[
-        float | None, typer.Option(help="Softens the probabilities of teacher and network.", show_default="2")
+        float | None, typer.Option(help="Softens the probabilities of teacher and network.", show_default="4")
     ] = None,
     balance: Annotated[bool | None, typer.Option("--balance/--no-balance", help="Weigh rare classes up.")] = None,
     patience: Annotated[

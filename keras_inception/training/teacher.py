@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from ..data import Split
-from ..data.split import OneHot, Rows, content_digest
+from ..data.split import OneHot, content_digest
 from ..errors import InputError
 from ..layers import deep_graph
 from ..model_graph import load
@@ -82,61 +82,37 @@ class Teacher:
             raise InputError(f"{self.weights} gives no probabilities: a teacher ends in a softmax")
         return network
 
-    def probabilities(self, network: keras.Model, images: Split) -> Rows:
-        """What its network, of `model`, gives for the images: (n, classes), in the order of the student's labels.
+    def targets(self, network: keras.Model, images: Split) -> Targets:
+        """What a student learns of these images from its network, which is that of `model`.
 
-        They are computed once and kept on disk, as features are.
+        Its probabilities are computed once and kept on disk, as features are.
         """
         [found] = features(network, [images], self.preprocessing, title="teacher")
-        return found if self.columns is None else Columns(found, np.array(self.columns))
-
-
-@dataclass(frozen=True, eq=False)
-class Columns:
-    """Some columns of an array (n, k), taken when rows are asked for: the array may be mapped from disk."""
-
-    array: np.ndarray
-    columns: np.ndarray
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(n, columns)."""
-        return len(self.array), len(self.columns)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """That of the array."""
-        return self.array.dtype
-
-    def __getitem__(self, indices: np.ndarray, /) -> np.ndarray:
-        """The rows at these indices."""
-        return self.array[indices][:, self.columns]
+        return Targets(OneHot(images.labels, len(images.classes)), found, self.columns)
 
 
 @dataclass(frozen=True, eq=False)
 class Targets:
     """What a student learns of each image: its label, one-hot, and the teacher's probabilities beside it.
 
-    Indexed like an array (n, 2 * classes), whose rows are made when they are asked for. MixUp and CutMix mix both.
+    Indexed like an array (n, 2 * classes), whose rows are made when they are asked for: `probabilities`, (n, classes),
+    may be mapped from disk. `columns` brings them into the order of the labels. MixUp and CutMix mix both.
     """
 
     labels: OneHot
-    probabilities: Rows
+    probabilities: np.ndarray
+    columns: tuple[int, ...] | None = None
     dtype = np.dtype(np.float32)
 
     @property
     def shape(self) -> tuple[int, int]:
         """(n, 2 * classes)."""
-        return len(self.labels.labels), 2 * self.labels.classes
+        return len(self.probabilities), 2 * self.labels.classes
 
     def __getitem__(self, indices: np.ndarray, /) -> np.ndarray:
         """The rows at these indices."""
-        return np.hstack([self.labels[indices], self.probabilities[indices]]).astype(self.dtype, copy=False)
-
-
-def targets(teacher: Teacher, network: keras.Model, images: Split) -> Targets:
-    """What a student learns of these images from a teacher, whose network is that of `Teacher.model`."""
-    return Targets(OneHot(images.labels, len(images.classes)), teacher.probabilities(network, images))
+        found = self.probabilities[indices]
+        return np.hstack([self.labels[indices], found if self.columns is None else found[:, self.columns]])
 
 
 def teacher_of(given: str | Path | Run, classes: Sequence[str]) -> Teacher:

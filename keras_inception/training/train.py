@@ -35,7 +35,6 @@ from .progress import epoch_line
 from .recipes import Recipe
 from .request import published, resolve
 from .state import TrainingState, check_directory
-from .teacher import targets
 from .tensorboard import write_events
 
 AUTO = "auto"  # weights: what is published
@@ -142,7 +141,7 @@ def train(
             note(f"the first {frozen} epochs train on cached features, of images without augmentation (--no-features)")
         if request.teacher:
             note(f"taught by {request.teacher.network} of {request.teacher.weights}")
-            job = replace(job, targets=targets(request.teacher, teaching, dataset.train))
+            job = replace(job, targets=request.teacher.targets(teaching, dataset.train))
             del teaching  # its memory is the student's
         limits = Limits.of(request.recipe, seconds, state.history)
         try:

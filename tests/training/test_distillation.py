@@ -20,7 +20,7 @@ from keras_inception.run import Run
 from keras_inception.training import feature_cache, train
 from keras_inception.training.loop import balanced
 from keras_inception.training.state import TrainingState
-from keras_inception.training.teacher import Columns, Targets, Teacher, teacher_of
+from keras_inception.training.teacher import Targets, Teacher, teacher_of
 from keras_inception.weights import imagenet_labels
 
 from ..crossings.networks import registered
@@ -154,7 +154,7 @@ def test_mixing_mixes_labels_and_probabilities_alike() -> None:
 
 def test_the_teachers_columns_are_those_of_the_classes() -> None:
     probabilities = rng.random((4, 3)).astype("float32")
-    rows = Targets(OneHot(np.array([2, 0, 1, 1]), 3), Columns(probabilities, np.array([2, 0, 1])))
+    rows = Targets(OneHot(np.array([2, 0, 1, 1]), 3), probabilities, (2, 0, 1))
     assert (rows.shape, rows.dtype) == ((4, 6), np.float32)
     np.testing.assert_array_equal(rows[np.array([1, 0])][:, :3], [[1, 0, 0], [0, 0, 1]])
     np.testing.assert_array_equal(rows[np.array([1, 0])][:, 3:], probabilities[[1, 0]][:, [2, 0, 1]])
@@ -275,7 +275,7 @@ def test_another_teacher_or_none_does_not_resume(teacher, pretrained, tmp_path, 
     ):  # fmt: skip
         with pytest.raises(InputError, match=f"holds an unfinished training with {words}"):
             train(images(), out=tmp_path / out, teacher=other, **SETTINGS)
-    with pytest.raises(InputError, match=r"unfinished training with temperature 2\.0, not 3\.0"):
+    with pytest.raises(InputError, match=r"unfinished training with temperature 4\.0, not 3\.0"):
         train(images(), out=tmp_path / "taught", teacher=teacher, temperature=3.0, **SETTINGS)
 
 

@@ -25,7 +25,7 @@ from keras_inception.run import Run
 from keras_inception.terminal import note
 from keras_inception.training.loop import run_epochs
 from keras_inception.training.state import TrainingState
-from keras_inception.training.teacher import Targets, Teacher, targets, teacher_of
+from keras_inception.training.teacher import Targets, Teacher, teacher_of
 
 from ...comparison import by_class
 from ...inputs import Exportable, fits
@@ -112,7 +112,7 @@ class TrainingImages:
         if self.teacher is None:
             return None
         assert isinstance(self.train, Split)
-        return targets(self.teacher, self.teacher.model(), self.train)
+        return self.teacher.targets(self.teacher.model(), self.train)
 
     def __len__(self) -> int:
         return len(self.train) if isinstance(self.train, Split) else len(self.train[1])
