@@ -47,6 +47,7 @@ def export_run(
     qat: str | Path | None = None,
     prune: str | None = None,
     cluster: int | None = None,
+    teacher: str | Path | Run | None = None,
     batch: int = 1,
     edge: Edge = "float32",
     overwrite: bool = False,
@@ -63,6 +64,7 @@ def export_run(
         qat: a folder of labelled images on which `quantize_aware` fine-tunes tflite-int8.
         prune: before that, `prune` to a share of zeros ("0.5") or to the pattern "2:4".
         cluster: before that, `cluster` to this many values per kernel.
+        teacher: of all of these, as of `quantize_aware`.
         batch: how many images a .tflite file takes at once.
         edge: the type at the edges of tflite-int8.
         overwrite: replace files that exist.
@@ -75,6 +77,8 @@ def export_run(
         raise InputError("serving_default is of a SavedModel: ask for the format saved_model too, or leave it out")
     signature = signature_of(serving_default or "image")
     _check_formats(formats, qat, prune or cluster)
+    if teacher is not None and qat is None:
+        raise InputError("a teacher is for quantisation-aware training: give qat too, or leave the teacher out")
     _check_file_options(formats, batch, edge)
     pruning = _pruning(prune)
     folder = folder or run.path / "exports"
@@ -85,9 +89,9 @@ def export_run(
     calibration = _calibration(run, images) if "tflite-int8" in formats and qat is None else None
     made: Run | Compressed = run
     if pruning:
-        made = fine_tune.prune(made, qat, checkpoints=folder / "prune.training", **pruning)
+        made = fine_tune.prune(made, qat, teacher=teacher, checkpoints=folder / "prune.training", **pruning)
     if cluster:
-        made = fine_tune.cluster(made, qat, clusters=cluster, checkpoints=folder / "cluster.training")
+        made = fine_tune.cluster(made, qat, clusters=cluster, teacher=teacher, checkpoints=folder / "cluster.training")
     about: dict[str, Any] = {"labels": run.labels, "preprocessing": run.preprocessing, "overwrite": overwrite}
     model = run.model()  # once: a network of some hundred layers takes seconds to load
     for name, path in paths.items():
@@ -96,7 +100,7 @@ def export_run(
         elif name in EXTRAS:
             EXTRAS[name][2](model, path, **about)
         elif name == "tflite-int8" and qat is not None:
-            fine_tune.quantize_aware(made, qat, path, batch=batch, edge=edge, overwrite=overwrite)
+            fine_tune.quantize_aware(made, qat, path, teacher=teacher, batch=batch, edge=edge, overwrite=overwrite)
         else:
             int8: dict[str, Any] = {"calibration": calibration, "edge": edge} if name == "tflite-int8" else {}
             to_tflite(model, path, quantization=FORMATS[name][1] or "none", batch=batch, **int8, **about)

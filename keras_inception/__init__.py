@@ -15,7 +15,7 @@ from .backend import check_backend
 if TYPE_CHECKING:
     from . import analysis, data, diagram, early_exit, evaluation, export, layers, models, training, weights
     from .backbones import dilated, feature_pyramid
-    from .callbacks import AuxiliaryHeads, LabelSmoothing, fade, strip_auxiliary
+    from .callbacks import AuxiliaryHeads, Distillation, LabelSmoothing, fade, strip_auxiliary
     from .data import load_folder
     from .errors import InputError
     from .evaluation import evaluate
@@ -32,6 +32,7 @@ check_backend()
 # Public name -> the module that has it. TensorFlow takes seconds to load, so nothing is imported before it is used.
 _MODULE_OF = {
     "AuxiliaryHeads": "callbacks",
+    "Distillation": "callbacks",
     "InputError": "errors",
     "LabelSmoothing": "callbacks",
     "Preprocessing": "preprocessing",

@@ -1,11 +1,11 @@
-"""Training callbacks that Keras does not have: losses at auxiliary heads, and label smoothing for integer labels.
+"""Training callbacks that Keras lacks: losses at auxiliary heads, label smoothing for integer labels, a teacher.
 
     model = keras_inception.InceptionV3(aux_heads=True, classes=10)
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     model.fit(x, y, callbacks=[AuxiliaryHeads(0.4), LabelSmoothing(0.1)])
     model.evaluate(x, y, callbacks=[AuxiliaryHeads()])
 
-Both change only what `fit` minimises. The validation `loss`, `accuracy` and all other metrics are of the main output
+They change only what `fit` minimises. The validation `loss`, `accuracy` and all other metrics are of the main output
 and the true labels. The callbacks replace the model's loss while `fit` or `evaluate` runs, and restore it at the end.
 The weights are variables, so that a schedule never retraces the training step.
 """
@@ -27,6 +27,7 @@ from .errors import InputError
 from .outputs import MAIN, main_network
 
 Schedule: TypeAlias = Callable[[int], float]  # epoch, counted from 0 -> factor
+LEAST = 1e-30  # of a probability whose logarithm is taken: its gradient, the inverse, is still finite in float32
 
 CROSSENTROPIES = {
     "sparse_categorical_crossentropy": SparseCategoricalCrossentropy,
@@ -147,6 +148,53 @@ class LabelSmoothing(_LossCallback):
         self.objective.smoothing.assign(self.smoothing * (self.schedule(epoch) if self.schedule else 1))
 
 
+class Distillation(_LossCallback):
+    """Train a network on the probabilities of a teacher beside the labels (Hinton, Vinyals and Dean, 2015).
+
+    `fit` takes labels (n, 2 * classes): one-hot labels, or shares of the classes, and beside them the teacher's
+    probabilities for the same images. Each head, auxiliary ones too, minimises
+
+        (1 - weight) * cross-entropy with the labels + weight * temperature ** 2 * KL(teacher, network)
+
+    where both distributions are softened: softmax(logits / temperature). The logarithm of a probability stands for the
+    logit, of which it differs by the same number for all classes, so that the softmax is the same. The square keeps the
+    gradient's size (section 2 of the paper). Label smoothing changes the labels only. Metrics are of the labels.
+
+    `keras.distillation` runs the teacher in every step, within a model of both; here it is run before, once.
+
+    Args:
+        weight: of the teacher, from 0 to 1.
+        temperature: above 0; the higher, the more the improbable classes count.
+
+    Raises:
+        InputError: an argument is out of range, or the loss is not "categorical_crossentropy", or `fit` gets labels
+            without the teacher's probabilities.
+    """
+
+    def __init__(self, weight: float, temperature: float):
+        super().__init__()
+        if not 0 <= weight <= 1:
+            raise InputError(f"the weight of a teacher must be a number from 0 to 1; got {weight}")
+        if not (math.isfinite(temperature) and temperature > 0):
+            raise InputError(f"the temperature of a teacher must be a number above 0; got {temperature}")
+        self.weight, self.temperature = weight, temperature
+
+    def set_model(self, model: keras.Model) -> None:
+        """As in the base class; the loss must be of one-hot labels."""
+        super().set_model(model)
+        if not isinstance(self.objective.loss, CategoricalCrossentropy):
+            self.objective.end()
+            raise InputError(
+                "a teacher's probabilities are beside one-hot labels: compile with loss='categorical_crossentropy'"
+            )
+        self.objective.taught = True
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Set weight and temperature."""
+        self.objective.teaching.assign(self.weight)
+        self.objective.temperature.assign(self.temperature)
+
+
 def strip_auxiliary(model: keras.Model) -> keras.Model:
     """Return the network to deploy: the main output alone, on the same layers and weights.
 
@@ -187,11 +235,14 @@ class _Objective:
             raise InputError(f"{model.name} is not compiled: call compile(optimizer, loss) first")
         self.compilation = model._loss_tracker  # `compile` makes a new one each time
         self.loss, self.uniform = _crossentropies(model.loss)
+        self.taught = False  # whether labels have a teacher's probabilities beside them
         sides = _sides(model)
         strategy = getattr(model, "distribute_strategy", None)
         with strategy.scope() if strategy else nullcontext():
             self.weight = keras.Variable(0.0, dtype="float32", trainable=False, name="auxiliary_weight")
             self.smoothing = keras.Variable(0.0, dtype="float32", trainable=False, name="label_smoothing")
+            self.teaching = keras.Variable(0.0, dtype="float32", trainable=False, name="teacher_weight")
+            self.temperature = keras.Variable(1.0, dtype="float32", trainable=False, name="temperature")
             accuracy = (
                 keras.metrics.SparseCategoricalAccuracy
                 if isinstance(self.loss, SparseCategoricalCrossentropy)
@@ -232,7 +283,7 @@ class _Objective:
 
     def end(self) -> None:
         """Restore the model's attributes."""
-        self.expected = False
+        self.expected = self.taught = False
         if not self.installed:
             return
         self.installed, attributes = False, vars(self.model)
@@ -246,9 +297,10 @@ class _Objective:
                 attributes[name] = self.found[name]
 
     def begin(self) -> None:
-        """Begin a training without auxiliary losses and smoothing; the callbacks set both at each epoch."""
+        """Begin a training without auxiliary losses, smoothing and teacher; the callbacks set them at each epoch."""
         self.weight.assign(0.0)
         self.smoothing.assign(0.0)
+        self.teaching.assign(0.0)
 
     def reset_metrics(self) -> None:
         for pair in self.metrics.values():
@@ -273,24 +325,37 @@ class _Objective:
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
         heads = y_pred if self.metrics else {MAIN: y_pred}
+        (main,) = keras.tree.flatten(heads[MAIN])  # a single output may be in a list or a dict
+        y, soft = _with_teacher(y, main)
         total = type(self.model).compute_loss(self.model, x, y, heads[MAIN], sample_weight, training)
         if not training:
             return total
-        (main,) = keras.tree.flatten(heads[MAIN])  # a single output may be in a list or a dict
-        total += self._smoothed(self.loss(y, main, sample_weight), main, sample_weight, added=True)
+        if self.taught and soft is None:
+            raise InputError(
+                f"a teacher's labels are (n, {2 * main.shape[-1]}): one-hot labels, and its probabilities beside them; "
+                f"got {tuple(y.shape)}"
+            )
+        total += self._more(self.loss(y, main, sample_weight), main, soft, sample_weight)
         for side in self.metrics:
             loss = self.loss(y, heads[side], sample_weight)
-            total += self.weight * self._smoothed(loss, heads[side], sample_weight)
+            total += self.weight * (loss + self._more(loss, heads[side], soft, sample_weight))
         return total
 
-    def _smoothed(self, loss: Any, probabilities: Any, sample_weight: Any, added: bool = False) -> Any:
-        """Cross-entropy is linear in the labels: (1 - e) times the true labels' plus e times the uniform labels'."""
-        everything = ops.full_like(probabilities, 1 / probabilities.shape[-1])
-        more = self.smoothing * (self.uniform(everything, probabilities, sample_weight) - loss)
-        return more if added else loss + more
+    def _more(self, loss: Any, outputs: Any, soft: Any, sample_weight: Any) -> Any:
+        """What label smoothing and a teacher add to the cross-entropy of a head.
+
+        Cross-entropy is linear in the labels: (1 - e) times the true labels' plus e times the uniform labels'.
+        """
+        everything = ops.full_like(outputs, 1 / outputs.shape[-1])
+        more = self.smoothing * (self.uniform(everything, outputs, sample_weight) - loss)
+        if soft is None:
+            return more
+        divergence = Divergence(self.temperature, from_logits=self.uniform.get_config()["from_logits"])
+        return more + self.teaching * (divergence(soft, outputs, sample_weight) - loss - more)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         heads = y_pred if self.metrics else {MAIN: y_pred}
+        y, _ = _with_teacher(y, keras.tree.flatten(heads[MAIN])[0])
         logs = type(self.model).compute_metrics(self.model, x, y, heads[MAIN], sample_weight)
         for side, (loss, accuracy) in self.metrics.items():
             value = self.loss(y, heads[side], sample_weight)
@@ -298,6 +363,36 @@ class _Objective:
             accuracy.update_state(y, heads[side], sample_weight)
             logs |= {loss.name: loss.result(), accuracy.name: accuracy.result()}
         return logs
+
+
+class Divergence(keras.losses.Loss):
+    """T ** 2 * KL(teacher, network), of distributions that are softened by the temperature T.
+
+    Of the teacher it takes probabilities, (n, classes); of the network too, or logits.
+    """
+
+    def __init__(self, temperature: Any, *, from_logits: bool):
+        super().__init__(name="divergence")
+        self.temperature, self.from_logits = temperature, from_logits
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Of each image, (n,)."""
+        teacher = ops.log_softmax(_logits(y_true) / self.temperature)
+        network = ops.log_softmax((y_pred if self.from_logits else _logits(y_pred)) / self.temperature)
+        return self.temperature**2 * ops.sum(ops.exp(teacher) * (teacher - network), axis=-1)
+
+
+def _logits(probabilities: Any) -> Any:
+    """Logarithms of probabilities: logits but for a number that is the same for all classes."""
+    return ops.log(ops.maximum(probabilities, LEAST))
+
+
+def _with_teacher(y: Any, outputs: Any) -> tuple[Any, Any]:
+    """Labels, and the teacher's probabilities if they are beside them."""
+    classes = outputs.shape[-1]
+    if len(getattr(y, "shape", ())) == 2 and y.shape[-1] == 2 * classes:
+        return y[:, :classes], y[:, classes:]
+    return y, None
 
 
 def _sides(model: keras.Model) -> list[str]:

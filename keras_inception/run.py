@@ -205,6 +205,21 @@ class Run:
         return KerasPredictor(model=self.model(), labels=self.labels, preprocessing=self.preprocessing)
 
 
+def run_of(weights: Any) -> Run | None:
+    """The finished run that a directory, or the model file in it, belongs to; None for other weights.
+
+    Raises:
+        InputError: it is a run that is not finished.
+    """
+    if not isinstance(weights, str | Path):
+        return None
+    path = Path(weights)
+    folder = path if path.is_dir() else path.parent
+    if path != folder and path.name != "model.keras":
+        return None
+    return Run.load(folder) if any((folder / name).exists() for name in ("run.json", STATE)) else None
+
+
 def label_lines(labels: Sequence[str]) -> str:
     """The content of `labels.txt`: one label per line. What Python could not decode in a folder's name is escaped."""
     text = "".join(f"{' '.join(label.splitlines()) or label}\n" for label in labels)

@@ -61,6 +61,7 @@ def settings_of(run: Run) -> dict[str, Any]:
     optional = {  # None: left out
         "images": run.data.get("folder"),
         "recipe": run.training.get("recipe"),
+        "teacher": (run.training.get("teacher") or {}).get("weights"),
         "size": height if height == width else None,
         "k-fold": len(run.folds) or None,
         "fill": preprocessing.fill and ",".join(map(str, preprocessing.fill)),

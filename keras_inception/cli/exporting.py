@@ -45,6 +45,10 @@ def export(
     cluster: Annotated[
         int | None, typer.Option(metavar="VALUES", help="With --qat: first let a kernel have so many values.")
     ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(metavar="NETWORK", help="With --qat: learn its probabilities too; RUN itself, or as of `train`."),
+    ] = None,
     batch: Annotated[int, typer.Option(metavar="IMAGES", help="Images that a .tflite file takes at once.")] = 1,
     edge: Annotated[
         str, typer.Option(metavar="TYPE", help="Of tflite-int8's input and output: float32, uint8 or int8.")
@@ -69,6 +73,7 @@ def export(
         qat=qat,
         prune=prune,
         cluster=cluster,
+        teacher=teacher,
         batch=batch,
         edge=cast("Edge", edge),  # is checked there
         overwrite=overwrite,

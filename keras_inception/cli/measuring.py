@@ -123,8 +123,7 @@ def opened(path: Path) -> Predictor:
     """
     from keras_inception.export.runtimes.predictor import is_exported, open_predictor
 
-    from ..run import Run
-    from ..training.request import run_of
+    from ..run import Run, run_of
 
     if run := run_of(path):
         return run

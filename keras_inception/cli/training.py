@@ -102,6 +102,20 @@ def train(
         bool | None,
         typer.Option("--features/--no-features", help="Run a frozen backbone once; or augment every epoch."),
     ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NETWORK",
+            help="Learn its probabilities too: a run, a .keras file, or published weights as mobilenet_v2.imagenet.",
+            show_default="none",
+        ),
+    ] = None,
+    teacher_weight: Annotated[
+        float | None, typer.Option(help="Of the teacher in the loss; the rest is the labels'.", show_default="0.5")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Softens the probabilities of teacher and network.", show_default="4")
+    ] = None,
     balance: Annotated[bool | None, typer.Option("--balance/--no-balance", help="Weigh rare classes up.")] = None,
     patience: Annotated[
         int | None,
@@ -219,6 +233,8 @@ def train(
         "backbone_rate": backbone_rate,
         "batch_norm": batch_norm,
         "cache_features": features,
+        "teacher_weight": teacher_weight,
+        "temperature": temperature,
         "balance": balance,
         "patience": patience,
         "precision": precision,
@@ -252,6 +268,7 @@ def train(
                 time=time,
                 k_fold=k_fold,
                 tensorboard=tensorboard,
+                teacher=teacher,
                 **settings,
             )
     except KeyboardInterrupt as error:

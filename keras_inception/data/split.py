@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -31,6 +31,39 @@ class Rejected:
 
     path: Encoded | str
     reason: str
+
+
+class Rows(Protocol):
+    """What the images of a split are to be learned as: an array, or what makes its rows when they are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n,) or (n, k)."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """int32 for labels, float32 for shares of classes."""
+
+    def __getitem__(self, indices: np.ndarray, /) -> np.ndarray:
+        """The rows at these indices."""
+
+
+@dataclass(frozen=True, eq=False)
+class OneHot:
+    """Labels, (n,) integers, as (n, classes) float32."""
+
+    labels: np.ndarray
+    classes: int
+    dtype = np.dtype(np.float32)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, classes)."""
+        return len(self.labels), self.classes
+
+    def __getitem__(self, indices: np.ndarray, /) -> np.ndarray:
+        """The rows at these indices."""
+        return (self.labels[indices, None] == np.arange(self.classes)).astype(self.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +129,7 @@ class Split:
         training: bool = False,
         augmentation: Changes | None = None,
         seed: int = 0,
+        labels: Rows | None = None,
     ) -> tf.data.Dataset:
         """Return batches of (float32 (b, *input_shape), int32 (b,)); the last batch may be smaller.
 
@@ -103,7 +137,9 @@ class Split:
         reshuffles all images in each epoch; the same seed gives the same sequence of epochs. An image that can no
         longer be read ends the iteration with a `tf.errors.OpError`, which `input_errors` turns into the `InputError`
         that caused it. Where `augmentation` mixes images, the labels are shares of the classes: float32 (b, classes).
+        `labels`, (n, k) float32, take the place of the split's own.
         """
+        found: Rows = self.labels if labels is None else labels
         indices = tf.data.Dataset.range(len(self))
         if training:
             indices = indices.shuffle(len(self), seed=seed)
@@ -113,26 +149,30 @@ class Split:
             def prepare(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
                 images = tf.numpy_function(self.image, [indices], tf.uint8)
                 images.set_shape((None, None, None, 3))
-                return preprocessing(images), tf.gather(self.labels, indices)
+                y = tf.numpy_function(found.__getitem__, [indices], found.dtype)
+                y.set_shape((None, *found.shape[1:]))
+                return preprocessing(images), y
 
             return untuned(batches.map(prepare, num_parallel_calls=cores()).prefetch(AHEAD))
 
-        render, mixing = Renderer(self.sources, preprocessing, augmentation), mixes(augmentation)
+        render = Renderer(self.sources, preprocessing, augmentation)
+        if mixes(augmentation) and labels is None:
+            found = OneHot(self.labels, len(self.classes))
 
         def batch(indices: np.ndarray, seed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            inputs, labels = render(indices, seed), self.labels[indices]
+            inputs, y = render(indices, seed), found[indices]
             if not mixes(augmentation):
-                return inputs, labels
+                return inputs, y
             from .mixing import mixed
 
             alphas = {"mixup": augmentation.mixup, "cutmix": augmentation.cutmix}
-            return mixed(inputs, labels, len(self.classes), **alphas, seed=seed)
+            return mixed(inputs, y, **alphas, seed=seed)
 
         def rendered(indices: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            inputs, labels = tf.numpy_function(batch, [indices, seed], [tf.float32, tf.float32 if mixing else tf.int32])
+            inputs, y = tf.numpy_function(batch, [indices, seed], [tf.float32, found.dtype])
             inputs.set_shape((None, *render.shape))
-            labels.set_shape((None, len(self.classes)) if mixing else (None,))
-            return inputs, labels
+            y.set_shape((None, *found.shape[1:]))
+            return inputs, y
 
         # Each batch carries its seed, so that working on several at a time does not change what is random.
         seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2)

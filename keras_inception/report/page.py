@@ -113,7 +113,8 @@ def page(
 <h1>{_text(run.path.name)}</h1>
 <p>{_text(run.builder)}, {height} x {width} pixels ({run.preprocessing.resize_mode}), {len(run.labels)} classes;
 trained on {run.data["train"]:,} images,
-measured on {held_out}: <b>top-1 {scores(probabilities, held_out.labels)["top1"]:.1%}</b>.{_chosen(run, held_out)}</p>
+measured on {held_out}: <b>top-1 {scores(probabilities, held_out.labels)["top1"]:.1%}</b>.{_chosen(run, held_out)}
+{_taught(run)}</p>
 {_exits(run)}{_near_duplicates(run)}
 <h2>Training</h2>{curves(history)}
 {contact_sheet(run, dataset.train) if dataset else ""}
@@ -139,6 +140,15 @@ def _chosen(run: Run, measured: Split) -> str:
     if not (found := run.validation_metrics):
         return ""
     return f" The epoch was chosen on {found['n']:,} validation images: top-1 {found['top1']:.1%}."
+
+
+def _taught(run: Run) -> str:
+    """Who taught it, if it had a teacher."""
+    if not (teacher := run.training.get("teacher")):
+        return ""
+    height, width = teacher["preprocessing"]["size"]
+    who = f"{_text(teacher['network'])}, {height} x {width} pixels, of {_text(teacher['weights'])}"
+    return f"Taught by {who}: weight {run.training['teacher_weight']:g}, temperature {run.training['temperature']:g}."
 
 
 def _exits(run: Run) -> str:

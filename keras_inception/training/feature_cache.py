@@ -16,7 +16,7 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from ..data import Split, input_errors
-from ..data.split import AHEAD, untuned
+from ..data.split import AHEAD, Rows, untuned
 from ..evaluation.batch import in_batches
 from ..files import PART, cache_directory, locked, write_file
 from ..preprocessing import Preprocessing
@@ -27,12 +27,18 @@ ABANDONED = 24 * 3600  # seconds since a temporary file was last written to: its
 
 
 def features(
-    backbone: keras.Model, splits: Iterable[Split], preprocessing: Preprocessing, *, batch_size: int = 32
+    backbone: keras.Model,
+    splits: Iterable[Split],
+    preprocessing: Preprocessing,
+    *,
+    batch_size: int = 32,
+    title: str = "features",
 ) -> list[np.ndarray]:
     """The backbone's output for every image of each split: (n, ...) float32, mapped from disk and read when used.
 
     Features are kept in the cache folder under a hash of everything that they depend on: the content of the images, the
     backbone with its weights, and the preprocessing. Of two processes that need the same ones, one waits for the other.
+    `title` is what the progress bar says.
     """
     folder = cache_directory() / "features"
     folder.mkdir(parents=True, exist_ok=True)
@@ -46,7 +52,7 @@ def features(
             else:
                 shape = len(split), *backbone.output.shape[1:]
                 batches = split.batches(preprocessing, batch_size)
-                write_file(path, partial(_compute, frozen=frozen(), shape=shape, batches=batches))
+                write_file(path, partial(_compute, frozen=frozen(), shape=shape, batches=batches, title=title))
             mapped.append(np.load(path, mmap_mode="r"))  # stays readable if another process deletes the file
     _prune(folder)
     return mapped
@@ -62,30 +68,34 @@ def key(backbone: keras.Model, split: Split, preprocessing: Preprocessing) -> st
     return digest.hexdigest()
 
 
-def batches(found: np.ndarray, labels: np.ndarray, batch_size: int, *, seed: int) -> tf.data.Dataset:
+def batches(found: np.ndarray, labels: Rows, batch_size: int, *, seed: int) -> tf.data.Dataset:
     """Batches of (features, labels), shuffled by `seed`."""
-    order = np.random.default_rng(seed).permutation(len(labels))
+    order = np.random.default_rng(seed).permutation(len(found))
 
     def read(indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return found[indices], labels[indices]
 
     def example(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        x, y = tf.numpy_function(read, [indices], (tf.float32, tf.int32))
+        x, y = tf.numpy_function(read, [indices], (tf.float32, labels.dtype))
         x.set_shape((None, *found.shape[1:]))
-        y.set_shape((None,))
+        y.set_shape((None, *labels.shape[1:]))
         return x, y
 
     return untuned(tf.data.Dataset.from_tensor_slices(order).batch(batch_size).map(example).prefetch(AHEAD))
 
 
 def _compute(
-    part: Path, frozen: Callable[[np.ndarray], tf.Tensor], shape: tuple[int, ...], batches: tf.data.Dataset
+    part: Path,
+    frozen: Callable[[np.ndarray], tf.Tensor],
+    shape: tuple[int, ...],
+    batches: tf.data.Dataset,
+    title: str,
 ) -> None:
     header = {"descr": "<f4", "fortran_order": False, "shape": shape}
     with input_errors(), part.open("wb") as file:  # a full disk raises here; under a mapped file it ends the process
         np.lib.format.write_array_header_1_0(file, header)
         images = (x for x, _ in batches)
-        for made in in_batches(frozen, progress(images, "features", len(batches))):
+        for made in in_batches(frozen, progress(images, title, len(batches))):
             file.write(np.ascontiguousarray(made, "<f4").data)
 
 

@@ -27,6 +27,7 @@ from .recipes import Recipe
 from .recipes.apply import attach, averaged, callbacks_for, compile_for, fitting, reseed
 from .request import TrainingRequest
 from .state import Row, TrainingState
+from .teacher import Targets
 
 START = "start.keras"  # a pretrained network as it came: an epoch on features keeps the head alone
 BEST, BEST_HEAD = "best.keras", "best_head.keras"
@@ -90,6 +91,7 @@ class Job:
     request: TrainingRequest
     dataset: Dataset
     state: TrainingState
+    targets: Targets | None = None  # what is learned from a teacher, in place of the labels
 
     @property
     def recipe(self) -> Recipe:
@@ -132,12 +134,13 @@ class NetworkTrainer:
             compile_for(network, job.recipe, job.steps * (last - first), mixed=self.mixed)
         attach(self.model, job.recipe)
         self._rates = self.rates()
-        self._callbacks = [*callbacks_for(self.model, job.recipe), _Built(self.mixed)]
+        taught = job.targets is not None
+        self._callbacks = [*callbacks_for(self.model, job.recipe, taught=taught), _Built(self.mixed, taught)]
 
     @property
     def mixed(self) -> bool:
-        """Whether the labels of `batches` are shares of classes."""
-        return mixes(self.job.recipe.augmentation)
+        """Whether the labels of `batches` are shares of classes; a teacher's are beside them."""
+        return self.job.targets is not None or mixes(self.job.recipe.augmentation)
 
     def network(self) -> keras.Model:
         """The whole network, as the last epoch left it."""
@@ -159,21 +162,23 @@ class NetworkTrainer:
             training=True,
             augmentation=self.job.recipe.augmentation,
             seed=self.job.request.seed + epoch,
+            labels=self.job.targets,
         )
 
     def train(self, epoch: int) -> dict[str, float]:
         """As `Trainer.train`."""
-        recipe, labels = self.job.recipe, self.job.dataset.train.labels
+        recipe, images, batches = self.job.recipe, self.job.dataset.train, self.batches(epoch)
+        if recipe.balance:
+            batches = batches.map(balanced(images.labels, len(images.classes)))
         reseed(self.model, self.job.request.seed, epoch)
         title, rate = f"epoch {epoch + 1}/{recipe.epochs}", float(self.model.optimizer.learning_rate)
         with input_errors(), fitting(self.model, self._rates), progress_bar(title, self.job.steps) as advance:
             self.model.fit(
-                self.batches(epoch),
+                batches,
                 initial_epoch=epoch,
                 epochs=epoch + 1,
                 shuffle=False,  # `batches` has shuffled
                 callbacks=[*self._callbacks, _Steps(advance)],
-                class_weight=balanced(labels) if recipe.balance else None,
                 verbose=0,
             )
         return {k: float(v[-1]) for k, v in self.model.history.history.items()} | {"learning_rate": rate}
@@ -209,7 +214,7 @@ class FrozenTrainer(NetworkTrainer):
 class HeadTrainer(FrozenTrainer):
     """Trains the head of a network on the output of its frozen backbone, which is computed once."""
 
-    best, mixed = BEST_HEAD, False
+    best = BEST_HEAD
 
     def __init__(self, job: Job, network: keras.Model, first: int, last: int, *, resumed: bool):
         backbone, dataset = fine_tuning.backbone_of(network), job.dataset
@@ -218,10 +223,15 @@ class HeadTrainer(FrozenTrainer):
         self._whole = network
         super().__init__(job, None if resumed else fine_tuning.head_of(network), first, last)
 
+    @property
+    def mixed(self) -> bool:
+        """As of `NetworkTrainer`; features are not mixed."""
+        return self.job.targets is not None
+
     def batches(self, epoch: int) -> tf.data.Dataset:
         """The features of an epoch."""
-        seed = self.job.request.seed + epoch
-        return batches(self._train, self.job.dataset.train.labels, self.job.recipe.batch_size, seed=seed)
+        labels = self.job.dataset.train.labels if self.job.targets is None else self.job.targets
+        return batches(self._train, labels, self.job.recipe.batch_size, seed=self.job.request.seed + epoch)
 
     def measure(self) -> dict[str, float]:
         """As `Trainer.measure`."""
@@ -242,11 +252,20 @@ def _as_row(measured: dict[str, float]) -> dict[str, float]:
     return {"val_accuracy": measured["top1"], "val_loss": measured["loss"]} | exits
 
 
-def balanced(labels: np.ndarray) -> dict[int, float]:
-    """A weight for each class that makes all count alike, 1 in the mean over the images."""
-    classes = np.unique(labels)
-    weights = compute_class_weight("balanced", classes=classes, y=labels)
-    return {int(c): float(weight) for c, weight in zip(classes, weights, strict=True)}
+def balanced(labels: np.ndarray, classes: int) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, ...]]:
+    """What adds to a batch (x, y) weights of its images that make all classes count alike, 1 in the mean.
+
+    `labels`, (n,), are those of all images. A mixed image has the weight of the class of its larger share. Keras'
+    `class_weight` would look for that class among a teacher's probabilities too.
+    """
+    present = np.unique(labels)
+    weights = np.zeros(classes, np.float32)
+    weights[present] = compute_class_weight("balanced", classes=present, y=labels)
+
+    def weighted(x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return x, y, tf.gather(weights, y if y.shape.rank == 1 else tf.argmax(y[:, :classes], axis=1))
+
+    return weighted
 
 
 class _Built(keras.callbacks.Callback):
@@ -254,9 +273,9 @@ class _Built(keras.callbacks.Callback):
 
     built = False
 
-    def __init__(self, mixed: bool):
+    def __init__(self, mixed: bool, taught: bool):
         super().__init__()
-        self._mixed = mixed
+        self._mixed, self._taught = mixed, taught
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Measure one image of no importance. Keras resets the metrics when the epoch begins."""
@@ -264,6 +283,7 @@ class _Built(keras.callbacks.Callback):
             model = self.model
             outputs = keras.tree.map_structure(lambda x: tf.zeros((1, *x.shape[1:]), x.dtype), model.output)
             y = tf.zeros_like(keras.tree.flatten(outputs)[0]) if self._mixed else tf.zeros(1, tf.int32)
+            y = tf.concat([y, y], axis=1) if self._taught else y
             model.compute_loss(None, y, outputs)
             model.compute_metrics(None, y, outputs)
             self.built = True

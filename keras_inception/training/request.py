@@ -16,7 +16,7 @@ from ..data import Dataset, fingerprint, lasting
 from ..errors import InputError
 from ..preprocessing import Fill, Preprocessing, ResizeMode
 from ..registry import Architecture, get
-from ..run import STATE, Run
+from ..run import Run, run_of
 from ..weights import copy_weights, fit_classes
 from ..weights.record import Checkpoint
 from ..weights.source import FREE
@@ -24,6 +24,7 @@ from ..weights.transfer import reinitialise_classifiers
 from . import recipes
 from .recipes import Recipe
 from .recipes.apply import optimizer_for
+from .teacher import Teacher, teacher_of
 
 # Arguments of a network that change its training only: weights trained with one value serve a network of another.
 TRAINING_ONLY = {
@@ -69,6 +70,7 @@ class TrainingRequest:
     recipe: Recipe
     recipe_name: str | None = None
     seed: int = 0
+    teacher: Teacher | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The request as plain JSON values."""
@@ -82,6 +84,7 @@ class TrainingRequest:
             "recipe": self.recipe.to_dict(),
             "recipe_name": self.recipe_name,
             "seed": self.seed,
+            "teacher": self.teacher.to_dict() if self.teacher else None,
         }
         return json.loads(json.dumps(record))
 
@@ -95,6 +98,7 @@ class TrainingRequest:
                 "preprocessing": Preprocessing.from_dict(record["preprocessing"]),
                 "start": Start(**record["start"]),
                 "recipe": Recipe.from_dict(record["recipe"]),
+                "teacher": _taught_by(record),
             }
         )
 
@@ -132,6 +136,8 @@ class TrainingRequest:
             if ours.get(name) != theirs.get(name):
                 if name == "data.fingerprint":
                     return "other images, or another split of them"
+                if name == "teacher":
+                    return f"{'another' if theirs[name] and ours[name] else 'a' if theirs[name] else 'no'} teacher"
                 words = f"{name.split('.')[-1]} {theirs.get(name)!r}, not {ours.get(name)!r}"
                 further = " (the learning rate follows their number: finish it, then train further with --weights)"
                 return words + (further if name == "recipe.epochs" else "")
@@ -154,7 +160,8 @@ class TrainingRequest:
             preprocessing=self.preprocessing,
             weights=self.start.weights,
             data=record["data"],
-            training=record["recipe"] | {"recipe": self.recipe_name, "seed": self.seed, "start": record["start"]},
+            training=record["recipe"]
+            | {"recipe": self.recipe_name, **{k: record[k] for k in ("seed", "start", "teacher")}},
             metrics=dict(test or validation),
             measured_on="test" if test else "validation",
             validation_metrics=dict(validation),
@@ -170,12 +177,19 @@ def _compared(record: Mapping[str, Any]) -> dict[str, Any]:
         flat[name] = record[name]
     preprocessing = Preprocessing.from_dict(record["preprocessing"]).to_dict()  # an older record lacks fields
     flat |= {f"preprocessing.{k}": v for k, v in preprocessing.items()}
-    for group in ("arguments", "recipe"):
-        flat |= {f"{group}.{k}": v for k, v in record[group].items()}
+    recipe = Recipe().to_dict() | record["recipe"]  # as does its recipe
+    for group, values in {"arguments": record["arguments"], "recipe": recipe}.items():
+        flat |= {f"{group}.{k}": v for k, v in values.items()}
+    flat["teacher"] = teacher.identity if (teacher := _taught_by(record)) else None
     start = dict(record["start"])
     if start["digest"]:
         del start["weights"]
     return flat | {f"start.{k}": v for k, v in start.items()}
+
+
+def _taught_by(record: Mapping[str, Any]) -> Teacher | None:
+    """The teacher in a request of `to_dict`; an older one lacks the field."""
+    return Teacher.from_dict(found) if (found := record.get("teacher")) else None
 
 
 # ----------------------------------------------------------------------------------------------------------- resolving
@@ -195,6 +209,7 @@ def resolve(
     fill: Fill | None,
     seed: int,
     changes: Mapping[str, Any],
+    teacher: str | Path | Run | None = None,
 ) -> TrainingRequest:
     """The request that the arguments of `train` make for these images.
 
@@ -236,6 +251,7 @@ def resolve(
         recipe=chosen,
         recipe_name=recipe if isinstance(recipe, str) else None,
         seed=seed,
+        teacher=None if teacher is None else teacher_of(teacher, dataset.classes),
     )
 
 
@@ -259,21 +275,6 @@ def published(
         return architecture.source("imagenet", {**chosen.options, **shape}).checkpoint
     except InputError:
         return None
-
-
-def run_of(weights: Any) -> Run | None:
-    """The finished run that a directory, or the model file in it, belongs to; None for other weights.
-
-    Raises:
-        InputError: it is a run that is not finished.
-    """
-    if not isinstance(weights, str | Path):
-        return None
-    path = Path(weights)
-    folder = path if path.is_dir() else path.parent
-    if path != folder and path.name != "model.keras":
-        return None
-    return Run.load(folder) if any((folder / name).exists() for name in ("run.json", STATE)) else None
 
 
 def recipe_for(

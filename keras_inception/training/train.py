@@ -6,6 +6,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ def train(
     time: float | str | None = None,
     k_fold: int | None = None,
     tensorboard: bool = False,
+    teacher: str | Path | Run | None = None,
     **changes: Any,
 ) -> Run:
     """Train a network on labelled images and leave a run directory at `out`.
@@ -98,12 +100,16 @@ def train(
             images, and predict that part. `Run.folds` has their metrics, `out/folds.csv` the answer for each image, and
             labels in doubt are those that they contradict. `out/folds` has their run directories.
         tensorboard: write the history into `out/logs` as TensorBoard reads it.
+        teacher: a trained network whose probabilities for the unchanged training images are learned beside the labels
+            (`callbacks.Distillation`, weighted by `teacher_weight` and softened by `temperature` of the recipe): a
+            finished run, a `.keras` file of a network of this package, or published weights as
+            "mobilenet_v2.imagenet". Its classes are those of the images, in any order; it has its own preprocessing.
         changes: fields of the `Recipe` to change: epochs, batch_size, learning_rate, augmentation, freeze_epochs,
             balance, precision, ...; `options` are arguments of the network, {"alpha": 0.5}. `augmentation` may be the
             name of a preset, "medium", or ["medium", "mixup=0.2"] (`data.presets`).
 
     Raises:
-        InputError: images, model, size, resize, recipe, weights or `out` cannot be used; nothing is written.
+        InputError: images, model, size, resize, recipe, weights, teacher or `out` cannot be used; nothing is written.
     """
     out, seconds = Path(out), in_seconds(time)
     check_directory(out)
@@ -113,12 +119,13 @@ def train(
         weights = automatic.tag if automatic else None
     dataset = as_dataset(images, validation=validation, test=test)
     how: dict[str, Any] = {"recipe": recipe, "model": model, "weights": weights}
-    how |= {"size": size, "resize": resize, "fill": fill, "seed": seed}
+    how |= {"size": size, "resize": resize, "fill": fill, "seed": seed, "teacher": teacher}
     request = resolve(dataset, images=images, validation=validation, test=test, changes=changes, **how)
     if k_fold is not None:
         folds_of(joined(dataset.train, dataset.val), k_fold, seed)  # what is wrong is said before any work
     job = Job(request, dataset, state)
     # What cannot be downloaded or built is said before anything is written.
+    teaching = request.teacher.model() if request.teacher else None
     network = None if state.exists else _start(job, automatic)
     out.mkdir(parents=True, exist_ok=True)
     with locked(out, "training into", wait=False):
@@ -130,6 +137,10 @@ def train(
         frozen = request.recipe.freeze_epochs
         if frozen and changes.get("augmentation") and request.recipe.augmentation and _on_features(job):
             note(f"the first {frozen} epochs train on cached features, of images without augmentation (--no-features)")
+        if request.teacher:
+            note(f"taught by {request.teacher.network} of {request.teacher.weights}")
+            job = replace(job, targets=request.teacher.targets(teaching, dataset.train))
+            del teaching  # its memory is the student's
         folds = None
         if k_fold is not None:
             train_part = partial(_train_part, time=time, **how, **changes)

@@ -21,6 +21,7 @@ NETWORK: dict[str, dict[str, Any]] = {  # each resize mode among them, and augme
     "fine-tuned from a run": {"resize": "letterbox", "fill": (0, 114, 255)},
     "fine-tuned from a file": {"model": "crossed", "resize": "stretch"},
     "mixed precision": {"model": "crossed", "precision": "mixed_bfloat16", "augmentation": "strong"},
+    "taught by a run": {"model": "crossed", "augmentation": ["light", "cutmix=1"], "balance": True},
     "exotic class names": {"model": "crossed", "resize": "stretch", "augmentation": ["rotation=10", "cutmix=1"]},
 }  # fmt: skip
 

@@ -50,6 +50,7 @@ NETWORKS = (
     "fine-tuned from a run",
     "fine-tuned from a file",
     "mixed precision",
+    "taught by a run",
     "exotic class names",
 )
 COMMANDS = ("resume", "predict", "evaluate", "report", "export int8", "verify", "quantize_aware")
@@ -138,7 +139,7 @@ class Cell:
         settings = {"epochs": 5, "batch_size": 12, "learning_rate": 0.02, "augmentation": None}
         arguments = settings | NETWORK[network]
         if network in pretrained:
-            arguments["weights"] = pretrained[network]
+            arguments["teacher" if network == "taught by a run" else "weights"] = pretrained[network]
         monkeypatch.setenv("KERAS_INCEPTION_HOME", str(place / "home"))
         moves, lasting = data == "moved list", data not in NOT_LASTING
         return cls(given, folder, names, arguments, place, moves, lasting, network == CONFIGURED)
@@ -245,7 +246,8 @@ class Cell:
 
     def quantize_aware(self, run: Run) -> None:
         settings = export.FineTuning(epochs=1, batch_size=12)
-        made = export.quantize_aware(run, self.given, self.place / "qat.tflite", training=settings)
+        teacher = self.arguments.get("teacher")
+        made = export.quantize_aware(run, self.given, self.place / "qat.tflite", training=settings, teacher=teacher)
         assert made.agreement.n > 0
 
 
@@ -286,7 +288,7 @@ def listed(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def pretrained(tmp_path_factory) -> dict[str, Path]:
-    """A run of other classes, and a file of the same network with other classes."""
+    """A run of other classes, a file of the same network with other classes, and a run of the classes for a teacher."""
     place = tmp_path_factory.mktemp("pretrained")
     with registered(), pytest.MonkeyPatch.context() as patch:
         patch.setenv("KERAS_INCEPTION_HOME", str(place / "home"))
@@ -294,4 +296,10 @@ def pretrained(tmp_path_factory) -> dict[str, Path]:
         arguments = NETWORK[CONFIGURED] | {"epochs": 1, "batch_size": 8, "augmentation": None}
         run = train(from_arrays(images, labels, ("one", "two")), out=place / "run", **arguments)
         shutil.copy(run.path / "model.keras", place / "file.keras")
-    return {"fine-tuned from a run": run.path, "fine-tuned from a file": place / "file.keras"}
+        given = from_arrays(*arrays(3), ("red", "green", "blue"))
+        teacher = train(given, out=place / "teacher", **arguments | NETWORK["one channel"])
+    return {
+        "fine-tuned from a run": run.path,
+        "fine-tuned from a file": place / "file.keras",
+        "taught by a run": teacher.path,
+    }

@@ -75,6 +75,13 @@ def test_a_step_is_traced_once_with_what_recipes_add(counts, tmp_path, options) 
     assert counts["train_step"] == 1
 
 
+def test_a_step_is_traced_once_with_a_teacher(counts, tmp_path) -> None:
+    teacher = train(images(2), out=tmp_path / "teacher", epochs=1, **SETTINGS)
+    counts.clear()
+    train(images(2), out=tmp_path / "run", epochs=2, teacher=teacher, balance=True, **SETTINGS)
+    assert counts["train_step"] == 1
+
+
 @pytest.mark.parametrize("cached", [True, False])
 def test_fine_tuning_traces_a_step_for_each_stage(counts, tmp_path, monkeypatch, cached) -> None:
     """A resumption loads what it continues with, and the second stage takes the network of the first.

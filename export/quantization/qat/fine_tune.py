@@ -22,6 +22,7 @@ from keras_inception.errors import InputError
 from keras_inception.files import new_output
 from keras_inception.layers import deep_graph
 from keras_inception.preprocessing import Preprocessing
+from keras_inception.run import Run
 
 from ...agreement import Agreement, agreement
 from ...inputs import Exportable, ModelOrRun, as_convolution
@@ -87,6 +88,7 @@ def quantize_aware(
     path: str | Path,
     *,
     training: FineTuning = DEFAULT,
+    teacher: str | Path | Run | None = None,
     preserve: Preserve | None = None,
     preprocessing: Preprocessing | None = None,
     labels: tuple[str, ...] | None = None,
@@ -111,7 +113,9 @@ def quantize_aware(
             (inputs, labels) of arrays as the network takes them, (n, *input_shape) and (n,), which are also measured
             on. None takes the images that the run was trained on.
         path: the file to write.
-        training: epochs, batch size, learning rate, augmentation and seed.
+        training: epochs, batch size, learning rate, augmentation, seed, and how much a teacher counts.
+        teacher: as for `training.train`: a network whose probabilities are learned beside the labels of images; the run
+            itself keeps the file near the float network.
         preserve: keep the kernels' zeros ("sparsity"), shared values ("clusters") or both. After `prune` and `cluster`
             it is known.
         preprocessing: what the network was trained with; a run knows it.
@@ -131,7 +135,7 @@ def quantize_aware(
     path = Path(path)
     with new_output(path, overwrite=overwrite, kind="TFLite file", is_kind=is_tflite) as part:
         source, kept = _source(model_or_run, preprocessing, labels)
-        images = TrainingImages.of(data, source, pixels=source.preprocessing is not None)
+        images = TrainingImages.of(data, source, pixels=source.preprocessing is not None, teacher=teacher)
         trainer = _quantizing(source, images, training, preserve or kept, path.with_name(f"{path.name}.training"))
         history, content = _trained(trainer, source, edge, batch)
         part.write_bytes(content)
@@ -155,6 +159,7 @@ def prune(
     sparsity: float = 0.5,
     pattern: Pattern = "magnitude",
     training: FineTuning = DEFAULT,
+    teacher: str | Path | Run | None = None,
     preprocessing: Preprocessing | None = None,
     labels: tuple[str, ...] | None = None,
     checkpoints: str | Path | None = None,
@@ -172,6 +177,7 @@ def prune(
         sparsity: the share of zeros, between 0 and 1.
         pattern: "magnitude" or "2:4".
         training: as for `quantize_aware`.
+        teacher: as for `quantize_aware`.
         preprocessing: as for `quantize_aware`.
         labels: as for `quantize_aware`.
         checkpoints: a folder for the state of the last epoch, from which the same call resumes after an interruption.
@@ -190,7 +196,7 @@ def prune(
     from .trainer import TrainingImages
 
     source, _ = _source(model_or_run, preprocessing, labels)
-    images = TrainingImages.of(data, source, pixels=False)
+    images = TrainingImages.of(data, source, pixels=False, teacher=teacher)
     return _compressed(source, images, training, Pruning(sparsity, pattern), checkpoints)
 
 
@@ -201,6 +207,7 @@ def cluster(
     *,
     clusters: int = 16,
     training: FineTuning = DEFAULT,
+    teacher: str | Path | Run | None = None,
     preprocessing: Preprocessing | None = None,
     labels: tuple[str, ...] | None = None,
     checkpoints: str | Path | None = None,
@@ -215,6 +222,7 @@ def cluster(
         data: as for `quantize_aware`.
         clusters: how many values a kernel may have, 3 to 1024.
         training: as for `quantize_aware`.
+        teacher: as for `quantize_aware`.
         preprocessing: as for `quantize_aware`.
         labels: as for `quantize_aware`.
         checkpoints: as for `prune`.
@@ -229,7 +237,7 @@ def cluster(
     from .trainer import TrainingImages
 
     source, kept = _source(model_or_run, preprocessing, labels)
-    images = TrainingImages.of(data, source, pixels=False)
+    images = TrainingImages.of(data, source, pixels=False, teacher=teacher)
     return _compressed(source, images, training, Clustering(clusters, keep_zeros=kept == "sparsity"), checkpoints)
 
 

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 from keras_inception.data import Augmentation
 from keras_inception.data.augmentation import mixes
 from keras_inception.errors import InputError
+from keras_inception.training.recipes.recipe import TEACHER_WEIGHT, TEMPERATURE
 
 Preserve: TypeAlias = Literal["sparsity", "clusters", "both"]  # what a training keeps of the kernels: zeros, values
 
@@ -22,9 +23,12 @@ class FineTuning:
         learning_rate: Adam's at the first step; it falls to 0 along a cosine.
         augmentation: random changes of the training images, without MixUp and CutMix; None for none.
         seed: of the order of the images.
+        temperature: of a teacher, as of `training.recipes.Recipe`.
+        teacher_weight: the same.
 
     Raises:
-        InputError: `epochs`, `batch_size` or `learning_rate` is not positive, or `augmentation` mixes images.
+        InputError: `epochs`, `batch_size`, `learning_rate` or `temperature` is not positive, `teacher_weight` is not
+            from 0 to 1, or `augmentation` mixes images.
     """
 
     epochs: int = 3
@@ -32,10 +36,14 @@ class FineTuning:
     learning_rate: float = 1e-4
     augmentation: Augmentation | None = None
     seed: int = 0
+    temperature: float = TEMPERATURE
+    teacher_weight: float = TEACHER_WEIGHT
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "learning_rate"):
+        for name in ("epochs", "batch_size", "learning_rate", "temperature"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be positive; got {getattr(self, name)}")
+        if not 0 <= self.teacher_weight <= 1:
+            raise InputError(f"teacher_weight must be a number from 0 to 1; got {self.teacher_weight}")
         if mixes(self.augmentation):
             raise InputError("training for a phone mixes no images: give an augmentation with mixup=0 and cutmix=0")

@@ -8,20 +8,24 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
+from keras_inception.callbacks import Divergence
 from keras_inception.data import Dataset, Split, as_dataset, fingerprint, input_errors, is_tf_data
 from keras_inception.errors import InputError
 from keras_inception.evaluation import scores
 from keras_inception.files import reason
 from keras_inception.preprocessing import Preprocessing
+from keras_inception.run import Run
 from keras_inception.terminal import note
 from keras_inception.training.loop import run_epochs
 from keras_inception.training.state import TrainingState
+from keras_inception.training.teacher import Targets, Teacher, teacher_of
 
 from ...comparison import by_class
 from ...inputs import Exportable, fits
@@ -43,13 +47,16 @@ class TrainingImages:
     val: Labelled
     held_out: Labelled
     preprocessing: Preprocessing | None  # without the normalisation if the copy contains it
+    teacher: Teacher | None = None
 
     @classmethod
-    def of(cls, data: TrainingData | None, source: Exportable, *, pixels: bool) -> TrainingImages:
+    def of(
+        cls, data: TrainingData | None, source: Exportable, *, pixels: bool, teacher: str | Path | Run | None = None
+    ) -> TrainingImages:
         """The images of a folder, a data set or arrays; by default those of the run.
 
         Raises:
-            InputError: there are no images, or they do not fit the network.
+            InputError: there are no images, or they or the teacher do not fit the network.
         """
         run = source.run
         if data is None:
@@ -68,8 +75,16 @@ class TrainingImages:
                     f"the images have the classes {', '.join(data.classes[:5])}, the network has "
                     f"{', '.join(source.labels[:5])}: give images of the network's classes"
                 )
+            if teacher is not None and source.model.output_shape[-1] != len(data.classes):
+                raise InputError(
+                    f"the network has the output {source.model.output_shape}: with a teacher it has a probability for "
+                    f"each of the {len(data.classes)} classes"
+                )
             own = source.preprocessing
-            return cls(data.train, data.val, data.held_out, own.unnormalized if pixels else own)
+            taught_by = None if teacher is None else teacher_of(teacher, data.classes)
+            return cls(data.train, data.val, data.held_out, own.unnormalized if pixels else own, taught_by)
+        if teacher is not None:
+            raise InputError("a teacher sees images: give a folder or a data.Dataset, or leave the teacher out")
         inputs, labels = np.asarray(data[0], np.float32), np.asarray(data[1])
         if not fits(inputs.shape, (None, *source.input_shape)) or labels.shape != inputs.shape[:1] or not len(labels):
             raise InputError(
@@ -91,6 +106,14 @@ class TrainingImages:
                 digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
+    @cached_property
+    def targets(self) -> Targets | None:
+        """What is learned of the training images in place of their labels, from a teacher."""
+        if self.teacher is None:
+            return None
+        assert isinstance(self.train, Split)
+        return self.teacher.targets(self.teacher.model(), self.train)
+
     def __len__(self) -> int:
         return len(self.train) if isinstance(self.train, Split) else len(self.train[1])
 
@@ -100,7 +123,12 @@ class TrainingImages:
         if isinstance(self.train, Split):
             assert self.preprocessing is not None
             return self.train.batches(
-                self.preprocessing, settings.batch_size, training=True, augmentation=settings.augmentation, seed=seed
+                self.preprocessing,
+                settings.batch_size,
+                training=True,
+                augmentation=settings.augmentation,
+                seed=seed,
+                labels=self.targets,
             )
         data = tf.data.Dataset.from_tensor_slices(self.train)
         return data.shuffle(len(self), seed=seed).batch(settings.batch_size)
@@ -158,15 +186,29 @@ class CopyTrainer:
             "settings": repr(settings),
             "images": images.fingerprint(),
             "weights": _fingerprint(copy.plan),
+            "teacher": json.loads(json.dumps(images.teacher.identity)) if images.teacher else None,
         }
         steps = -(-len(images) // settings.batch_size)
         rate = tf_keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps * settings.epochs)
         self._optimizer = tf_keras.optimizers.Adam(rate)
-        binary = copy.logits.output_shape[-1] == 1
-        loss = tf_keras.losses.BinaryCrossentropy if binary else tf_keras.losses.SparseCategoricalCrossentropy
         with quiet_tfmot():
-            copy.logits.compile(self._optimizer, loss(from_logits=True), jit_compile=False)
+            copy.logits.compile(self._optimizer, self._loss(), jit_compile=False)
             self._optimizer.build(copy.logits.trainable_variables)
+
+    def _loss(self) -> Any:
+        """The cross-entropy with the labels; with a teacher as `callbacks.Distillation` has it."""
+        classes, weight = self.copy.logits.output_shape[-1], self.settings.teacher_weight
+        if not self.images.teacher:
+            kind = tf_keras.losses.BinaryCrossentropy if classes == 1 else tf_keras.losses.SparseCategoricalCrossentropy
+            return kind(from_logits=True)
+        divergence = Divergence(self.settings.temperature, from_logits=True)
+
+        def loss(y: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+            labels, soft = y[:, :classes], y[:, classes:]
+            own = tf.nn.softmax_cross_entropy_with_logits(labels, logits)
+            return (1 - weight) * own + weight * divergence.call(soft, logits)
+
+        return loss
 
     def fit(
         self,

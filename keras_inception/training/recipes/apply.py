@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras.layers import BatchNormalization, DepthwiseConv2D, SeparableConv2D
 
-from ...callbacks import AuxiliaryHeads, LabelSmoothing, fade
+from ...callbacks import AuxiliaryHeads, Distillation, LabelSmoothing, fade
 from ...errors import InputError
 from ...outputs import exit_names
 from .recipe import Recipe
@@ -100,14 +100,16 @@ def decayed(network: keras.Model, which: str) -> list[keras.Variable]:
     return kernels
 
 
-def callbacks_for(network: keras.Model, recipe: Recipe) -> list[keras.callbacks.Callback]:
-    """Return the callbacks for the losses of all heads and for label smoothing."""
+def callbacks_for(network: keras.Model, recipe: Recipe, *, taught: bool = False) -> list[keras.callbacks.Callback]:
+    """Return the callbacks for the losses of all heads, for label smoothing and for a teacher."""
     callbacks: list[keras.callbacks.Callback] = []
     if isinstance(network.output, dict):
         fading = fade(max(1, round(recipe.aux_fade * recipe.epochs))) if recipe.aux_fade else None
         callbacks.append(AuxiliaryHeads(1.0) if exit_names(network) else AuxiliaryHeads(recipe.aux_weight, fading))
     if recipe.label_smoothing:
         callbacks.append(LabelSmoothing(recipe.label_smoothing))
+    if taught:
+        callbacks.append(Distillation(recipe.teacher_weight, recipe.temperature))
     return callbacks
 
 

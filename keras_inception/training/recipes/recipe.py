@@ -15,6 +15,10 @@ from ...data import Augmentation, Changes, presets
 from ...data.augmentation import from_record, to_record
 from ...errors import InputError
 
+# Of a teacher. For small networks Hinton et al. (arXiv 1503.02531, section 3) found temperatures from 2.5 to 4 best; of
+# the settings in benchmarks/distillation.md this one is.
+TEMPERATURE, TEACHER_WEIGHT = 4.0, 0.5
+
 
 class Schedule(Protocol):
     """How the learning rate changes during a training."""
@@ -123,6 +127,9 @@ class Recipe:
     its count in the training images. `precision` applies to the training; the kept network is float32. Of the last
     stage, `patience` epochs in turn without a better one end the training; None for none.
 
+    With a teacher, `teacher_weight` is the weight of its softened probabilities in the loss, and 1 less it that of the
+    labels; `temperature` softens them (`callbacks.Distillation`).
+
     The last four fields are for fine-tuning. For `freeze_epochs`, four fifths of the epochs by default, the backbone is
     frozen and the new classifier is trained. Then all layers are trained at `backbone_rate` times the learning rate,
     batch norms only with `batch_norm`; where nothing was frozen, the classifier has the whole rate. With
@@ -153,6 +160,8 @@ class Recipe:
     balance: bool = False
     precision: str = "float32"  # of PRECISIONS
     patience: int | None = None
+    temperature: float = TEMPERATURE
+    teacher_weight: float = TEACHER_WEIGHT
     freeze_epochs: int | None = None
     backbone_rate: float = 0.1
     batch_norm: bool = False
@@ -267,6 +276,8 @@ ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {  # field -> what it mu
     "balance": _BOOL,
     "precision": ((lambda x: x in PRECISIONS), f"{', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}"),
     "patience": ((lambda x: x is None or _is_count(x)), "a positive integer, or None"),
+    "temperature": _POSITIVE,
+    "teacher_weight": ((lambda x: _is_number(x) and 0 <= x <= 1), "a number from 0 to 1"),
     "freeze_epochs": ((lambda x: x is None or x == 0 or _is_count(x)), "an integer of at least 0, or None"),
     "backbone_rate": _NOT_NEGATIVE,
     "batch_norm": _BOOL,
