@@ -117,6 +117,13 @@ class TrainingRequest:
         fit_classes(network, self.labels)
         return network
 
+    def with_recipe(self, recipe: Recipe) -> TrainingRequest:
+        """With another recipe for the same network and images, and the argument that follows from it."""
+        arguments = dict(self.arguments)
+        if "drop_path_steps" in arguments and "drop_path_steps" not in recipe.options:
+            arguments["drop_path_steps"] = _drop_path_steps(recipe, self.data["train"])
+        return replace(self, recipe=recipe, arguments=arguments)
+
     @property
     def architecture(self) -> Architecture:
         """The network's entry in the registry."""
@@ -198,8 +205,7 @@ def resolve(
     architecture = get(chosen.model)
     own = dict(chosen.options)
     if own.get("drop_path") and "drop_path_steps" in architecture.own:
-        steps = -(-len(dataset.train) // chosen.batch_size)
-        own.setdefault("drop_path_steps", steps * chosen.epochs)  # over which the probability grows
+        own.setdefault("drop_path_steps", _drop_path_steps(chosen, len(dataset.train)))
     begin = _from_run(run, own, architecture, size) if run else _from_weights(weights, own, architecture, size, chosen)
     preprocessing = begin.preprocessing.with_resize(resize, fill)
     if (mode := preprocessing.resize_mode) != "crop" and (changes.get("crop") or 1) != 1:
@@ -229,6 +235,11 @@ def resolve(
         recipe_name=recipe if isinstance(recipe, str) else None,
         seed=seed,
     )
+
+
+def _drop_path_steps(recipe: Recipe, images: int) -> int:
+    """The steps over which the probability grows: all."""
+    return -(-images // recipe.batch_size) * recipe.epochs
 
 
 def published(

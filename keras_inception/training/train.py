@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import gc
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import tensorflow as tf
 
 from .. import report
 from ..data import Dataset, as_dataset
-from ..errors import InputError
+from ..errors import InputError, first_line
 from ..evaluation import KerasPredictor, summary
 from ..evaluation.doubts import Doubt, doubts
 from ..files import locked, write_file
@@ -27,16 +29,17 @@ from ..terminal import note, tell_progress
 from ..weights.download import fetch
 from ..weights.record import Checkpoint
 from . import fine_tuning
+from .automatic import decided
 from .feature_cache import features
 from .limits import Limits, finishes, in_seconds
 from .loop import BEST, BEST_HEAD, START, FrozenTrainer, HeadTrainer, Job, NetworkTrainer, run_epochs
+from .memory import out_of_memory
 from .progress import epoch_line
 from .recipes import Recipe
+from .recipes.recipe import AUTO
 from .request import published, resolve
 from .state import TrainingState, check_directory
 from .tensorboard import write_events
-
-AUTO = "auto"  # weights: what is published
 
 
 @deep_graph()
@@ -100,6 +103,8 @@ def train(
     out, seconds = Path(out), in_seconds(time)
     check_directory(out)
     state = TrainingState(out / STATE, name=out)
+    if asks_batch_size := changes.get("batch_size") == AUTO:
+        del changes["batch_size"]  # a recipe has a number
     automatic = published(recipe, model, size, changes) if weights == AUTO else None
     if weights == AUTO:
         weights = automatic.tag if automatic else None
@@ -118,9 +123,12 @@ def train(
         seed=seed,
         changes=changes,
     )
+    if automatic and not state.exists:
+        _fetch(automatic)
+    request = decided(request, dataset, state.request, batch_size=asks_batch_size)
     job = Job(request, dataset, state)
     # What cannot be downloaded or built is said before anything is written.
-    network = None if state.exists else _start(job, automatic)
+    network = None if state.exists else _start(job)
     out.mkdir(parents=True, exist_ok=True)
     with locked(out, "training into", wait=False):
         check_directory(out)
@@ -133,7 +141,9 @@ def train(
             note(f"the first {frozen} epochs train on cached features, of images without augmentation (--no-features)")
         limits = Limits.of(request.recipe, seconds, state.history)
         try:
-            for _ in _epochs(job, network, limits):
+            epochs = _epochs(job, network, limits)
+            del network  # where memory runs out, that of the first one is needed
+            for _ in epochs:
                 if tensorboard:
                     write_events(out / "logs", state.history)
                 tell_progress(epoch_line(state.history, request.recipe, len(dataset.train), limits))
@@ -151,17 +161,24 @@ def train(
 # ----------------------------------------------------------------------------------------------------------- internals
 
 
-def _start(job: Job, automatic: Checkpoint | None = None) -> keras.Model:
-    """The network that the request asks for, as it is trained, from weights that nobody has named perhaps.
+def _fetch(checkpoint: Checkpoint) -> None:
+    """Download weights that nobody has named.
+
+    Raises:
+        InputError: they cannot be had.
+    """
+    try:
+        fetch(checkpoint)
+    except InputError as error:
+        raise InputError(f"{error}; or start from random weights (--weights none)") from error
+
+
+def _start(job: Job) -> keras.Model:
+    """The network that the request asks for, as it is trained.
 
     Raises:
         InputError: it cannot be built, or its weights cannot be downloaded.
     """
-    if automatic:
-        try:
-            fetch(automatic)
-        except InputError as error:
-            raise InputError(f"{error}; or start from random weights (--weights none)") from error
     network = job.request.build()
     # A moving average over more steps than an epoch has would still be near its start when it is first needed.
     slowest = max(0.9, 1 - 10 / job.steps)
@@ -172,6 +189,45 @@ def _start(job: Job, automatic: Checkpoint | None = None) -> keras.Model:
 
 
 def _epochs(job: Job, network: keras.Model | None, limits: Limits) -> Iterator[dict[str, float]]:
+    """Train what is left, within the limits; yields the history's row of each epoch.
+
+    What this machine cannot do is done otherwise, from the last whole epoch on, as a resumption begins.
+    """
+    while True:
+        try:
+            return (yield from _stages(job, network, limits))
+        except (MemoryError, tf.errors.OpError) as error:
+            _give_way(job, error)
+        network = None
+        gc.collect()  # a model is in cycles, and its memory is what is missing
+
+
+def _give_way(job: Job, error: Exception) -> None:
+    """Train on with half the images at a time where memory ran out; without XLA where it has failed.
+
+    Raises:
+        InputError: not even one image fits into memory.
+    """
+    if out_of_memory(error):
+        held = job.micro_batch
+        if held == 1:
+            raise InputError(
+                f"memory ran out with one image of {' x '.join(map(str, job.request.preprocessing.size))} at a time: "
+                "give a smaller --size or network, or end what else uses the memory"
+            ) from error
+        job.state.remember(micro_batch=-(-held // 2))
+        note(
+            f"memory ran out with {held} images at a time: the epoch is repeated with {job.micro_batch} at a time, "
+            f"the gradients of a batch of {job.recipe.batch_size} added up"
+        )
+    elif job.jit:
+        job.state.remember(jit=False)
+        note(f"XLA cannot compile or run this training ({first_line(error)}): it goes on without")
+    else:
+        raise error
+
+
+def _stages(job: Job, network: keras.Model | None, limits: Limits) -> Iterator[dict[str, float]]:
     """Train what is left of both stages, within the limits; yields the history's row of each epoch."""
     frozen, epochs, history = job.recipe.freeze_epochs or 0, job.recipe.epochs, job.state.history
     if len(history) < frozen and not limits.reached(history):
@@ -244,6 +300,7 @@ def _finish(job: Job) -> Run:
         outputs = predictor.probabilities(dataset.test)
         tested = summary(outputs, dataset.test.labels)
     run = request.finished(out, validation=validation, test=tested)
+    run = replace(run, training=run.training | state.found)
     write_file(out / "history.csv", lambda part: part.write_text(_history(state.history), encoding="utf-8"))
     if found := _doubts(job):
         write_file(out / report.DOUBTS, lambda part: part.write_text(report.doubts(dataset, found), encoding="utf-8"))

@@ -208,7 +208,7 @@ def requested(call, monkeypatch):
         with monkeypatch.context() as patch:
             jobs = []
 
-            def stop(job, automatic):
+            def stop(job):
                 jobs.append(job)
                 raise InputError("enough")
 
