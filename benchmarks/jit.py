@@ -105,10 +105,10 @@ def main() -> None:
 {date.today()}; {platform.machine()}, {os.cpu_count()} cores;
 {", ".join(f"{k} {v}" for k, v in versions().items())}. `make jit` repeats it.
 
-"ms": of a step without XLA. Then the time of a step with XLA as a share of that, the median over {EPOCHS} pairs of epochs
-that take turns: wall time, with the lowest and the highest, which vary where other programs run on the same cores; and
-CPU time of all threads, which varies less. "Compiling": CPU seconds that the first step takes longer. "Pays after": the
-steps that save as much. A last batch of another size compiles once more.
+"ms": of a step without XLA. Then the time of a step with XLA as a share of that, the median over {EPOCHS} pairs of
+epochs that take turns: wall time, with the lowest and the highest, which vary where other programs run on the same
+cores; and CPU time of all threads, which varies less. "Compiling": CPU seconds that the first step takes longer. "Pays
+after": the steps that save as much CPU time. A last batch of another size compiles once more.
 
 | network | size | batch | ms | wall | CPU | compiling | pays after |
 |---|---:|---:|---:|---:|---:|---:|---:|
