@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # constraints.txt pins the version of every dependency and tool.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe docs diagrams conformance-qat conformance-tflite runtimes servers scan applications clean steps
+.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe docs diagrams conformance-qat conformance-tflite runtimes servers scan applications clean steps jit
 .DEFAULT_GOAL := test
 
 $(BIN)/installed: pyproject.toml constraints.txt
@@ -113,6 +113,9 @@ scan: $(BIN)/installed  ## time scans of up to a million files: a quarter of an 
 
 steps: $(BIN)/installed  ## time training epochs against a bare compiled step: minutes
 	$(BIN)/python benchmarks/steps.py
+
+jit: $(BIN)/installed  ## time training steps that XLA compiles against the same without: half an hour
+	$(BIN)/python benchmarks/jit.py
 
 applications: $(BIN)/installed  ## export every network of keras.applications: hours; resumes
 	$(BIN)/python benchmarks/applications.py

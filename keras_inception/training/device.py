@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ def device() -> Device:
     if gpus := tf.config.list_physical_devices("GPU"):
         details = tf.config.experimental.get_device_details(gpus[0])
         return Device("gpu", details.get("device_name", "GPU"), details.get("compute_capability"))
-    return Device("cpu", platform.processor() or platform.machine())
+    return Device("cpu", f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}")
 
 
 def available_memory() -> float:

@@ -73,6 +73,9 @@ def train(
     From weights it fine-tunes in two stages, each of which goes through the whole schedule: first the new classifier
     learns, then the backbone learns too, at a lower rate. The backbone's batch norms keep their statistics throughout.
 
+    Where memory runs out, the epoch is repeated with half the images at a time, and the gradients of the parts are
+    added up: batch size and steps are as before. Only batch norms that learn see smaller batches.
+
     Args:
         images: a folder, or another place as `data.load_folder` takes it; a `Dataset`, which
             `data.from_arrays` makes of arrays; or a `tf.data.Dataset`, or two or three of them, as
@@ -94,8 +97,9 @@ def train(
             before. It ends before an epoch that would not fit, and does not shorten the schedule.
         tensorboard: write the history into `out/logs` as TensorBoard reads it.
         changes: fields of the `Recipe` to change: epochs, batch_size, learning_rate, augmentation, freeze_epochs,
-            balance, precision, ...; `options` are arguments of the network, {"alpha": 0.5}. `augmentation` may be the
-            name of a preset, "medium", or ["medium", "mixup=0.2"] (`data.presets`).
+            balance, precision, jit, ...; `options` are arguments of the network, {"alpha": 0.5}. `augmentation` may be
+            the name of a preset, "medium", or ["medium", "mixup=0.2"] (`data.presets`). A `batch_size` of "auto" is
+            found on the device; the learning rate does not follow it.
 
     Raises:
         InputError: images, model, size, resize, recipe, weights or `out` cannot be used; nothing is written.
@@ -222,7 +226,7 @@ def _give_way(job: Job, error: Exception) -> None:
         )
     elif job.jit:
         job.state.remember(jit=False)
-        note(f"XLA cannot compile or run this training ({first_line(error)}): it goes on without")
+        note(f"XLA cannot compile or run this training ({first_line(error)}): it continues without")
     else:
         raise error
 
@@ -294,10 +298,11 @@ def _finish(job: Job) -> Run:
     write_file(out / "model.keras", network.save)
     request, dataset = job.request, job.dataset
     predictor = KerasPredictor(model=network, labels=request.labels, preprocessing=request.preprocessing)
-    outputs = predictor.probabilities(dataset.val)
+    held = state.found.get("micro_batch", 32)
+    outputs = predictor.probabilities(dataset.val, batch_size=held)
     validation, tested = summary(outputs, dataset.val.labels), None
     if dataset.test is not None:
-        outputs = predictor.probabilities(dataset.test)
+        outputs = predictor.probabilities(dataset.test, batch_size=held)
         tested = summary(outputs, dataset.test.labels)
     run = request.finished(out, validation=validation, test=tested)
     run = replace(run, training=run.training | state.found)
@@ -319,7 +324,7 @@ def _doubts(job: Job) -> list[Doubt]:
         return []
     sides = job.dataset.train, job.dataset.val
     backbone = fine_tuning.backbone_of(job.load(job.state.path(START)))
-    found = features(backbone, sides, job.request.preprocessing, batch_size=job.recipe.batch_size)
+    found = features(backbone, sides, job.request.preprocessing, batch_size=job.micro_batch)
     labels = np.concatenate([split.labels for split in sides])
     return doubts(np.concatenate(found), labels, len(job.dataset.classes))
 

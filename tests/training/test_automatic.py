@@ -214,7 +214,7 @@ def test_few_images_need_no_search(tmp_path, monkeypatch, capfd) -> None:
 
 def test_what_follows_from_the_batch_size_follows() -> None:
     dataset = images()
-    request = request_of(dataset, recipe="fractalnet", model=None, epochs=3, batch_size=16)
+    request = request_of(dataset, recipe="nasnet_large", model=None, epochs=3, batch_size=16)
     assert request.arguments["drop_path_steps"] == 9
     assert request.with_recipe(Recipe(batch_size=8, epochs=3)).arguments["drop_path_steps"] == 15
 

@@ -29,7 +29,7 @@ def home(monkeypatch, tmp_path):
 
 @pytest.fixture
 def small():
-    """The network "crossed", of two convolutions with batch norm."""
+    """Networks of two convolutions with batch norm."""
     with registered():
         yield
 
@@ -185,8 +185,10 @@ def test_one_image_too_many(short, tmp_path, capfd) -> None:
 
 
 def test_a_resumption_keeps_what_was_found(small, short, tmp_path, monkeypatch, capfd) -> None:
-    """To the bit, batch norm's smaller batches included: those of the first epoch are whole."""
-    settings = SETTINGS | {"model": "crossed", "epochs": 3}
+    """To the bit, with batch norms, whose batches are whole in the first epoch, auxiliary heads and smoothing."""
+    settings = SETTINGS | {
+        "model": "crossed_heads", "options": {"aux_heads": True}, "label_smoothing": 0.1, "epochs": 3
+    }  # fmt: skip
     short(1, 1)
     undisturbed = train(images(), out=tmp_path / "a", **settings)
     save = TrainingState.save
