@@ -254,6 +254,7 @@ def compiled(monkeypatch) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_asked_for_it_compiles_steps_of_images_and_ends_the_same(tmp_path, monkeypatch, compiled) -> None:
     """Not those of a head on features; predictions are not compiled; a resumption ends in the same weights."""
     settings = {**SETTINGS, "jit": True, "batch_size": 19}

@@ -149,7 +149,15 @@ def tuned(tmp_path_factory):
     return made, settings
 
 
-@pytest.mark.parametrize(("cached", "epoch", "step"), [(True, 1, 1), (False, 0, 0), (True, 2, 0), (True, 3, 1)])
+@pytest.mark.parametrize(
+    ("cached", "epoch", "step"),
+    [
+        (False, 0, 0),
+        (True, 3, 1),
+        pytest.param(True, 1, 1, marks=pytest.mark.slow),
+        pytest.param(True, 2, 0, marks=pytest.mark.slow),
+    ],
+)
 def test_in_either_stage_of_fine_tuning(tuned, short, tmp_path, capfd, cached, epoch, step) -> None:
     made, settings = tuned
     short(epoch, step)
