@@ -24,6 +24,7 @@ from ..weights.transfer import reinitialise_classifiers
 from . import recipes
 from .recipes import Recipe
 from .recipes.apply import optimizer_for
+from .recipes.recipe import AUTO
 
 # Arguments of a network that change its training only: weights trained with one value serve a network of another.
 TRAINING_ONLY = {
@@ -99,10 +100,13 @@ class TrainingRequest:
         )
 
     def build(self) -> keras.Model:
-        """The network as it starts: random, or with its weights, and a new classifier where the classes differ."""
+        """The network as it starts: random, or with its weights, and a new classifier where the classes differ.
+
+        It computes in the recipe's precision; in float32 where that is not decided yet.
+        """
         before = keras.config.dtype_policy()
         keras.utils.set_random_seed(self.seed)
-        keras.config.set_dtype_policy(self.recipe.precision)
+        keras.config.set_dtype_policy("float32" if self.recipe.precision == AUTO else self.recipe.precision)
         try:
             weights = None if self.start.is_run else self.start.weights
             network = get(self.network).build(weights=weights, **self.arguments)

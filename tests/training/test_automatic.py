@@ -197,7 +197,7 @@ def test_it_is_found_once_and_recorded(tmp_path, monkeypatch, capfd) -> None:
     file.write_text("damaged")
     run = train(dataset, out=tmp_path / "x", **settings)  # resumes: neither searches nor looks it up
     assert (tried, run.training["batch_size"]) == ([8, 16, 32], 32)
-    request = request_of(dataset, precision="float32")
+    request = request_of(dataset)
     assert automatic.batch_size_for(request, dataset, CPU) == 32
     assert len(tried) == 6  # another device
     assert automatic.batch_size_for(request, dataset, CPU) == 32
@@ -222,7 +222,7 @@ def test_what_follows_from_the_batch_size_follows() -> None:
 @pytest.mark.parametrize(
     ("model", "changes"),
     [
-        ("crossed_heads", {"options": {"aux_heads": True}, "precision": "float32"}),
+        ("crossed_heads", {"options": {"aux_heads": True}}),
         ("crossed", {"augmentation": "strong", "precision": "mixed_bfloat16"}),
     ],
 )
