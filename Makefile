@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # constraints.txt pins the version of every dependency and tool.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe docs diagrams conformance-qat conformance-tflite runtimes servers scan applications clean steps distillation
+.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe docs diagrams conformance-qat conformance-tflite runtimes servers scan applications clean steps distillation jit
 .DEFAULT_GOAL := test
 
 $(BIN)/installed: pyproject.toml constraints.txt
@@ -117,6 +117,9 @@ steps: $(BIN)/installed  ## time training epochs against a bare compiled step: m
 distillation: $(BIN)/installed  ## a small network with and without a teacher: half an hour; needs KERAS_INCEPTION_DATA; resumes
 	$(BIN)/python benchmarks/distillation.py measure
 	$(BIN)/python benchmarks/distillation.py report
+
+jit: $(BIN)/installed  ## time training steps that XLA compiles against the same without: half an hour
+	$(BIN)/python benchmarks/jit.py
 
 applications: $(BIN)/installed  ## export every network of keras.applications: hours; resumes
 	$(BIN)/python benchmarks/applications.py

@@ -43,7 +43,7 @@ class InMemory(NetworkTrainer):
 
 
 def trainer(name: str, dataset: Dataset, size: int, batch_size: int, folder: Path) -> NetworkTrainer:
-    changes = {"batch_size": batch_size, "epochs": 100, "augmentation": None}
+    changes = {"batch_size": batch_size, "epochs": 100, "augmentation": None, "precision": "float32"}
     request = resolve(
         dataset, images=dataset, validation=0.2, test=0.0, recipe=None, model=name, weights=None, size=size,
         resize=None, fill=None, seed=0, changes=changes,

@@ -21,6 +21,7 @@ from .output import say
 if TYPE_CHECKING:
     from ..run import Run
 
+AUTO = "auto"
 NONE = "none"  # how the command line and files, which lack None, write it
 GROUPS = {"optimizer": "arguments", "schedule": "schedule"}  # prefix -> recipe's field
 FEATURES = "cache_features"  # the field of a recipe whose option has another name: --features
@@ -64,6 +65,7 @@ def settings_of(run: Run) -> dict[str, Any]:
         "teacher": (run.training.get("teacher") or {}).get("weights"),
         "size": height if height == width else None,
         "k-fold": len(run.folds) or None,
+        "jit": recipe.pop("jit"),
         "fill": preprocessing.fill and ",".join(map(str, preprocessing.fill)),
     }
     settings = {
@@ -183,3 +185,13 @@ def number_or_none(text: str) -> float | str:
     except ValueError:
         raise typer.BadParameter(f"{text!r} is neither a number nor {NONE}") from None
     return int(value) if value.is_integer() else value
+
+
+def number_or_auto(text: str) -> int | str:
+    """A number of images, or "auto"."""
+    if str(text).lower() == AUTO:
+        return AUTO
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is neither a number nor {AUTO}") from None

@@ -11,7 +11,7 @@ import typer
 from ..errors import InputError
 from ..terminal import progress_shown
 from .app import Json, app, fail
-from .config import NONE, all_sets, changes_of, merged, number_or_none, read
+from .config import NONE, all_sets, changes_of, merged, number_or_auto, number_or_none, read
 from .exporting import report_agreement, verified
 from .output import say, show_result
 
@@ -44,7 +44,15 @@ def train(
     epochs: Annotated[
         int | None, typer.Option(help="Passes over all training images.", show_default="25 from weights, else 10")
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images per step.", show_default="32")] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            parser=number_or_auto,
+            metavar="IMAGES",
+            help="Per step; auto finds one that suits the device.",
+            show_default="32",
+        ),
+    ] = None,
     learning_rate: Annotated[
         float | None, typer.Option(help="At the start of its schedule.", show_default="0.003 from weights, else 0.001")
     ] = None,
@@ -136,7 +144,15 @@ def train(
         ),
     ] = None,
     precision: Annotated[
-        str | None, typer.Option(help="float32, mixed_float16 or mixed_bfloat16.", show_default="float32")
+        str | None,
+        typer.Option(
+            help="float32, mixed_float16, mixed_bfloat16, or auto: of 16 bits where the device is made for it.",
+            show_default="auto, or the paper's",
+        ),
+    ] = None,
+    jit: Annotated[
+        bool | None,
+        typer.Option("--jit/--no-jit", help="Have XLA compile the training step.", show_default="on a GPU alone"),
     ] = None,
     sets: Annotated[
         list[str] | None,
@@ -238,6 +254,7 @@ def train(
         "balance": balance,
         "patience": patience,
         "precision": precision,
+        "jit": jit,
         "optimizer": optimizer,
         "schedule": schedule,
         "weight_decay": weight_decay,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +23,7 @@ from ..model_graph import load
 from ..terminal import progress_bar
 from . import fine_tuning
 from .feature_cache import batches, features
+from .memory import in_parts
 from .recipes import Recipe
 from .recipes.apply import attach, averaged, callbacks_for, compile_for, fitting, reseed
 from .request import TrainingRequest
@@ -103,6 +104,16 @@ class Job:
         """Batches of an epoch."""
         return -(-len(self.dataset.train) // self.recipe.batch_size)
 
+    @property
+    def micro_batch(self) -> int:
+        """Images that are held in memory at a time: those of a batch, or fewer since memory ran out."""
+        return self.state.found.get("micro_batch", self.recipe.batch_size)
+
+    @property
+    def jit(self) -> bool | None:
+        """Whether XLA compiles the training step, as far as it can; None as Keras decides."""
+        return self.state.found.get("jit", self.recipe.jit)
+
     def load(self, path: Path, *, compiled: bool = False) -> keras.Model:
         """A network that the state keeps.
 
@@ -121,7 +132,7 @@ class Job:
 class NetworkTrainer:
     """Trains a network from its images on; a pretrained backbone at a lower rate."""
 
-    best, suffix = BEST, ".keras"
+    best, suffix, jits = BEST, ".keras", True
 
     def __init__(self, job: Job, network: keras.Model | None, first: int, last: int):
         """`network` is what the epochs from `first` to `last` begin with; None resumes the last whole epoch."""
@@ -167,12 +178,21 @@ class NetworkTrainer:
 
     def train(self, epoch: int) -> dict[str, float]:
         """As `Trainer.train`."""
-        recipe, images, batches = self.job.recipe, self.job.dataset.train, self.batches(epoch)
+        recipe, images, held = self.job.recipe, self.job.dataset.train, self.job.micro_batch
+        batches = self.batches(epoch)
         if recipe.balance:
             batches = batches.map(balanced(images.labels, len(images.classes)))
+        parts = in_parts(self.model, held) if held < recipe.batch_size else nullcontext()
         reseed(self.model, self.job.request.seed, epoch)
         title, rate = f"epoch {epoch + 1}/{recipe.epochs}", float(self.model.optimizer.learning_rate)
-        with input_errors(), fitting(self.model, self._rates), progress_bar(title, self.job.steps) as advance:
+        jitted = _compiled(self.model, self.job.jit and self.jits)
+        with (
+            input_errors(),
+            fitting(self.model, self._rates),
+            jitted,
+            parts,
+            progress_bar(title, self.job.steps) as advance,
+        ):
             self.model.fit(
                 batches,
                 initial_epoch=epoch,
@@ -191,7 +211,7 @@ class NetworkTrainer:
         """As `Trainer.measure`."""
         request, val = self.job.request, self.job.dataset.val
         predictor = KerasPredictor(model=self.model, labels=request.labels, preprocessing=request.preprocessing)
-        outputs = predictor.probabilities(val, batch_size=self.job.recipe.batch_size)
+        outputs = predictor.probabilities(val, batch_size=self.job.micro_batch)
         return _as_row(summary(outputs, val.labels))
 
     def save(self, path: Path) -> None:
@@ -214,11 +234,11 @@ class FrozenTrainer(NetworkTrainer):
 class HeadTrainer(FrozenTrainer):
     """Trains the head of a network on the output of its frozen backbone, which is computed once."""
 
-    best = BEST_HEAD
+    best, jits = BEST_HEAD, False  # XLA compiles a head for longer than it ever saves
 
     def __init__(self, job: Job, network: keras.Model, first: int, last: int, *, resumed: bool):
         backbone, dataset = fine_tuning.backbone_of(network), job.dataset
-        splits, batch_size = (dataset.train, dataset.val), job.recipe.batch_size
+        splits, batch_size = (dataset.train, dataset.val), job.micro_batch
         self._train, self._val = features(backbone, splits, job.request.preprocessing, batch_size=batch_size)
         self._whole = network
         super().__init__(job, None if resumed else fine_tuning.head_of(network), first, last)
@@ -235,7 +255,7 @@ class HeadTrainer(FrozenTrainer):
 
     def measure(self) -> dict[str, float]:
         """As `Trainer.measure`."""
-        labels, size = self.job.dataset.val.labels, self.job.recipe.batch_size
+        labels, size = self.job.dataset.val.labels, self.job.micro_batch
         given = (self._val[i : i + size] for i in range(0, len(labels), size))
         probabilities = np.concatenate(list(in_batches(self.model.predict_on_batch, given)))
         return _as_row(scores(probabilities, labels))
@@ -244,6 +264,18 @@ class HeadTrainer(FrozenTrainer):
         """As of `NetworkTrainer`: with the head's weights."""
         fine_tuning.copy_layers(self.model, self._whole)
         return self._whole
+
+
+@contextmanager
+def _compiled(network: keras.Model, jit: bool | None) -> Iterator[None]:
+    """Within the block XLA compiles what `fit` traces; predictions are too few for that. None as Keras decides."""
+    if jit is not None:
+        network.jit_compile = jit
+    try:
+        yield
+    finally:
+        if jit is not None:
+            network.jit_compile = False
 
 
 def _as_row(measured: dict[str, float]) -> dict[str, float]:

@@ -24,6 +24,7 @@ from ..weights.transfer import reinitialise_classifiers
 from . import recipes
 from .recipes import Recipe
 from .recipes.apply import optimizer_for
+from .recipes.recipe import AUTO
 from .teacher import Teacher, teacher_of
 
 # Arguments of a network that change its training only: weights trained with one value serve a network of another.
@@ -103,10 +104,13 @@ class TrainingRequest:
         )
 
     def build(self) -> keras.Model:
-        """The network as it starts: random, or with its weights, and a new classifier where the classes differ."""
+        """The network as it starts: random, or with its weights, and a new classifier where the classes differ.
+
+        It computes in the recipe's precision; in float32 where that is not decided yet.
+        """
         before = keras.config.dtype_policy()
         keras.utils.set_random_seed(self.seed)
-        keras.config.set_dtype_policy(self.recipe.precision)
+        keras.config.set_dtype_policy("float32" if self.recipe.precision == AUTO else self.recipe.precision)
         try:
             weights = None if self.start.is_run else self.start.weights
             network = get(self.network).build(weights=weights, **self.arguments)
@@ -120,6 +124,13 @@ class TrainingRequest:
                 reinitialise_classifiers(network)
         fit_classes(network, self.labels)
         return network
+
+    def with_recipe(self, recipe: Recipe) -> TrainingRequest:
+        """With another recipe for the same network and images, and the argument that follows from it."""
+        arguments = dict(self.arguments)
+        if "drop_path_steps" in arguments and "drop_path_steps" not in recipe.options:
+            arguments["drop_path_steps"] = _drop_path_steps(recipe, self.data["train"])
+        return replace(self, recipe=recipe, arguments=arguments)
 
     @property
     def architecture(self) -> Architecture:
@@ -221,8 +232,7 @@ def resolve(
     architecture = get(chosen.model)
     own = dict(chosen.options)
     if own.get("drop_path") and "drop_path_steps" in architecture.own:
-        steps = -(-len(dataset.train) // chosen.batch_size)
-        own.setdefault("drop_path_steps", steps * chosen.epochs)  # over which the probability grows
+        own.setdefault("drop_path_steps", _drop_path_steps(chosen, len(dataset.train)))
     begin = _from_run(run, own, architecture, size) if run else _from_weights(weights, own, architecture, size, chosen)
     preprocessing = begin.preprocessing.with_resize(resize, fill)
     if (mode := preprocessing.resize_mode) != "crop" and (changes.get("crop") or 1) != 1:
@@ -253,6 +263,11 @@ def resolve(
         seed=seed,
         teacher=None if teacher is None else teacher_of(teacher, dataset.classes),
     )
+
+
+def _drop_path_steps(recipe: Recipe, images: int) -> int:
+    """The steps over which the probability grows: all."""
+    return -(-images // recipe.batch_size) * recipe.epochs
 
 
 def published(

@@ -31,6 +31,7 @@ class TrainingState:
         """`name` is what messages call the training: its run directory, or the folder itself."""
         self.folder, self.name = folder, name or folder
         self.history: list[dict[str, float]] = []
+        self.found: dict[str, Any] = {}  # what the training has shown this machine to need: see `remember`
         self._file = folder / "state.json"
         self._kept: dict[str, str] = {}  # name -> file
         self._obsolete: list[str] = []  # files that the next state.json does not name
@@ -46,6 +47,12 @@ class TrainingState:
         """Whether at least one epoch is saved there."""
         state = self._read()
         return state is not None and bool(state["history"])
+
+    @property
+    def request(self) -> Mapping[str, Any] | None:
+        """What the unfinished training there was asked for; None where there is none."""
+        state = self._read()
+        return None if state is None else state["request"]
 
     def _read(self) -> dict[str, Any] | None:
         try:
@@ -80,9 +87,15 @@ class TrainingState:
         for part in self.folder.glob(f"{PART}????????.*"):
             discard(part)
         self.history, self._last, self._kept = state["history"], state["last"], dict(state["kept"])
+        self.found = dict(state.get("found", {}))
         if self.history:
             done = int(self.history[-1].get("epoch", len(self.history)))
             note(f"resuming {self.name} after epoch {done}", style="")
+
+    def remember(self, **found: Any) -> None:
+        """Keep for the rest of the training, and for resumptions, what it needs on this machine."""
+        self.found |= found
+        self._save()
 
     @property
     def last(self) -> Path:
@@ -140,6 +153,7 @@ class TrainingState:
             "last": self._last,
             "kept": self._kept,
             "history": self.history,
+            "found": self.found,
         }
         write_file(self._file, lambda part: part.write_text(json.dumps(state), encoding="utf-8"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ import tensorflow as tf
 from .. import report
 from ..data import Dataset, as_dataset
 from ..data.split import joined
-from ..errors import InputError
+from ..errors import InputError, first_line
 from ..evaluation import KerasPredictor, summary
 from ..evaluation.doubts import Doubt, doubted, doubts
 from ..files import locked, write_file
@@ -30,18 +31,20 @@ from ..terminal import note, tell_progress
 from ..weights.download import fetch
 from ..weights.record import Checkpoint
 from . import fine_tuning
+from .automatic import decided
 from .feature_cache import features
 from .k_fold import Folds, cross_validate, folds_of
 from .limits import Limits, finishes, in_seconds
 from .loop import BEST, BEST_HEAD, START, FrozenTrainer, HeadTrainer, Job, NetworkTrainer, run_epochs
+from .memory import out_of_memory
 from .progress import epoch_line
 from .recipes import Recipe
+from .recipes.recipe import AUTO
 from .request import published, resolve
 from .state import TrainingState, check_directory
 from .tensorboard import write_events
 
 FOLDS = "folds"  # the folder of cross-validation
-AUTO = "auto"  # weights: what is published
 
 
 @deep_graph()
@@ -77,6 +80,9 @@ def train(
     From weights it fine-tunes in two stages, each of which goes through the whole schedule: first the new classifier
     learns, then the backbone learns too, at a lower rate. The backbone's batch norms keep their statistics throughout.
 
+    Where memory runs out, the epoch is repeated with half the images at a time, and the gradients of the parts are
+    added up: batch size and steps are as before. Only batch norms that learn see smaller batches.
+
     Args:
         images: a folder, or another place as `data.load_folder` takes it; a `Dataset`, which
             `data.from_arrays` makes of arrays; or a `tf.data.Dataset`, or two or three of them, as
@@ -105,8 +111,9 @@ def train(
             finished run, a `.keras` file of a network of this package, or published weights as
             "mobilenet_v2.imagenet". Its classes are those of the images, in any order; it has its own preprocessing.
         changes: fields of the `Recipe` to change: epochs, batch_size, learning_rate, augmentation, freeze_epochs,
-            balance, precision, ...; `options` are arguments of the network, {"alpha": 0.5}. `augmentation` may be the
-            name of a preset, "medium", or ["medium", "mixup=0.2"] (`data.presets`).
+            balance, precision, jit, ...; `options` are arguments of the network, {"alpha": 0.5}. `augmentation` may be
+            the name of a preset, "medium", or ["medium", "mixup=0.2"] (`data.presets`). A `batch_size` of "auto" is
+            found on the device; the learning rate does not follow it.
 
     Raises:
         InputError: images, model, size, resize, recipe, weights, teacher or `out` cannot be used; nothing is written.
@@ -114,6 +121,8 @@ def train(
     out, seconds = Path(out), in_seconds(time)
     check_directory(out)
     state = TrainingState(out / STATE, name=out)
+    if asks_batch_size := changes.get("batch_size") == AUTO:
+        del changes["batch_size"]  # a recipe has a number
     automatic = published(recipe, model, size, changes) if weights == AUTO else None
     if weights == AUTO:
         weights = automatic.tag if automatic else None
@@ -123,10 +132,13 @@ def train(
     request = resolve(dataset, images=images, validation=validation, test=test, changes=changes, **how)
     if k_fold is not None:
         folds_of(joined(dataset.train, dataset.val), k_fold, seed)  # what is wrong is said before any work
+    if automatic and not state.exists:
+        _fetch(automatic)
+    request = decided(request, dataset, state.request, batch_size=asks_batch_size)
     job = Job(request, dataset, state)
     # What cannot be downloaded or built is said before anything is written.
     teaching = request.teacher.model() if request.teacher else None
-    network = None if state.exists else _start(job, automatic)
+    network = None if state.exists else _start(job)
     out.mkdir(parents=True, exist_ok=True)
     with locked(out, "training into", wait=False):
         check_directory(out)
@@ -147,7 +159,9 @@ def train(
             folds = cross_validate(dataset, out / FOLDS, k_fold, seed, train_part)
         limits = Limits.of(request.recipe, seconds, state.history)
         try:
-            for _ in _epochs(job, network, limits):
+            epochs = _epochs(job, network, limits)
+            del network  # where memory runs out, that of the first one is needed
+            for _ in epochs:
                 if tensorboard:
                     write_events(out / "logs", state.history)
                 tell_progress(epoch_line(state.history, request.recipe, len(dataset.train), limits))
@@ -165,17 +179,24 @@ def train(
 # ----------------------------------------------------------------------------------------------------------- internals
 
 
-def _start(job: Job, automatic: Checkpoint | None = None) -> keras.Model:
-    """The network that the request asks for, as it is trained, from weights that nobody has named perhaps.
+def _fetch(checkpoint: Checkpoint) -> None:
+    """Download weights that nobody has named.
+
+    Raises:
+        InputError: they cannot be had.
+    """
+    try:
+        fetch(checkpoint)
+    except InputError as error:
+        raise InputError(f"{error}; or start from random weights (--weights none)") from error
+
+
+def _start(job: Job) -> keras.Model:
+    """The network that the request asks for, as it is trained.
 
     Raises:
         InputError: it cannot be built, or its weights cannot be downloaded.
     """
-    if automatic:
-        try:
-            fetch(automatic)
-        except InputError as error:
-            raise InputError(f"{error}; or start from random weights (--weights none)") from error
     network = job.request.build()
     # A moving average over more steps than an epoch has would still be near its start when it is first needed.
     slowest = max(0.9, 1 - 10 / job.steps)
@@ -186,6 +207,45 @@ def _start(job: Job, automatic: Checkpoint | None = None) -> keras.Model:
 
 
 def _epochs(job: Job, network: keras.Model | None, limits: Limits) -> Iterator[dict[str, float]]:
+    """Train what is left, within the limits; yields the history's row of each epoch.
+
+    What this machine cannot do is done otherwise, from the last whole epoch on, as a resumption begins.
+    """
+    while True:
+        try:
+            return (yield from _stages(job, network, limits))
+        except (MemoryError, tf.errors.OpError) as error:
+            _give_way(job, error)
+        network = None
+        gc.collect()  # a model is in cycles, and its memory is what is missing
+
+
+def _give_way(job: Job, error: Exception) -> None:
+    """Train on with half the images at a time where memory ran out; without XLA where it has failed.
+
+    Raises:
+        InputError: not even one image fits into memory.
+    """
+    if out_of_memory(error):
+        held = job.micro_batch
+        if held == 1:
+            raise InputError(
+                f"memory ran out with one image of {' x '.join(map(str, job.request.preprocessing.size))} at a time: "
+                "give a smaller --size or network, or end what else uses the memory"
+            ) from error
+        job.state.remember(micro_batch=-(-held // 2))
+        note(
+            f"memory ran out with {held} images at a time: the epoch is repeated with {job.micro_batch} at a time, "
+            f"the gradients of a batch of {job.recipe.batch_size} added up"
+        )
+    elif job.jit:
+        job.state.remember(jit=False)
+        note(f"XLA cannot compile or run this training ({first_line(error)}): it continues without")
+    else:
+        raise error
+
+
+def _stages(job: Job, network: keras.Model | None, limits: Limits) -> Iterator[dict[str, float]]:
     """Train what is left of both stages, within the limits; yields the history's row of each epoch."""
     frozen, epochs, history = job.recipe.freeze_epochs or 0, job.recipe.epochs, job.state.history
     if len(history) < frozen and not limits.reached(history):
@@ -261,12 +321,14 @@ def _finish(job: Job, folds: Folds | None) -> Run:
     write_file(out / "model.keras", network.save)
     request, dataset = job.request, job.dataset
     predictor = KerasPredictor(model=network, labels=request.labels, preprocessing=request.preprocessing)
-    outputs = predictor.probabilities(dataset.val)
+    held = state.found.get("micro_batch", 32)
+    outputs = predictor.probabilities(dataset.val, batch_size=held)
     validation, tested = summary(outputs, dataset.val.labels), None
     if dataset.test is not None:
-        outputs = predictor.probabilities(dataset.test)
+        outputs = predictor.probabilities(dataset.test, batch_size=held)
         tested = summary(outputs, dataset.test.labels)
     run = request.finished(out, validation=validation, test=tested, folds=folds.measured if folds else ())
+    run = replace(run, training=run.training | state.found)
     write_file(out / "history.csv", lambda part: part.write_text(_history(state.history), encoding="utf-8"))
     if folds:
         answers = report.folds(folds)
@@ -288,7 +350,7 @@ def _doubts(job: Job) -> list[Doubt]:
         return []
     sides = job.dataset.train, job.dataset.val
     backbone = fine_tuning.backbone_of(job.load(job.state.path(START)))
-    found = features(backbone, sides, job.request.preprocessing, batch_size=job.recipe.batch_size)
+    found = features(backbone, sides, job.request.preprocessing, batch_size=job.micro_batch)
     labels = np.concatenate([split.labels for split in sides])
     return doubts(np.concatenate(found), labels, len(job.dataset.classes))
 

@@ -130,6 +130,7 @@ def test_changes_of_a_recipe() -> None:
         (["--label-smoothing", "1.5"], "label_smoothing must be a number from 0 to less than 1; got 1.5"),
         (["--ema", "2"], "ema must be a number from 0 to less than 1, or None; got 2"),
         (["--patience", "1.5"], "patience must be a positive integer, or None; got 1.5"),
+        (["--precision", "half"], "precision must be float32, mixed_float16, mixed_bfloat16 or auto; got 'half'"),
         (["--decayed", "some"], "decayed must be 'kernels' or 'all' or 'kernels but depthwise'; got 'some'"),
     ],
 )
@@ -193,6 +194,9 @@ RUNS = {
         *("--label-smoothing", "0"),
         *("--resize", "letterbox", "--fill", "0,128,255", "--validation", "0.3", "--test", "0.2", "--seed", "3"),
     ),
+    "with what a training decides by itself": (
+        *("--model", "lenet5", "--weights", "none", "--batch-size", "auto", "--precision", "auto", "--jit"),
+    ),
     "without augmentation and patience": (
         *("--model", "lenet5", "--recipe", "from_scratch", "--patience", "none", "--augment", "none"),
         *("--weight-decay", "1e-4", "--decayed", "all", "--clip-norm", "1", "--crop", "1", "--no-features"),
@@ -208,7 +212,7 @@ def requested(call, monkeypatch):
         with monkeypatch.context() as patch:
             jobs = []
 
-            def stop(job, automatic):
+            def stop(job):
                 jobs.append(job)
                 raise InputError("enough")
 

@@ -20,7 +20,8 @@ NETWORK: dict[str, dict[str, Any]] = {  # each resize mode among them, and augme
     "torch numerics, cross-validated": {"model": "crossed", "options": {"numerics": "torch"}, "k_fold": 2},
     "fine-tuned from a run": {"resize": "letterbox", "fill": (0, 114, 255)},
     "fine-tuned from a file": {"model": "crossed", "resize": "stretch"},
-    "mixed precision": {"model": "crossed", "precision": "mixed_bfloat16", "augmentation": "strong"},
+    "mixed precision": {"model": "crossed", "precision": "mixed_bfloat16", "augmentation": "strong",
+                        "batch_size": "auto"},
     "taught by a run": {"model": "crossed", "augmentation": ["light", "cutmix=1"], "balance": True},
     "exotic class names": {"model": "crossed", "resize": "stretch", "augmentation": ["rotation=10", "cutmix=1"]},
 }  # fmt: skip

@@ -348,7 +348,7 @@ def test_mixed_precision_leaves_a_float32_network(tmp_path) -> None:
         ({"decayed": "biases"}, "decayed must be 'kernels' or 'all'"),
         ({"optimizer": "Sdg"}, "optimizer must be of keras.optimizers: .*; got 'Sdg'"),
         ({"arguments": {"beta": 1}}, "Adam of keras.optimizers with {.beta.: 1}"),
-        ({"precision": "int8"}, "precision must be float32, mixed_float16 or mixed_bfloat16; got 'int8'"),
+        ({"precision": "int8"}, "precision must be float32, mixed_float16, mixed_bfloat16 or auto; got 'int8'"),
         ({"freeze_epochs": 1}, "freeze_epochs is for a network that starts from weights"),
     ],
 )

@@ -124,8 +124,13 @@ class Recipe:
     the norm of all gradients together. `ema` is the momentum of an average of the weights, which is evaluated and kept.
     `aux_weight` is the weight of the auxiliary losses; it fades to 0 over the fraction `aux_fade` of the training, if
     that is given. Early exits have the weight of the last classifier. `balance` weights each class by the inverse of
-    its count in the training images. `precision` applies to the training; the kept network is float32. Of the last
-    stage, `patience` epochs in turn without a better one end the training; None for none.
+    its count in the training images. Of the last stage, `patience` epochs in turn without a better one end the
+    training; None for none.
+
+    `precision` is that of the training; the kept network is float32. "auto" is mixed_float16 on a GPU of compute
+    capability 7.0 or more, mixed_bfloat16 on a TPU, if the network's outputs and loss stay what they are in float32;
+    else float32. `jit` has XLA compile the training step; None decides that by the device and the length of the
+    training. What both come to is decided when a training begins, and is part of its request (`training.automatic`).
 
     With a teacher, `teacher_weight` is the weight of its softened probabilities in the loss, and 1 less it that of the
     labels; `temperature` softens them (`callbacks.Distillation`).
@@ -158,7 +163,8 @@ class Recipe:
     augmentation: Changes | None = Augmentation()  # noqa: RUF009  (frozen)
     crop: float | None = None  # `Preprocessing.crop` for random initial weights; None keeps the network's
     balance: bool = False
-    precision: str = "float32"  # of PRECISIONS
+    precision: str = "float32"  # of PRECISIONS, or AUTO
+    jit: bool | None = None
     patience: int | None = None
     temperature: float = TEMPERATURE
     teacher_weight: float = TEACHER_WEIGHT
@@ -221,6 +227,7 @@ class Recipe:
 # Where the L2 penalty applies. Framework defaults differ: Torch's optimizers decay every variable, TF-Slim kernels.
 DECAYED = ("kernels", "all", "kernels but depthwise")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+AUTO = "auto"
 OPTIMIZERS = tuple(
     name
     for name, kind in vars(optimizers).items()
@@ -274,7 +281,8 @@ ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {  # field -> what it mu
     "augmentation": ((lambda x: x is None or hasattr(x, "views")), "an augmentation such as Augmentation(), or None"),
     "crop": ((lambda x: x is None or (_is_number(x) and 0 < x <= 1)), "a fraction above 0, at most 1, or None"),
     "balance": _BOOL,
-    "precision": ((lambda x: x in PRECISIONS), f"{', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}"),
+    "precision": ((lambda x: x in (*PRECISIONS, AUTO)), f"{', '.join(PRECISIONS)} or {AUTO}"),
+    "jit": ((lambda x: x is None or isinstance(x, bool)), "True, False, or None"),
     "patience": ((lambda x: x is None or _is_count(x)), "a positive integer, or None"),
     "temperature": _POSITIVE,
     "teacher_weight": ((lambda x: _is_number(x) and 0 <= x <= 1), "a number from 0 to 1"),
