@@ -197,6 +197,10 @@ def train(
         ),
     ] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write RUN/logs for TensorBoard.")] = False,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TRACKER", help="Send every epoch to wandb or mlflow; repeat for both.", show_default=False),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -245,6 +249,7 @@ def train(
                 seed=seed,
                 time=time,
                 tensorboard=tensorboard,
+                track=track or (),
                 **settings,
             )
     except KeyboardInterrupt as error:

@@ -31,6 +31,7 @@ class TrainingState:
         """`name` is what messages call the training: its run directory, or the folder itself."""
         self.folder, self.name = folder, name or folder
         self.history: list[dict[str, float]] = []
+        self.trackers: dict[str, str] = {}  # name -> the id of the run there
         self._file = folder / "state.json"
         self._kept: dict[str, str] = {}  # name -> file
         self._obsolete: list[str] = []  # files that the next state.json does not name
@@ -80,6 +81,7 @@ class TrainingState:
         for part in self.folder.glob(f"{PART}????????.*"):
             discard(part)
         self.history, self._last, self._kept = state["history"], state["last"], dict(state["kept"])
+        self.trackers = state.get("trackers", {})
         if self.history:
             done = int(self.history[-1].get("epoch", len(self.history)))
             note(f"resuming {self.name} after epoch {done}", style="")
@@ -132,6 +134,12 @@ class TrainingState:
         while self._obsolete:
             discard(self.folder / self._obsolete.pop())
 
+    def track(self, name: str, run: str) -> None:
+        """Remember the id of the run in a tracker, which a resumption continues."""
+        if self.trackers.get(name) != run:
+            self.trackers[name] = run
+            self._save()
+
     def _save(self) -> None:
         state = {
             "kind": KIND,
@@ -140,6 +148,7 @@ class TrainingState:
             "last": self._last,
             "kept": self._kept,
             "history": self.history,
+            "trackers": self.trackers,
         }
         write_file(self._file, lambda part: part.write_text(json.dumps(state), encoding="utf-8"))
 

@@ -35,6 +35,7 @@ from .recipes import Recipe
 from .request import published, resolve
 from .state import TrainingState, check_directory
 from .tensorboard import write_events
+from .trackers import Trackers
 
 AUTO = "auto"  # weights: what is published
 
@@ -55,6 +56,7 @@ def train(
     seed: int = 0,
     time: float | str | None = None,
     tensorboard: bool = False,
+    track: str | Sequence[str] = (),
     **changes: Any,
 ) -> Run:
     """Train a network on labelled images and leave a run directory at `out`.
@@ -90,14 +92,16 @@ def train(
         time: how long to train, in seconds or as "90s", "30m" or "1.5h"; resumed trainings count what they took
             before. It ends before an epoch that would not fit, and does not shorten the schedule.
         tensorboard: write the history into `out/logs` as TensorBoard reads it.
+        track: "wandb" or "mlflow", or both: a run in Weights & Biases or MLflow gets the request, each epoch's row of
+            the history, the result and the report. A resumed training continues it. A tracker that fails costs a line.
         changes: fields of the `Recipe` to change: epochs, batch_size, learning_rate, augmentation, freeze_epochs,
             balance, precision, ...; `options` are arguments of the network, {"alpha": 0.5}. `augmentation` may be the
             name of a preset, "medium", or ["medium", "mixup=0.2"] (`data.presets`).
 
     Raises:
-        InputError: images, model, size, resize, recipe, weights or `out` cannot be used; nothing is written.
+        InputError: images, model, size, resize, recipe, weights, track or `out` cannot be used; nothing is written.
     """
-    out, seconds = Path(out), in_seconds(time)
+    out, seconds, trackers = Path(out), in_seconds(time), Trackers(track)
     check_directory(out)
     state = TrainingState(out / STATE, name=out)
     automatic = published(recipe, model, size, changes) if weights == AUTO else None
@@ -122,9 +126,10 @@ def train(
     # What cannot be downloaded or built is said before anything is written.
     network = None if state.exists else _start(job, automatic)
     out.mkdir(parents=True, exist_ok=True)
-    with locked(out, "training into", wait=False):
+    with locked(out, "training into", wait=False), trackers:
         check_directory(out)
         state.open(request.to_dict(), request.difference)
+        trackers.start(out, request, state)
         _tell(dataset)
         if not request.start.weights:
             note(f"{request.network} starts from random weights")
@@ -136,6 +141,7 @@ def train(
             for _ in _epochs(job, network, limits):
                 if tensorboard:
                     write_events(out / "logs", state.history)
+                trackers.log(state.history)
                 tell_progress(epoch_line(state.history, request.recipe, len(dataset.train), limits))
         except KeyboardInterrupt as interrupt:
             if not (state.history and finishes(interrupt)):
@@ -145,6 +151,7 @@ def train(
                 note(f"{limits.reached(state.history)}: the training ends", style="")
         run = _finish(job)
         state.clear()
+        trackers.finish(run)  # may wait for a connection
     return run
 
 
