@@ -77,7 +77,7 @@ def export_run(
     _check_formats(formats, qat, prune or cluster)
     _check_file_options(formats, batch, edge)
     pruning = _pruning(prune)
-    folder = folder or run.path / "exports"
+    folder = folder or run.beside("exports")
     need_writable(folder)
     paths = {name: folder / _FILES[name] for name in formats}
     if not overwrite and (existing := [path for path in paths.values() if path.exists()]):

@@ -199,7 +199,7 @@ def train(
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write RUN/logs for TensorBoard.")] = False,
     track: Annotated[
         list[str] | None,
-        typer.Option(metavar="TRACKER", help="Send every epoch to wandb or mlflow; repeat for both.", show_default=False),
+        typer.Option(metavar="TRACKER", help="Send every epoch to wandb or mlflow; repeat for both."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
     as_json: Json = False,

@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 
+from .. import hub
 from ..builder import checked_options
 from ..data import Dataset, fingerprint, lasting
 from ..errors import InputError
@@ -254,13 +255,15 @@ def published(
 
 
 def run_of(weights: Any) -> Run | None:
-    """The finished run that a directory, or the model file in it, belongs to; None for other weights.
+    """The finished run that a directory, the model file in it, or an address on the hub is; None for other weights.
 
     Raises:
         InputError: it is a run that is not finished.
     """
     if not isinstance(weights, str | Path):
         return None
+    if hub.is_address(weights):
+        return Run.load(weights)
     path = Path(weights)
     folder = path if path.is_dir() else path.parent
     if path != folder and path.name != "model.keras":
@@ -325,7 +328,7 @@ class _Beginning:
 
 def _from_run(run: Run, own: Mapping[str, Any], architecture: Architecture, size: int | None) -> _Beginning:
     start = Start(
-        weights=str(run.path.resolve()),
+        weights=run.address or str(run.path.resolve()),
         network=run.builder,
         arguments=run.kwargs,
         digest=_digest(run.path / "model.keras"),

@@ -48,6 +48,12 @@ class TrainingState:
         state = self._read()
         return state is not None and bool(state["history"])
 
+    @property
+    def weights(self) -> str | None:
+        """What the unfinished training that is there starts from."""
+        state = self._read()
+        return state["request"]["start"]["weights"] if state else None
+
     def _read(self) -> dict[str, Any] | None:
         try:
             state = json.loads(self._file.read_text(encoding="utf-8"))

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from .. import report
+from .. import hub, report
 from ..data import Dataset, as_dataset
 from ..errors import InputError
 from ..evaluation import KerasPredictor, summary
@@ -79,9 +79,10 @@ def train(
         out: the run directory. It must be new, empty, or hold this same training unfinished.
         recipe: a name in `recipes.RECIPES`, "inception_v3", or a `Recipe`.
         model: a name that `list_models` lists; by default that of the run in `weights`, or of the recipe.
-        weights: where the network starts: what its builder takes, or a finished run directory, whose network is taken
-            with all its arguments; None for random weights. By default those that are published for ImageNet, which
-            are downloaded once, before training; random where there are none, and for a paper's recipe.
+        weights: where the network starts: what its builder takes, or a finished run directory, or a run on the hub,
+            "hf://USER/NAME", whose network is taken with all its arguments; None for random weights. By default those
+            that are published for ImageNet, which are downloaded once, before training; random where there are none,
+            and for a paper's recipe.
         size: height and width of the network's input in pixels; by default that of the weights, or the paper's.
         resize: how images of other proportions come to that size, "crop", "stretch" or "letterbox" (`Preprocessing`);
             by default as for the weights, or "crop".
@@ -107,6 +108,7 @@ def train(
     automatic = published(recipe, model, size, changes) if weights == AUTO else None
     if weights == AUTO:
         weights = automatic.tag if automatic else None
+    weights = hub.pinned(weights, state.weights)
     dataset = as_dataset(images, validation=validation, test=test)
     request = resolve(
         dataset,

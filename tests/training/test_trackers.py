@@ -12,7 +12,7 @@ import pytest
 
 from keras_inception.data import Dataset, from_arrays
 from keras_inception.errors import InputError
-from keras_inception.training import train, trackers
+from keras_inception.training import trackers, train
 from keras_inception.training.state import TrainingState
 
 SETTINGS = {"model": "lenet5", "epochs": 3, "batch_size": 16, "augmentation": None, "weights": None}
@@ -29,8 +29,8 @@ def images():
     return noise()
 
 
-def cut(monkeypatch, after: int) -> None:
-    """Interrupt a training after so many epochs, before the trackers hear of the last."""
+def interrupted(images, after: int, **more) -> None:
+    """A training that ends after so many epochs, before the trackers hear of the last."""
     save = TrainingState.save
 
     def cut_short(self, *args, **kwargs):
@@ -38,7 +38,10 @@ def cut(monkeypatch, after: int) -> None:
         if len(self.history) == after:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(TrainingState, "save", cut_short)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainingState, "save", cut_short)
+        with pytest.raises(KeyboardInterrupt):
+            train(images, **SETTINGS | more)
 
 
 def history(run) -> list[dict[str, float]]:
@@ -102,10 +105,8 @@ def test_one_run_has_everything(images, memory, tmp_path, capfd):
     assert sent["ended"] == "finished"
 
 
-def test_a_resumed_training_continues_the_run(images, memory, tmp_path, monkeypatch):
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        cut(patch, 2)
-        train(images, out=tmp_path / "x", track="json", **SETTINGS)
+def test_a_resumed_training_continues_the_run(images, memory, tmp_path):
+    interrupted(images, 2, out=tmp_path / "x", track="json")
     [sent] = memory.runs.values()
     assert list(sent["epochs"]) == [1]
     assert sent["ended"] == "interrupted"
@@ -116,10 +117,8 @@ def test_a_resumed_training_continues_the_run(images, memory, tmp_path, monkeypa
     assert "json" not in (run.path / "run.json").read_text()
 
 
-def test_a_tracker_that_comes_later_gets_what_it_lacks(images, memory, tmp_path, monkeypatch):
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        cut(patch, 2)
-        train(images, out=tmp_path / "x", **SETTINGS)
+def test_a_tracker_that_comes_later_gets_what_it_lacks(images, memory, tmp_path):
+    interrupted(images, 2, out=tmp_path / "x")
     train(images, out=tmp_path / "x", track="json", **SETTINGS)
     [sent] = memory.runs.values()
     assert list(sent["epochs"]) == [1, 2, 3]
@@ -142,10 +141,8 @@ def test_a_tracker_that_fails_costs_a_line(call, images, plain, memory, tmp_path
     assert all(sent["ended"] == "interrupted" for sent in memory.runs.values())
 
 
-def test_a_state_from_before_there_were_trackers(images, memory, tmp_path, monkeypatch):
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        cut(patch, 1)
-        train(images, out=tmp_path / "x", **SETTINGS)
+def test_a_state_from_before_there_were_trackers(images, memory, tmp_path):
+    interrupted(images, 1, out=tmp_path / "x")
     file = tmp_path / "x" / "training_state" / "state.json"
     state = json.loads(file.read_text())
     assert state.pop("trackers") == {}
@@ -168,19 +165,10 @@ def test_what_cannot_track_is_said_before_anything_is_written(images, tmp_path, 
 HERE = """
 import sys
 from pathlib import Path
-import pytest
-from tests.training.test_trackers import SETTINGS, cut, noise
+from tests.training.test_trackers import SETTINGS, interrupted, noise
 from keras_inception.training import train
 
-def training(out, *, after=None, **more):
-    data = noise()
-    if after is None:
-        return train(data, out=out, **SETTINGS | more)
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        cut(patch, after)
-        train(data, out=out, **SETTINGS | more)
-
-place = Path(sys.argv[1])
+out, images = Path(sys.argv[1]) / "x", noise()
 """
 
 
@@ -201,8 +189,8 @@ def test_mlflow(tmp_path):
     pytest.importorskip("mlflow", reason="needs the extra mlflow")
     said = in_its_own_process(
         """
-training(place / "x", after=2, track="mlflow")
-run = training(place / "x", track="mlflow")
+interrupted(images, 2, out=out, track="mlflow")
+run = train(images, out=out, track="mlflow", **SETTINGS)
 import mlflow
 from tests.training.test_trackers import history
 assert mlflow.active_run() is None
@@ -231,8 +219,8 @@ def test_wandb_offline(tmp_path):
     pytest.importorskip("wandb", reason="needs the extra wandb")
     said = in_its_own_process(
         """
-training(place / "x", after=2, track="wandb")
-run = training(place / "x", track="wandb")
+interrupted(images, 2, out=out, track="wandb")
+run = train(images, out=out, track="wandb", **SETTINGS)
 import csv
 files = sorted((run.path / "wandb").glob("offline-run-*/*.wandb"), key=lambda file: file.stat().st_size)
 assert len({file.name for file in files}) == 1, files  # the id of one run
@@ -254,7 +242,7 @@ assert b"batch_size" in sent
 def test_wandb_without_a_login(tmp_path):
     pytest.importorskip("wandb", reason="needs the extra wandb")
     said = in_its_own_process(
-        'training(place / "x", track="wandb")', tmp_path, HOME=str(tmp_path), NETRC=str(tmp_path / "none")
+        'train(images, out=out, track="wandb", **SETTINGS)', tmp_path, HOME=str(tmp_path), NETRC=str(tmp_path / "none")
     )
     assert said.count("wandb fails, and the training continues without it: ") == 1
     assert "wandb login" in said
