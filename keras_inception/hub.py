@@ -7,6 +7,7 @@ breaks off is resumed where it was; files that are whole stay in the cache, with
 from __future__ import annotations
 
 import errno
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -75,7 +76,7 @@ def download(address: Address) -> tuple[Path, Address]:
     """
     hub = client()
     with one_line(address), silence(hub):
-        api, cached = hub.HfApi(), {"local_files_only": is_offline()}
+        api, cached = interface(), {"local_files_only": is_offline()}
         record = Path(api.hf_hub_download(address.repository, "run.json", revision=address.revision, **cached))
         commit = replace(address, revision=record.parent.name)
         if not (record.parent / "model.keras").exists():
@@ -99,6 +100,11 @@ def client() -> ModuleType:
     except ModuleNotFoundError as error:
         raise InputError(f"hf:// needs {error.name}: pip install 'keras-inception[hub]'") from error
     return huggingface_hub
+
+
+def interface() -> Any:
+    """The client's `HfApi`, with HF_ENDPOINT as it is now: Keras imports the client, which reads it once, early."""
+    return client().HfApi(endpoint=os.environ.get("HF_ENDPOINT", "").rstrip("/") or None)
 
 
 @contextmanager

@@ -81,7 +81,7 @@ def train(
     weights: Annotated[
         str,
         typer.Option(
-            help="Where it starts: a tag, a file of weights, a run, or none for random.",
+            help="Where it starts: a tag, a file, a run, hf://USER/NAME, or none for random.",
             show_default="imagenet, if published",
         ),
     ] = "auto",

@@ -57,7 +57,7 @@ def push_to_hub(
     if client.get_token() is None:
         raise InputError(f"nobody is logged in to the hub: {hub.LOGIN}")
     with hub.one_line(place), hub.silence(client):
-        api = client.HfApi()
+        api = hub.interface()
         api.create_repo(place.repository, private=private or None, exist_ok=True)
         if private and not api.model_info(place.repository).private:
             raise InputError(f"{place} is there already, and public: make it private on its page, or give another name")

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from keras_inception import InceptionV3, LeNet5, hub, push_to_hub
-from keras_inception.data import from_arrays
 from keras_inception.errors import InputError
 from keras_inception.run import Run
 from keras_inception.sharing import prepared
@@ -19,39 +18,13 @@ from keras_inception.training import train
 from keras_inception.training.state import TrainingState
 from keras_inception.weights.publishers import CHECKPOINTS
 
-from ..hub_server import TOKEN, serving
+from ..hub_server import TOKEN
+from .conftest import SETTINGS, fresh_cache
 
 huggingface_hub = pytest.importorskip("huggingface_hub", reason="needs the extra hub")
 
-SETTINGS = {"model": "lenet5", "batch_size": 16, "augmentation": None}
-NAMES = ["a|b", "<c>"]
-
-
-@pytest.fixture(scope="module")
-def images():
-    pixels = np.random.default_rng(0).integers(0, 255, (30, 20, 20), np.uint8)
-    return from_arrays(pixels, np.repeat(range(2), 15), NAMES)
-
-
-@pytest.fixture(scope="module")
-def run(images, tmp_path_factory):
-    return train(images, out=tmp_path_factory.mktemp("runs") / "x", epochs=1, weights=None, **SETTINGS)
-
-
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    """The hub of the client, with somebody logged in and nothing in the cache."""
-    with serving() as state:
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", state.address)
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        fresh_cache(monkeypatch, tmp_path / "hf")
-        yield state
-
-
-def fresh_cache(monkeypatch, place: Path) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(place))
-    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(place / "token"))
+# The client uploads in a way that its HTTP library deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>' to upload raw bytes:DeprecationWarning")
 
 
 def test_pushed_and_used(run, images, server, tmp_path, monkeypatch):
@@ -205,7 +178,7 @@ def test_what_cannot_be_loaded_is_one_line(run, images, server, tmp_path, monkey
 def test_no_connection_is_one_line(run, server, tmp_path, monkeypatch):
     push_to_hub(run, "hf://me/leaves", licence="mit")
     assert Run.load("hf://me/leaves").labels == run.labels
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     assert Run.load("hf://me/leaves").labels == run.labels  # as it was when it was last seen
     fresh_cache(monkeypatch, tmp_path / "empty")
     monkeypatch.setattr("time.sleep", lambda _: None)  # the client tries several times
