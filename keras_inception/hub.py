@@ -1,7 +1,7 @@
 """Runs on the Hugging Face hub: their address, and their files in the cache of its own client, huggingface_hub.
 
 Its client knows the user's login, mirrors and proxies, and shares its cache with other programs. A connection that
-breaks off is resumed where it was; files that are whole stay in the cache, with a folder for each commit.
+breaks off is resumed within the call; files that are whole stay in the cache, with a folder for each commit.
 """
 
 from __future__ import annotations

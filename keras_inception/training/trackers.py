@@ -59,7 +59,7 @@ class Trackers:
         for name in self._names:
             if name not in TRACKERS:
                 raise InputError(f"track is {' or '.join(TRACKERS)}; got {name!r}")
-            if find_spec(name) is None:
+            if (spec := find_spec(name)) is None or spec.origin is None:  # a folder wandb/ is none
                 raise InputError(f"{name} is not installed: pip install 'keras-inception[{name}]'")
 
     def start(self, out: Path, request: TrainingRequest, state: TrainingState) -> None:

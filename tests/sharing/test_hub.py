@@ -79,9 +79,10 @@ def test_a_resumed_training_starts_from_the_same_commit(run, images, server, tmp
     assert train(images, **arguments | {"out": tmp_path / "y"}).weights == second
 
 
-def test_an_interrupted_download_is_resumed(run, server, tmp_path):
+def test_an_interrupted_download_is_resumed(run, server, monkeypatch):
     push_to_hub(run, "hf://me/leaves", licence="mit")
     server.cuts = [1000, 2000]
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 500)  # what it writes at once
     found = Run.load("hf://me/leaves")
     assert (found.path / "model.keras").read_bytes() == (run.path / "model.keras").read_bytes()
     ranges = [r for method, path, r in server.asked if method == "GET" and path.endswith("model.keras")]
@@ -102,7 +103,7 @@ def test_a_push_replaces_the_last_one(run, server, tmp_path):
     assert commits[-1][1]["notes.txt"] == b"the user's"
 
 
-def test_private(run, server, monkeypatch):
+def test_private(run, server, tmp_path, monkeypatch):
     push_to_hub(run, "hf://me/secret", licence="mit", private=True)
     assert server.repositories["me/secret"].private
     assert Run.load("hf://me/secret").labels == run.labels
@@ -112,6 +113,7 @@ def test_private(run, server, monkeypatch):
         push_to_hub(run, "hf://me/leaves", licence="mit", private=True)
     assert len(server.repositories["me/leaves"].commits) == commits
     monkeypatch.delenv("HF_TOKEN")
+    fresh_cache(monkeypatch, tmp_path / "stranger's")
     with pytest.raises(InputError, match=r"hf://me/secret@main is not on the hub, or is private: .* `hf auth login`"):
         Run.load("hf://me/secret@main")
 

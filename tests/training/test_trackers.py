@@ -15,6 +15,8 @@ from keras_inception.errors import InputError
 from keras_inception.training import trackers, train
 from keras_inception.training.state import TrainingState
 
+from ..tracker import NAME, in_memory
+
 SETTINGS = {"model": "lenet5", "epochs": 3, "batch_size": 16, "augmentation": None, "weights": None}
 
 
@@ -49,50 +51,13 @@ def history(run) -> list[dict[str, float]]:
         return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
 
 
-class Memory:
-    """A tracker that keeps its runs in `runs`, and fails in the calls that `fails` names."""
-
-    runs: dict[str, dict]
-    fails: set[str]
-
-    def __init__(self, out, known):
-        self.check("start")
-        self.id = known or f"{out.name}-{len(self.runs)}"
-        self.run = self.runs.setdefault(self.id, {"epochs": {}})
-        self.where, self.epochs = "memory", len(self.run["epochs"])
-
-    def check(self, call):
-        print("a tracker's own lines")
-        if call in self.fails:
-            raise ConnectionError(f"no way to http://me:secret@host for {call}\nfurther lines")
-
-    def describe(self, config):
-        self.check("describe")
-        self.run["config"] = config
-
-    def log(self, epoch, row):
-        self.check("log")
-        assert epoch not in self.run["epochs"]
-        self.run["epochs"][epoch] = dict(row)
-
-    def finish(self, metrics, page):
-        self.check("finish")
-        self.run |= {"metrics": metrics, "page": page.read_text(), "ended": "finished"}
-
-    def interrupt(self):
-        self.run["ended"] = "interrupted"
-
-
 @pytest.fixture
 def memory(monkeypatch):
-    monkeypatch.setattr(Memory, "runs", {}, raising=False)
-    monkeypatch.setattr(Memory, "fails", set(), raising=False)
-    monkeypatch.setitem(trackers.TRACKERS, "json", Memory)  # the name of a package that there is
-    return Memory
+    return in_memory(monkeypatch)
 
 
 def test_one_run_has_everything(images, memory, tmp_path, capfd):
-    run = train(images, out=tmp_path / "x", track="json", **SETTINGS)
+    run = train(images, out=tmp_path / "x", track=NAME, **SETTINGS)
     assert "tracker's own" not in "".join(capfd.readouterr())
     [(name, sent)] = memory.runs.items()
     assert name == "x-0"
@@ -106,20 +71,20 @@ def test_one_run_has_everything(images, memory, tmp_path, capfd):
 
 
 def test_a_resumed_training_continues_the_run(images, memory, tmp_path):
-    interrupted(images, 2, out=tmp_path / "x", track="json")
+    interrupted(images, 2, out=tmp_path / "x", track=NAME)
     [sent] = memory.runs.values()
     assert list(sent["epochs"]) == [1]
     assert sent["ended"] == "interrupted"
-    run = train(images, out=tmp_path / "x", track=["json"], **SETTINGS)
+    run = train(images, out=tmp_path / "x", track=[NAME], **SETTINGS)
     [sent] = memory.runs.values()
     assert list(sent["epochs"]) == [1, 2, 3]
     assert sent["ended"] == "finished"
-    assert "json" not in (run.path / "run.json").read_text()
+    assert NAME not in (run.path / "run.json").read_text()
 
 
 def test_a_tracker_that_comes_later_gets_what_it_lacks(images, memory, tmp_path):
     interrupted(images, 2, out=tmp_path / "x")
-    train(images, out=tmp_path / "x", track="json", **SETTINGS)
+    train(images, out=tmp_path / "x", track=NAME, **SETTINGS)
     [sent] = memory.runs.values()
     assert list(sent["epochs"]) == [1, 2, 3]
 
@@ -132,9 +97,9 @@ def plain(images, tmp_path_factory):
 @pytest.mark.parametrize("call", ["start", "describe", "log", "finish"])
 def test_a_tracker_that_fails_costs_a_line(call, images, plain, memory, tmp_path, capfd):
     memory.fails = {call}
-    run = train(images, out=tmp_path / "x", track="json", **SETTINGS)
+    run = train(images, out=tmp_path / "x", track=NAME, **SETTINGS)
     err = capfd.readouterr().err
-    assert err.count(f"json fails, and the training continues without it: no way to http://host for {call}\n") == 1
+    assert err.count(f"{NAME} fails, and the training continues without it: no way to http://host for {call}\n") == 1
     assert "further" not in err
     assert run.metrics == plain.metrics
     assert not (tmp_path / "x" / "training_state").exists()
@@ -147,14 +112,14 @@ def test_a_state_from_before_there_were_trackers(images, memory, tmp_path):
     state = json.loads(file.read_text())
     assert state.pop("trackers") == {}
     file.write_text(json.dumps(state))
-    train(images, out=tmp_path / "x", track="json", **SETTINGS)
+    train(images, out=tmp_path / "x", track=NAME, **SETTINGS)
     assert list(memory.runs) == ["x-0"]
 
 
 def test_what_cannot_track_is_said_before_anything_is_written(images, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="track is wandb or mlflow; got 'tensorboard'"):
         train(images, out=tmp_path / "x", track="tensorboard", **SETTINGS)
-    monkeypatch.setitem(trackers.TRACKERS, "no_such_package", Memory)
+    monkeypatch.setitem(trackers.TRACKERS, "no_such_package", trackers.TRACKERS["mlflow"])
     with pytest.raises(InputError, match=r"pip install 'keras-inception\[no_such_package\]'"):
         train(images, out=tmp_path / "x", track="no_such_package", **SETTINGS)
     assert not (tmp_path / "x").exists()
