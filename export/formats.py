@@ -81,7 +81,7 @@ def export_run(
         raise InputError("a teacher is for quantisation-aware training: give qat too, or leave the teacher out")
     _check_file_options(formats, batch, edge)
     pruning = _pruning(prune)
-    folder = folder or run.path / "exports"
+    folder = folder or run.beside("exports")
     need_writable(folder)
     paths = {name: folder / _FILES[name] for name in formats}
     if not overwrite and (existing := [path for path in paths.values() if path.exists()]):

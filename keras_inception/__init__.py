@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .preprocessing import Preprocessing
     from .registry import create_model, list_models, model_info
     from .run import Run
+    from .sharing import push_to_hub
     from .training import recipes
     from .training.train import train
     from .weights import decode_predictions, preprocess_input
@@ -47,6 +48,7 @@ _MODULE_OF = {
     "load_folder": "data",
     "model_info": "registry",
     "preprocess_input": "weights",
+    "push_to_hub": "sharing",
     "recipes": "training",
     "strip_auxiliary": "callbacks",
     "train": "training",

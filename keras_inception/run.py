@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from . import hub
 from .data import Dataset, Split, fingerprint, is_named, load_folder, load_images
 from .errors import InputError
 from .evaluation import KerasPredictor, Prediction, predict
@@ -50,7 +51,8 @@ class Run:
     sees the split that training held out. `training` is the rest of the request. `metrics` are of the kept epoch, on
     the images that `measured_on` names: "test", or "validation" where there are no test images. `validation_metrics`
     are those on the validation images, on which the epoch was chosen. `folds` has those of each network of a
-    cross-validation, on the images that it was not trained on.
+    cross-validation, on the images that it was not trained on. `path` is where it is; one that
+    comes from the hub has its `address` there, with the commit.
     """
 
     builder: str
@@ -66,14 +68,18 @@ class Run:
     folds: list[dict[str, float]] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=versions)
     path: Path = Path()
+    address: str | None = None
 
     @classmethod
     def load(cls, path: str | Path) -> Run:
-        """Read a finished run directory.
+        """Read a finished run directory, or one on the Hugging Face hub, "hf://USER/NAME" or "hf://USER/NAME@REVISION".
 
         Raises:
             InputError: there is no run there, it is not finished, or a newer version of this package wrote it.
         """
+        address = None
+        if hub.is_address(path):
+            path, address = hub.download(hub.Address.of(path))
         path = Path(path)
         record_file = path / "run.json"
         if not record_file.is_file():
@@ -94,19 +100,35 @@ class Run:
             record["labels"] = tuple(record["labels"])
             record.setdefault("validation_metrics", record["metrics"])  # of runs before there were test images
             record["preprocessing"] = Preprocessing.from_dict(record["preprocessing"])
-            known = {f.name for f in fields(cls)} - {"path"}
-            return cls(path=path, **{k: v for k, v in record.items() if k in known})
+            if address:
+                record["data"] = {**record["data"], "folder": None}  # a stranger does not say what is read here
+            known = {f.name for f in fields(cls)} - {"path", "address"}
+            found = {k: v for k, v in record.items() if k in known}
+            return cls(path=path, address=str(address) if address else None, **found)
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
             raise InputError(f"{record_file} is damaged ({error!r}): train again, or restore it from a copy") from error
 
     def save(self) -> None:
         """Write `labels.txt` and `run.json` into `path`; run.json last, since its presence says the run is finished."""
-        record = asdict(self) | {"schema": SCHEMA, "preprocessing": self.preprocessing.to_dict()}
-        del record["path"]
-        lines = label_lines(self.labels)
+        lines, text = label_lines(self.labels), self.to_json()
         write_file(self.path / "labels.txt", lambda part: part.write_text(lines, encoding="utf-8"))
-        text = json.dumps(record, indent=2, sort_keys=True) + "\n"
         write_file(self.path / "run.json", lambda part: part.write_text(text, encoding="utf-8"))
+
+    def to_json(self) -> str:
+        """The content of `run.json`."""
+        record = asdict(self) | {"schema": SCHEMA, "preprocessing": self.preprocessing.to_dict()}
+        del record["path"], record["address"]
+        return json.dumps(record, indent=2, sort_keys=True) + "\n"
+
+    def beside(self, name: str) -> Path:
+        """Where a file that is made of the run goes, unless another place is given.
+
+        Raises:
+            InputError: the run is in the cache of the hub, into which nothing is written.
+        """
+        if self.address:
+            raise InputError(f"{self.address} is in the cache of the hub: say where {name} goes (--out)")
+        return self.path / name
 
     @deep_graph()
     def model(self) -> keras.Model:
@@ -163,9 +185,10 @@ class Run:
             return found
         source = self.data.get("folder")
         if source is None:
-            raise InputError(
-                f"{self.path} was trained on arrays or tf.data, which it does not keep: give images (--images DIR)"
-            )
+            why = "was trained on arrays or tf.data, which it does not keep"
+            if self.address:
+                why = "does not say where its images are"
+            raise InputError(f"{self.address or self.path} {why}: give images (--images DIR)")
         if not is_named(source) and not Path(source).exists():
             raise InputError(f"the images of {self.path} are no longer at {source}: give their folder (--images DIR)")
         dataset = load_folder(source, **self.shares)
@@ -206,13 +229,15 @@ class Run:
 
 
 def run_of(weights: Any) -> Run | None:
-    """The finished run that a directory, or the model file in it, belongs to; None for other weights.
+    """The finished run that a directory, the model file in it, or an address on the hub is; None for other weights.
 
     Raises:
         InputError: it is a run that is not finished.
     """
     if not isinstance(weights, str | Path):
         return None
+    if hub.is_address(weights):
+        return Run.load(weights)
     path = Path(weights)
     folder = path if path.is_dir() else path.parent
     if path != folder and path.name != "model.keras":

@@ -9,10 +9,10 @@ import sys
 
 from ..errors import InputError, first_line
 from ..terminal import interruptible
-from . import config, exporting, measuring, networks, output, sharding, training
+from . import config, exporting, measuring, networks, output, sharding, sharing, training
 from .app import app, fail
 
-__all__ = ["app", "config", "exporting", "main", "measuring", "networks", "output", "sharding", "training"]
+__all__ = ["app", "config", "exporting", "main", "measuring", "networks", "output", "sharding", "sharing", "training"]
 
 
 def main() -> None:

@@ -19,7 +19,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory that `train` made.", show_default=False)]
+RunPath = Annotated[
+    Path,
+    typer.Argument(metavar="RUN", help="A run directory that `train` made, or hf://USER/NAME.", show_default=False),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Images = Annotated[  # text, since a path drops a slash of an address
     str | None, typer.Option("--images", metavar="IMAGES", help="Other images, of any kind that `train` takes.")

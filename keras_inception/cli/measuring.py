@@ -17,7 +17,7 @@ from .output import say, show, show_metrics
 if TYPE_CHECKING:
     from ..evaluation import Predictor
 
-PREDICTOR = "A run that `train` made, or an exported file: a .tflite, a SavedModel, an .onnx, OpenVINO's folder."
+PREDICTOR = "A run, or hf://USER/NAME, or an exported file: a .tflite, a SavedModel, an .onnx, OpenVINO's folder."
 
 
 @app.command()
@@ -71,7 +71,8 @@ def report(
     from ..report import figures, page, read_history
     from ..run import Run
 
-    run, target = Run.load(run_path), out_path or run_path / "report.html"
+    run = Run.load(run_path)
+    target = out_path or run.beside("report.html")
     need_writable(target.parent)
     split = run.images("held_out", images)
     probabilities = run.probabilities(split)[MAIN]
@@ -133,9 +134,10 @@ def opened(path: Path) -> Predictor:
 def _is_predictor(path: Path) -> bool:
     from keras_inception.export.runtimes.predictor import is_exported
 
+    from ..hub import is_address
     from ..run import STATE
 
-    return any((path / name).exists() for name in ("run.json", STATE)) or is_exported(path)
+    return is_address(path) or any((path / name).exists() for name in ("run.json", STATE)) or is_exported(path)
 
 
 def _with_crops(predictor: Predictor, path: str, crops: int) -> Predictor:

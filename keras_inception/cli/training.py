@@ -89,7 +89,7 @@ def train(
     weights: Annotated[
         str,
         typer.Option(
-            help="Where it starts: a tag, a file of weights, a run, or none for random.",
+            help="Where it starts: a tag, a file, a run, hf://USER/NAME, or none for random.",
             show_default="imagenet, if published",
         ),
     ] = "auto",
@@ -233,6 +233,10 @@ def train(
         ),
     ] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write RUN/logs for TensorBoard.")] = False,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TRACKER", help="Send every epoch to wandb or mlflow; repeat for both."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -286,6 +290,7 @@ def train(
                 k_fold=k_fold,
                 tensorboard=tensorboard,
                 teacher=teacher,
+                track=track or (),
                 **settings,
             )
     except KeyboardInterrupt as error:

@@ -349,7 +349,7 @@ class _Beginning:
 
 def _from_run(run: Run, own: Mapping[str, Any], architecture: Architecture, size: int | None) -> _Beginning:
     start = Start(
-        weights=str(run.path.resolve()),
+        weights=run.address or str(run.path.resolve()),
         network=run.builder,
         arguments=run.kwargs,
         digest=_digest(run.path / "model.keras"),

@@ -32,6 +32,7 @@ class TrainingState:
         self.folder, self.name = folder, name or folder
         self.history: list[dict[str, float]] = []
         self.found: dict[str, Any] = {}  # what the training has shown this machine to need: see `remember`
+        self.trackers: dict[str, str] = {}  # name -> the id of the run there
         self._file = folder / "state.json"
         self._kept: dict[str, str] = {}  # name -> file
         self._obsolete: list[str] = []  # files that the next state.json does not name
@@ -53,6 +54,11 @@ class TrainingState:
         """What the unfinished training there was asked for; None where there is none."""
         state = self._read()
         return None if state is None else state["request"]
+
+    @property
+    def weights(self) -> str | None:
+        """What the unfinished training that is there starts from."""
+        return self.request["start"]["weights"] if self.request else None
 
     def _read(self) -> dict[str, Any] | None:
         try:
@@ -88,6 +94,7 @@ class TrainingState:
             discard(part)
         self.history, self._last, self._kept = state["history"], state["last"], dict(state["kept"])
         self.found = dict(state.get("found", {}))
+        self.trackers = dict(state.get("trackers", {}))
         if self.history:
             done = int(self.history[-1].get("epoch", len(self.history)))
             note(f"resuming {self.name} after epoch {done}", style="")
@@ -145,6 +152,12 @@ class TrainingState:
         while self._obsolete:
             discard(self.folder / self._obsolete.pop())
 
+    def track(self, name: str, run: str) -> None:
+        """Remember the id of the run in a tracker, which a resumption continues."""
+        if self.trackers.get(name) != run:
+            self.trackers[name] = run
+            self._save()
+
     def _save(self) -> None:
         state = {
             "kind": KIND,
@@ -154,6 +167,7 @@ class TrainingState:
             "kept": self._kept,
             "history": self.history,
             "found": self.found,
+            "trackers": self.trackers,
         }
         write_file(self._file, lambda part: part.write_text(json.dumps(state), encoding="utf-8"))
 

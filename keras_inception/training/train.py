@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from .. import report
+from .. import hub, report
 from ..data import Dataset, as_dataset
 from ..data.split import joined
 from ..errors import InputError, first_line
@@ -43,6 +43,7 @@ from .recipes.recipe import AUTO
 from .request import published, resolve
 from .state import TrainingState, check_directory
 from .tensorboard import write_events
+from .trackers import Trackers
 
 FOLDS = "folds"  # the folder of cross-validation
 
@@ -65,6 +66,7 @@ def train(
     k_fold: int | None = None,
     tensorboard: bool = False,
     teacher: str | Path | Run | None = None,
+    track: str | Sequence[str] = (),
     **changes: Any,
 ) -> Run:
     """Train a network on labelled images and leave a run directory at `out`.
@@ -90,9 +92,10 @@ def train(
         out: the run directory. It must be new, empty, or hold this same training unfinished.
         recipe: a name in `recipes.RECIPES`, "inception_v3", or a `Recipe`.
         model: a name that `list_models` lists; by default that of the run in `weights`, or of the recipe.
-        weights: where the network starts: what its builder takes, or a finished run directory, whose network is taken
-            with all its arguments; None for random weights. By default those that are published for ImageNet, which
-            are downloaded once, before training; random where there are none, and for a paper's recipe.
+        weights: where the network starts: what its builder takes, or a finished run directory, or a run on the hub,
+            "hf://USER/NAME", whose network is taken with all its arguments; None for random weights. By default those
+            that are published for ImageNet, which are downloaded once, before training; random where there are none,
+            and for a paper's recipe.
         size: height and width of the network's input in pixels; by default that of the weights, or the paper's.
         resize: how images of other proportions come to that size, "crop", "stretch" or "letterbox" (`Preprocessing`);
             by default as for the weights, or "crop".
@@ -110,15 +113,18 @@ def train(
             (`callbacks.Distillation`, weighted by `teacher_weight` and softened by `temperature` of the recipe): a
             finished run, a `.keras` file of a network of this package, or published weights as
             "mobilenet_v2.imagenet". Its classes are those of the images, in any order; it has its own preprocessing.
+        track: "wandb" or "mlflow", or both: a run in Weights & Biases or MLflow gets the request, each epoch's row of
+            the history, the result and the report. A resumed training continues it. A tracker that fails costs a line.
         changes: fields of the `Recipe` to change: epochs, batch_size, learning_rate, augmentation, freeze_epochs,
             balance, precision, jit, ...; `options` are arguments of the network, {"alpha": 0.5}. `augmentation` may be
             the name of a preset, "medium", or ["medium", "mixup=0.2"] (`data.presets`). A `batch_size` of "auto" is
             found on the device; the learning rate does not follow it.
 
     Raises:
-        InputError: images, model, size, resize, recipe, weights, teacher or `out` cannot be used; nothing is written.
+        InputError: images, model, size, resize, recipe, weights, teacher, track or `out` cannot be used; nothing is
+            written.
     """
-    out, seconds = Path(out), in_seconds(time)
+    out, seconds, trackers = Path(out), in_seconds(time), Trackers(track)
     check_directory(out)
     state = TrainingState(out / STATE, name=out)
     if asks_batch_size := changes.get("batch_size") == AUTO:
@@ -126,6 +132,7 @@ def train(
     automatic = published(recipe, model, size, changes) if weights == AUTO else None
     if weights == AUTO:
         weights = automatic.tag if automatic else None
+    weights = hub.pinned(weights, state.weights)
     dataset = as_dataset(images, validation=validation, test=test)
     how: dict[str, Any] = {"recipe": recipe, "model": model, "weights": weights}
     how |= {"size": size, "resize": resize, "fill": fill, "seed": seed, "teacher": teacher}
@@ -140,9 +147,10 @@ def train(
     teaching = request.teacher.model() if request.teacher else None
     network = None if state.exists else _start(job)
     out.mkdir(parents=True, exist_ok=True)
-    with locked(out, "training into", wait=False):
+    with locked(out, "training into", wait=False), trackers:
         check_directory(out)
         state.open(request.to_dict(), request.difference)
+        trackers.start(out, request, state)
         _tell(dataset)
         if not request.start.weights:
             note(f"{request.network} starts from random weights")
@@ -155,7 +163,7 @@ def train(
             del teaching  # its memory is the student's
         folds = None
         if k_fold is not None:
-            train_part = partial(_train_part, time=time, **how, **changes)
+            train_part = partial(_train_part, time=time, **how, **changes | {"batch_size": request.recipe.batch_size})
             folds = cross_validate(dataset, out / FOLDS, k_fold, seed, train_part)
         limits = Limits.of(request.recipe, seconds, state.history)
         try:
@@ -164,6 +172,7 @@ def train(
             for _ in epochs:
                 if tensorboard:
                     write_events(out / "logs", state.history)
+                trackers.log(state.history)
                 tell_progress(epoch_line(state.history, request.recipe, len(dataset.train), limits))
         except KeyboardInterrupt as interrupt:
             if not (state.history and finishes(interrupt)):
@@ -173,6 +182,7 @@ def train(
                 note(f"{limits.reached(state.history)}: the training ends", style="")
         run = _finish(job, folds)
         state.clear()
+        trackers.finish(run)  # may wait for a connection
     return run
 
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import keras
 import numpy as np
 
+from .. import hub
 from ..errors import InputError
 from ..layers import Numerics
 from ..outputs import auxiliary_names, main_network
@@ -182,9 +183,13 @@ def _of_file(path: Path, network: str, fitting: Sequence[Checkpoint]) -> Weights
 def _file_at(path: Path) -> Path:
     """The file of weights at a path: itself, or the one in the folder of a run or of a network of the Hugging Face hub.
 
+    The path may be the address of a run on the hub.
+
     Raises:
         InputError: it is a file of another kind; nothing says yet that it is there.
     """
+    if hub.is_address(path):
+        path, _ = hub.download(hub.Address.of(path))
     if path.is_dir() and (inside := next((path / name for name in IN_FOLDERS if (path / name).is_file()), None)):
         return inside
     if path.name.endswith((*READERS, *INDEX)):

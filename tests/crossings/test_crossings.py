@@ -29,6 +29,8 @@ from keras_inception.evaluation import evaluate
 from keras_inception.run import Run
 from keras_inception.training import train
 
+from ..tracker import NAME as TRACKER
+from ..tracker import in_memory
 from .networks import CONFIGURED, NETWORK, registered
 from .tiny_tfds import NAMES, PLAIN_NAMES, builder_for
 
@@ -53,7 +55,7 @@ NETWORKS = (
     "taught by a run",
     "exotic class names",
 )
-COMMANDS = ("resume", "predict", "evaluate", "report", "export int8", "verify", "quantize_aware")
+COMMANDS = ("resume", "predict", "evaluate", "report", "export int8", "verify", "quantize_aware", "push")
 PAIRS = list(product(DATA, NETWORKS))
 
 
@@ -83,9 +85,13 @@ def test_every_command_meets_everything_in_each_half(half) -> None:
 def test_crossing(data, network, pretrained, tmp_path, monkeypatch, record_property) -> None:
     with registered():
         cell = Cell.of(data, network, tmp_path, monkeypatch, pretrained)
+        tracker = in_memory(monkeypatch)
         commands = commands_of(data, network)
         run = cell.resumed(monkeypatch) if "resume" in commands else cell.train()
         assert run.labels == cell.labels
+        [tracked] = tracker.runs.values()
+        assert len(tracked["epochs"]) == cell.arguments["epochs"]
+        assert tracked["metrics"][f"{run.measured_on}_top1"] == run.metrics["top1"]
         assert run.preprocessing.resize_mode == cell.arguments.get("resize", "crop")
         assert run.measured_on == ("test" if "test" in data else "validation")
         assert 0 <= run.metrics["top1"] <= 1
@@ -136,7 +142,7 @@ class Cell:
                 given = write_shards(folder, place / "shards", per_shard=7).path
             case "zip in a bucket":
                 given = in_bucket(shutil.make_archive(str(place / "zipped"), "zip", place, "images"))
-        settings = {"epochs": 5, "batch_size": 12, "learning_rate": 0.02, "augmentation": None}
+        settings = {"epochs": 5, "batch_size": 12, "learning_rate": 0.02, "augmentation": None, "track": TRACKER}
         arguments = settings | NETWORK[network]
         if network in pretrained:
             arguments["teacher" if network == "taught by a run" else "weights"] = pretrained[network]
@@ -148,7 +154,7 @@ class Cell:
         if not self.configured or not isinstance(self.given, str | Path):
             return self.trained()
         lines = {name.replace("_", "-"): value for name, value in self.arguments.items() if value is not None}
-        (self.place / "train.toml").write_text(tomli_w.dumps(lines | {"augment": ["none"]}))
+        (self.place / "train.toml").write_text(tomli_w.dumps(lines | {"augment": ["none"], "track": [TRACKER]}))
         self.command("train", self.given, "--config", self.place / "train.toml", "--out", self.place / "run")
         return Run.load(self.place / "run")
 
@@ -249,6 +255,13 @@ class Cell:
         teacher = self.arguments.get("teacher")
         made = export.quantize_aware(run, self.given, self.place / "qat.tflite", training=settings, teacher=teacher)
         assert made.agreement.n > 0
+
+    def push(self, run: Run) -> None:
+        hub = pytest.importorskip("huggingface_hub", reason="needs the extra hub")
+        card = hub.ModelCard(self.command("push", run.path, "hf://me/crossed", "--licence", "mit", "--dry-run"))
+        found = {result.dataset_split: result.metric_value for result in card.data.eval_results}
+        assert found == {"validation": run.validation_metrics["top1"], run.measured_on: run.metrics["top1"]}
+        assert str(self.place) not in str(card)
 
 
 def arrays(classes: int, each: int = 8) -> tuple[np.ndarray, np.ndarray]:

@@ -12,14 +12,14 @@ PACKAGE, EXPORT = ROOT / "keras_inception", ROOT / "export"
 
 # The rooms, from the ground floor up: a module imports from its own room, its own floor and the floors below.
 FLOORS = [
-    {"backend", "errors", "files", "terminal", "transport"},
+    {"backend", "errors", "files", "hub", "terminal", "transport"},
     {"arguments", "facts", "layers", "model_graph", "outputs", "preprocessing"},
     {"callbacks", "data", "weights"},
     {"builder", "registry"},
     {"models"},
     {"analysis"},
     {"backbones", "diagram", "evaluation", "run"},
-    {"report"},
+    {"report", "sharing"},
     {"training"},
     {"early_exit", "export"},
     {"cli"},
