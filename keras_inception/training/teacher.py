@@ -119,7 +119,7 @@ def teacher_of(given: str | Path | Run, classes: Sequence[str]) -> Teacher:
     """The teacher that a training on these classes asks for. Nothing is downloaded yet.
 
     Args:
-        given: a finished run or its directory, a `.keras` file of a network of this package, or published weights as
+        given: a finished run, its directory or its address on the hub, a `.keras` file of a network of this package, or published weights as
             "NETWORK.TAG". The classes of a file have no names: they are taken to be in the order of `classes`.
         classes: the student's labels, which must be the teacher's, in any order.
 
@@ -128,13 +128,13 @@ def teacher_of(given: str | Path | Run, classes: Sequence[str]) -> Teacher:
     """
     run = given if isinstance(given, Run) else run_of(given)
     if run is not None:
-        path = str(run.path.resolve())
+        place = run.address or str(run.path.resolve())
         return Teacher(
-            weights=path,
+            weights=place,
             digest=content_digest(run.path / "model.keras").hex(),
             network=run.builder,
             preprocessing=run.preprocessing,
-            columns=_columns(path, run.labels, classes),
+            columns=_columns(place, run.labels, classes),
         )
     assert not isinstance(given, Run)
     if isinstance(given, Path) or os.sep in given or given.endswith(".keras") or Path(given).exists():
