@@ -119,8 +119,9 @@ def teacher_of(given: str | Path | Run, classes: Sequence[str]) -> Teacher:
     """The teacher that a training on these classes asks for. Nothing is downloaded yet.
 
     Args:
-        given: a finished run, its directory or its address on the hub, a `.keras` file of a network of this package, or published weights as
-            "NETWORK.TAG". The classes of a file have no names: they are taken to be in the order of `classes`.
+        given: a finished run, its directory or its address on the hub, a `.keras` file of a network of this package, or
+            published weights as "NETWORK.TAG". The classes of a file have no names: they are taken to be in the order
+            of `classes`.
         classes: the student's labels, which must be the teacher's, in any order.
 
     Raises:
