@@ -114,8 +114,8 @@ def report() -> None:
 
 {date.today()}; {platform.machine()}, {os.cpu_count()} cores; {", ".join(f"{k} {v}" for k, v in versions().items())}.
 `make distillation`. MobileNet v2 is fine-tuned from Google's hosted weights on {IMAGES:,} images of CIFAR-10 at
-96 x 96, and teaches MobileNet v1 0.25 on the same images, from hosted weights too unless the row says random; all by the
-defaults of `train`. Top-1 in percent, and loss, on {HELD_OUT} held-out images, on which the epoch is chosen too.
+96 x 96, and teaches MobileNet v1 0.25 on the same images, from hosted weights too unless the row says random; all by
+the defaults of `train`. Top-1 in percent, and loss, on {HELD_OUT} held-out images, on which the epoch is chosen too.
 
 ## Temperature and weight
 
