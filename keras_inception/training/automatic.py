@@ -228,7 +228,7 @@ class Trial:
 def jit_for(device: Device) -> bool:
     """Whether XLA compiles the training step: on an accelerator, as in Keras; on a CPU only where it is asked for.
 
-    There it makes the steps of some networks faster and of others slower, and compiling takes as long as hundreds to
-    thousands of steps save (benchmarks/jit.md).
+    There it makes the steps of small networks faster, but depthwise and large convolutions many times slower, and
+    compiling takes as long as hundreds of steps save (benchmarks/jit.md).
     """
     return device.kind != "cpu"
