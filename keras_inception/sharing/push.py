@@ -106,20 +106,22 @@ def without_paths(run: Run) -> Run:
     """A copy that says nothing about the files of this machine; the name of a public data set stays."""
     folder = run.data.get("folder")
     data = dict(run.data) | {"folder": folder if folder and folder.startswith(TFDS) else None}
-    data |= {name: [] for name in ("rejected", "near_duplicates") if name in data}
+    data |= {name: [] for name in ("rejected", "near_duplicates", "contradictions") if name in data}
     training = dict(run.training)
-    if start := training.get("start"):
-        training["start"] = dict(start) | {"weights": _public_name(start)}
+    for name in ("start", "teacher"):
+        if found := training.get(name):
+            training[name] = dict(found) | {"weights": _public_name(found)}
+    start = training.get("start")
     return replace(run, data=data, training=training, weights=training["start"]["weights"] if start else None)
 
 
 # ----------------------------------------------------------------------------------------------------------- internals
 
 
-def _public_name(start: Mapping[str, Any]) -> str | None:
-    """The weights of a start: their tag or address; of a file or a run on this machine its name."""
-    weights = start.get("weights")
-    return weights if not start.get("digest") or hub.is_address(weights) else Path(str(weights)).name
+def _public_name(found: Mapping[str, Any]) -> str | None:
+    """The weights of a start or teacher: their tag or address; of a file or a run on this machine its name."""
+    weights = found.get("weights")
+    return weights if not found.get("digest") or hub.is_address(weights) else Path(str(weights)).name
 
 
 def _is_ours(name: str) -> bool:

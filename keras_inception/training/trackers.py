@@ -117,7 +117,7 @@ class Trackers:
 
 
 def config_of(request: TrainingRequest) -> dict[str, Any]:
-    """What decides the training, without the names of files and classes."""
+    """What decides the training, without the lists of files and classes."""
     record = request.to_dict()
     data = {k: record["data"].get(k) for k in ("train", "val", "test", "fingerprint")}
     return record | {"data": data, "labels": len(record["labels"])}
