@@ -237,9 +237,10 @@ def test_nothing_of_this_machine_is_shared(run, tmp_path):
     local = replace(
         run,
         weights=start["weights"],
-        training=run.training | {"start": start},
+        training=run.training | {"start": start, "teacher": start},
         data=run.data | {"folder": "/home/me/secret/images", "rejected": ["/home/me/secret/x.jpg: no"],
-                         "near_duplicates": [["/home/me/secret/a", "/home/me/secret/b", "train-val"]]},
+                         "near_duplicates": [["/home/me/secret/a", "/home/me/secret/b", "train-val"]],
+                         "contradictions": [["/home/me/secret/a", "/home/me/secret/b", "one", "other"]]},
     )  # fmt: skip
     made = prepared(local, "hf://me/leaves", licence="mit")
     assert "secret" not in made["run.json"].decode() + made["README.md"].decode()
