@@ -185,6 +185,8 @@ class NetworkTrainer:
         parts = in_parts(self.model, held) if held < recipe.batch_size else nullcontext()
         reseed(self.model, self.job.request.seed, epoch)
         title, rate = f"epoch {epoch + 1}/{recipe.epochs}", float(self.model.optimizer.learning_rate)
+        if self.first and self._rates:  # all variables learn at this part of it
+            rate *= recipe.backbone_rate
         jitted = _compiled(self.model, self.job.jit and self.jits)
         with (
             input_errors(),

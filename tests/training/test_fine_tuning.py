@@ -11,6 +11,7 @@ from functools import partial
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_inception import decode_predictions, preprocess_input
 from keras_inception.data import Augmentation, Dataset, Split, from_arrays
@@ -275,8 +276,11 @@ def test_killed_at_random_moments_it_ends_as_an_undisturbed_one(pretrained, tmp_
 
 def test_rare_classes_are_weighed_up() -> None:
     labels = np.repeat([0, 1, 2], [10, 30, 20])
-    weights = balanced(labels)
-    assert [weights[c] * n for c, n in ((0, 10), (1, 30), (2, 20))] == pytest.approx([20, 20, 20])
+    weighted = balanced(labels, 4)  # one class has no images
+    shares = np.eye(4, dtype=np.float32)[[0, 1, 2]] * 0.6 + 0.1
+    for y in (np.arange(3), np.hstack([shares, shares[:, ::-1]])):  # labels; shares of mixed images beside a teacher's
+        weights = weighted(tf.zeros((3, 2)), tf.constant(y))[2].numpy()
+        np.testing.assert_allclose(weights * [10, 30, 20], 20, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_0", pytest.param("inception_v3", marks=pytest.mark.slow)])
