@@ -49,8 +49,8 @@ def read(path: str | Path) -> Tensors:
         InputError: there is no such file, it is of another kind, damaged, or has a value that is not finite.
     """
     path = Path(path)
-    if prefix := checkpoint_at(path):
-        return _checked(path, read_checkpoint(prefix, LARGEST))
+    if checkpoint := checkpoint_at(path):
+        return _checked(path, read_checkpoint(checkpoint, LARGEST))
     if not path.is_file():
         raise InputError(f"no weights file at {path}")
     tensors: Tensors = {}

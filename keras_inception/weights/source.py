@@ -152,7 +152,7 @@ def _is_path(weights: str, network: str) -> bool:
 
 def _allowed(given: Any) -> str:
     *endings, last = (*OWN, *(ending for ending in READERS if ending not in OWN))
-    files = f"{', '.join(endings)} or {last} file"
+    files = f"{', '.join(endings)} or {last} file or of a TensorFlow checkpoint"
     return f"weights is None, 'imagenet', a tag, a Checkpoint or the path of a {files}; got {given!r}"
 
 
@@ -189,8 +189,8 @@ def _file_at(path: Path) -> Path:
     """
     if path.is_dir() and (inside := next((path / name for name in IN_FOLDERS if (path / name).is_file()), None)):
         return inside
-    if prefix := checkpoint_at(path):
-        return prefix
+    if checkpoint := checkpoint_at(path):
+        return checkpoint
     if path.name.endswith((*READERS, *INDEX)):
         return path
     hint = ""
@@ -213,7 +213,8 @@ def _is_called(path: Path, checkpoint: Checkpoint) -> bool:
     """Whether a file, or a folder that it is in, has the name of the publisher's file."""
     names = {file_name(checkpoint), *(Path(urlsplit(url).path).name for url in checkpoint.urls)}
     names |= {name.removesuffix(".zip") for name in names}
-    names |= {f"{name.removesuffix(ending)}.ckpt" for name in names for ending in ARCHIVES if name.endswith(ending)}
+    archives = {name.removesuffix(ending) for name in names for ending in ARCHIVES if name.endswith(ending)}
+    names |= {f"{name}.ckpt{ending}" for name in archives for ending in ("", ".index")}
     repository = checkpoint.hf_repo.replace("/", "--")  # as in the cache of Hugging Face's client
     return path.name in names or (bool(repository) and any(part.endswith(repository) for part in path.parts))
 

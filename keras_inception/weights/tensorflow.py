@@ -6,6 +6,7 @@ one; what an optimizer keeps beside the variables is left out.
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import tarfile
@@ -21,6 +22,7 @@ from ..errors import InputError, first_line
 
 ARCHIVES = (".tar.gz", ".tgz")
 GRAPH = ".pb"
+INDEX = ".index"
 MAGIC = bytes.fromhex("57fb808b247547db")  # ends the table that an `.index`, or a file of 2016, is
 AVERAGE = "/ExponentialMovingAverage"
 COUNTER = re.compile(r"(.*/)?(global_step|beta[12]_power)")
@@ -29,29 +31,34 @@ PART = re.compile(r"(.+)\.(index|data-\d{5}-of-\d{5})")
 
 
 def checkpoint_at(path: Path) -> Path | None:
-    """The prefix of the checkpoint at a path: itself, one of its files, or the folder of it; None if there is none.
+    """The file that lists the variables of the checkpoint at a path: its `.index`, or the file of 2016.
+
+    The path is a prefix, a file of the checkpoint, or its folder. None if no checkpoint is there.
 
     Raises:
         InputError: the folder has several checkpoints, and no file `checkpoint` that says which is the last.
     """
     if path.is_dir():
-        prefixes = sorted({p for file in path.iterdir() if file.is_file() and (p := checkpoint_at(file))})
-        if len(prefixes) > 1 and (latest := tf.train.latest_checkpoint(str(path))):
-            return Path(latest)
-        if len(prefixes) > 1:
-            raise InputError(f"{path} has {len(prefixes)} checkpoints; give one: {', '.join(p.name for p in prefixes)}")
-        return prefixes[0] if prefixes else None
+        found = sorted({lists for file in path.iterdir() if file.is_file() and (lists := checkpoint_at(file))})
+        if len(found) > 1 and (latest := tf.train.latest_checkpoint(str(path))):
+            return checkpoint_at(Path(latest))
+        if len(found) > 1:
+            names = ", ".join(_prefix(file).name for file in found)
+            raise InputError(f"{path} has {len(found)} checkpoints; give one: {names}")
+        return found[0] if found else None
     if part := PART.fullmatch(path.name):
-        return path.with_name(part[1])
-    return path if _index(path).is_file() or _is_table(path) else None
+        return path.with_name(f"{part[1]}{INDEX}")
+    index = path.with_name(f"{path.name}{INDEX}")
+    return index if index.is_file() else path if _is_table(path) else None
 
 
-def read_checkpoint(prefix: Path, largest: int) -> dict[str, np.ndarray]:
-    """The variables of a checkpoint; those of an optimizer are left out.
+def read_checkpoint(path: Path, largest: int) -> dict[str, np.ndarray]:
+    """The variables of a checkpoint, given by the file that lists them; those of an optimizer are left out.
 
     Raises:
         InputError: it is incomplete or damaged, has more than `largest` bytes, or is one of TensorFlow 2.
     """
+    prefix = _prefix(path)
     try:
         reader = tf.train.load_checkpoint(str(prefix))
         shapes, types = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
@@ -61,9 +68,9 @@ def read_checkpoint(prefix: Path, largest: int) -> dict[str, np.ndarray]:
                 "network, and call save_weights('NAME.weights.h5')"
             )
         names = variables(shapes)
-        size = sum(int(np.prod(shapes[name])) * types[name].size for name in names.values())
-        stored = sum(file.stat().st_size for file in prefix.parent.glob(f"{escape(prefix.name)}.data-*"))
-        if size > largest or (_index(prefix).is_file() and size > stored):
+        size = sum(math.prod(shapes[name]) * types[name].size for name in names.values())
+        stored = sum(file.stat().st_size for file in path.parent.glob(f"{escape(prefix.name)}.data-*"))
+        if size > largest or (path != prefix and size > stored):  # a file of 2016 may be compressed
             raise ValueError(f"its tensors are stated to have {size:,} bytes")
         return {ours: _array(reader.get_tensor(theirs)) for ours, theirs in names.items()}
     except (tf.errors.OpError, OSError, ValueError, RuntimeError, TypeError) as error:
@@ -119,10 +126,10 @@ def read_archive(path: Path, largest: int) -> dict[str, np.ndarray]:
                         shutil.copyfileobj(archive.extractfile(member), file)  # type: ignore[arg-type]
         except (tarfile.TarError, EOFError, OSError) as error:
             raise InputError(f"{path} is not a complete tar.gz file: {first_line(error)}") from error
-        if (prefix := checkpoint_at(Path(folder))) is None:
+        if (inside := checkpoint_at(Path(folder))) is None:
             raise InputError(f"{path} holds no TensorFlow checkpoint")
         try:
-            return read_checkpoint(prefix, largest)
+            return read_checkpoint(inside, largest)
         except InputError as error:
             raise InputError(f"{path}: {str(error).replace(f'{folder}/', '')}") from error
 
@@ -130,8 +137,9 @@ def read_archive(path: Path, largest: int) -> dict[str, np.ndarray]:
 # ---------------------------------------------------------------------------------------------------------- internals
 
 
-def _index(prefix: Path) -> Path:
-    return prefix.with_name(f"{prefix.name}.index")
+def _prefix(path: Path) -> Path:
+    """What TensorFlow calls the checkpoint of a file that `checkpoint_at` gives."""
+    return path.with_name(path.name.removesuffix(INDEX))
 
 
 def _is_table(path: Path) -> bool:
