@@ -78,6 +78,7 @@ def build(network: str, kwargs: Mapping[str, Any], images: tf.Tensor) -> tuple[t
 def randomize(variables: list[tf.Variable], session: tf.Session) -> None:
     """Give weights of order one; see `torch_reference`. The moving statistics follow when the network runs."""
     rng = np.random.default_rng(0)
+    values = {}
     for variable in variables:
         shape, name = tuple(variable.shape), variable.op.name.rpartition("/")[2]
         if name == "gamma":
@@ -88,7 +89,8 @@ def randomize(variables: list[tf.Variable], session: tf.Session) -> None:
             value = quarter * rng.normal(0, np.sqrt(2 / inputs), shape)
         else:
             value = rng.normal(float(name == "beta"), 0.1, shape)
-        variable.load(value.astype("float32"), session)
+        values[variable.initializer.inputs[1]] = value.astype("float32")
+    session.run([variable.initializer for variable in variables], values)
 
 
 @contextmanager
@@ -135,11 +137,10 @@ def answer(request: Mapping[str, Any], images: np.ndarray) -> tuple[dict[str, np
         with settled():
             logits, endpoints = build(network, kwargs, x)
         heads = [logits, endpoints["AuxLogits"]][: len(request["outputs"])] if "AuxLogits" in endpoints else [logits]
-        session.run(tf.global_variables_initializer())
         randomize(tf.global_variables(), session)
         found = session.run(heads, {x: images})  # settles the statistics first, each time to the same values
         save(Path(folder, name), {v.op.name: v for v in tf.model_variables()}, session, averaged, version)
-        with tarfile.open(request["path"], "w:gz", compresslevel=1) as archive:
+        with tarfile.open(request["path"], "w:gz", compresslevel=0) as archive:
             for file in sorted(Path(folder).iterdir()):
                 archive.add(file, file.name)
     outputs = {k: v.reshape(len(images), -1) for k, v in zip(request["outputs"], found, strict=True)}

@@ -96,7 +96,6 @@ CHECKPOINTS = (
     *mobilenet_v2(0.5, [(224, 65.4, 86.4), (192, 63.9, 85.4), (160, 61.0, 83.2), (128, 57.7, 80.8), (96, 51.2, 75.8)]),
     *mobilenet_v2(0.35, [(224, 60.3, 82.9), (192, 58.2, 81.2), (160, 55.7, 79.1), (128, 50.8, 75.0), (96, 45.5, 70.4)]),
     row("nasnet_mobile", f"{NASNET}mobile_04_10_2017.tar.gz", 74.0, 91.6, readme="nets/nasnet/README.md"),
-    row("nasnet_large", f"{NASNET}large_04_10_2017.tar.gz", 82.7, 96.2, 331, readme="nets/nasnet/README.md"),
 )
 # fmt: on
 
