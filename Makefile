@@ -73,9 +73,20 @@ $(WEIGHTS)/installed: pyproject.toml constraints.txt tests/parity/requirements.t
 	$(WEIGHTS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(addprefix -r ,$(WEIGHTS_NEEDS))
 	touch $@
 
+# TF-Slim works with TensorFlow 2.15 at most, which needs Python 3.11 or older. Its networks are not in its package.
+SLIM = .venv-slim
+SLIM_PYTHON ?= python3.11
+SLIM_NETWORKS = $(SLIM)/models/research/slim
+$(SLIM)/installed: tests/weights/requirements-slim.txt
+	$(SLIM_PYTHON) -m venv $(SLIM)
+	$(SLIM)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/weights/requirements-slim.txt
+	git clone --quiet --depth 1 --filter=blob:none --sparse https://github.com/tensorflow/models $(SLIM)/models
+	git -C $(SLIM)/models sparse-checkout set research/slim/nets
+	touch $@
+
 K =
-weights: $(WEIGHTS)/installed  ## compare every published layout with its reference: over an hour; K=timm-resnet selects some
-	$(WEIGHTS)/bin/python -m tests.weights -k "$(K)"
+weights: $(WEIGHTS)/installed $(SLIM)/installed  ## compare every published layout with its reference: over an hour; K=timm-resnet selects some
+	PYTHONPATH=$(SLIM_NETWORKS) $(WEIGHTS)/bin/python -m tests.weights -k "$(K)" --slim-python $(SLIM)/bin/python
 
 # MediaPipe runs as in an app, without TensorFlow and without this package.
 MEDIAPIPE = .venv-mediapipe

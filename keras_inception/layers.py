@@ -71,8 +71,8 @@ class Numerics:
     """Where frameworks compute the same network differently. A checkpoint is exact only with its own numerics."""
 
     # Where SAME padding puts its zeros at stride 2: "tf" mostly at the bottom right, "torch" evenly on all sides,
-    # "caffe" as "torch", and in pools as "ceil".
-    padding: Literal["tf", "torch", "caffe"] = "tf"
+    # "caffe" as "torch", and in pools as "ceil"; "slim" (TF-Slim's ResNet) as "torch", and in pools as "tf".
+    padding: Literal["tf", "torch", "caffe", "slim"] = "tf"
     epsilon: float = 1e-3  # of batch norm
     momentum: float = 0.99  # of batch norm's moving statistics, in Keras' convention (1 - PyTorch's)
     gamma: bool = True  # batch norm has a scale
@@ -83,6 +83,8 @@ class Numerics:
     # Where a "ceil" pool puts the zeros that its last window needs: after the edge, or the same number before it too.
     overhang: Literal["after", "around"] = "after"
     bottleneck_stride: Literal["1x1", "3x3"] = "3x3"  # which convolution of a residual bottleneck strides
+    # Which block of a residual stage strides: the first, or, for the next stage, the last (TF-Slim's ResNet).
+    stage_stride: Literal["first", "last"] = "first"
 
 
 TF = Numerics()
@@ -202,10 +204,12 @@ def conv(
     return Conv2D(filters, kernel, strides, padding, groups=groups, use_bias=bias, name=name)(x)
 
 
-def depthwise(x: Tensor, kernel: Size, strides: Size = 1, padding: Padding = "same", *, name: str) -> Tensor:
-    """Depthwise convolution without bias or activation."""
+def depthwise(
+    x: Tensor, kernel: Size, strides: Size = 1, padding: Padding = "same", *, multiplier: int = 1, name: str
+) -> Tensor:
+    """Depthwise convolution without bias or activation, with `multiplier` filters for each channel."""
     x, padding = _pad(x, kernel, strides, padding, name)
-    return DepthwiseConv2D(kernel, strides, padding, use_bias=False, name=name)(x)
+    return DepthwiseConv2D(kernel, strides, padding, multiplier, use_bias=False, name=name)(x)
 
 
 def norm(x: Tensor, *, name: str) -> Tensor:
@@ -236,7 +240,7 @@ def pool(x: Tensor, kind: str, size: Size = 3, strides: Size = 1, padding: Paddi
     elif kind == "avg" and padding == "same" and _numerics.get().pool_counts_padding:
         kh, kw = pair(size)
         x, padding = ZeroPadding2D((kh // 2, kw // 2), name=f"{name}_pad")(x), "valid"
-    else:
+    elif padding != "same" or _numerics.get().padding != "slim":
         x, padding = _pad(x, size, strides, padding, name)
     return {"max": MaxPooling2D, "avg": AveragePooling2D}[kind](size, strides, padding, name=name)(x)
 

@@ -59,21 +59,21 @@ def table(conv: Callable[..., Conv], large: int, last_pool: int) -> LayerTable:
     return {
         #                        1x1 3x3r  3x3 5x5r  5x5 proj        output
         "conv2d_1a_7x7":    conv( 64, 7, 2),                     # 112 x 112 x   64
-        "maxpool_2a_3x3": Pool("max", 3, 2, "ceil"),             #  56 x  56 x   64
+        "maxpool_2a_3x3": Pool("max", 3, 2),                     #  56 x  56 x   64
         "lrn_2a":         lrn,                                   #  56 x  56 x   64
         "conv2d_2b_1x1":    conv( 64),                           #  56 x  56 x   64
         "conv2d_2c_3x3":    conv(192, 3),                        #  56 x  56 x  192
         "lrn_2c":         lrn,                                   #  56 x  56 x  192
-        "maxpool_3a_3x3": Pool("max", 3, 2, "ceil"),             #  28 x  28 x  192
+        "maxpool_3a_3x3": Pool("max", 3, 2),                     #  28 x  28 x  192
         "mixed_3b":       module( 64,  96, 128,  16,  32,  32),  #  28 x  28 x  256
         "mixed_3c":       module(128, 128, 192,  32,  96,  64),  #  28 x  28 x  480
-        "maxpool_4a_3x3": Pool("max", 3, 2, "ceil"),             #  14 x  14 x  480
+        "maxpool_4a_3x3": Pool("max", 3, 2),                     #  14 x  14 x  480
         "mixed_4b":       module(192,  96, 208,  16,  48,  64),  #  14 x  14 x  512
         "mixed_4c":       module(160, 112, 224,  24,  64,  64),  #  14 x  14 x  512
         "mixed_4d":       module(128, 128, 256,  24,  64,  64),  #  14 x  14 x  512
         "mixed_4e":       module(112, 144, 288,  32,  64,  64),  #  14 x  14 x  528
         "mixed_4f":       module(256, 160, 320,  32, 128, 128),  #  14 x  14 x  832
-        pool_5a:          Pool("max", last_pool, 2, "ceil"),     #   7 x   7 x  832
+        pool_5a:          Pool("max", last_pool, 2),             #   7 x   7 x  832
         "mixed_5b":       module(256, 160, 320,  32, 128, 128),  #   7 x   7 x  832
         "mixed_5c":       module(384, 192, 384,  48, 128, 128),  #   7 x   7 x 1024
     }

@@ -75,9 +75,9 @@ def backbone(
 ) -> Tensor:
     """Inception v4, 42,679,816 parameters.
 
-    Batch norm has a scale, as in the ports to other frameworks; TF-slim's has none. The orders of 1x7 and 7x1, and of
-    1x3 and 3x1, are those of TF-slim's weights. The auxiliary head is TF-slim's, which the paper does not show, after
-    the last 17 x 17 map.
+    Batch norm has a scale, as in the ports to other frameworks; with `numerics="slim"` it has none, as in TF-slim. The
+    orders of 1x7 and 7x1, and of 1x3 and 3x1, are those of TF-slim's weights. The auxiliary head is TF-slim's, which
+    the paper does not show, after the last 17 x 17 map.
     """
     return chain(x, {**STEM, **with_squeeze_excite(MODULES, se_ratio)})
 
@@ -94,6 +94,7 @@ InceptionV4 = register(
     aux_heads={"mixed_6h": auxiliary},
     numerics={
         "tf": TF,
+        "slim": replace(TF, gamma=False),
         "torch": replace(TORCH, epsilon=1e-3, pool_counts_padding=False),
         "tf2cv": replace(TORCH, epsilon=1e-3),
     },

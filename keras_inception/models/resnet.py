@@ -113,12 +113,15 @@ def stages(
 ) -> dict[str, Residual]:
     """The number of `blocks` of each stage. From stage to stage `filters` doubles and the map is halved."""
     table: dict[str, Residual] = {}
+    early, last = current_numerics().stage_stride == "last", len(blocks) - 1
     for stage, count in enumerate(blocks):
         for block in range(count):
-            shape = filters * 2**stage, 2 if stage and not block else 1
+            halves = (block == count - 1 and stage < last) if early else (stage and not block)
+            shape = filters * 2**stage, 2 if halves else 1
             changed = not block and (stage or channels != filters)
+            same = Pool("max", 1, 2, "valid") if halves else None
             name = f"conv{stage + 2}_block{block + 1}"
-            table[name] = Residual(path(*shape), shortcut=shortcut(*shape) if changed else None)
+            table[name] = Residual(path(*shape), shortcut=shortcut(*shape) if changed else same)
     return table
 
 
@@ -145,8 +148,8 @@ def backbone(
     Departures from the paper: where the shape changes the shortcut is a projection at every depth (option B). In a
     bottleneck the 3x3 strides by default, as in torchvision's weights and in later papers. With `numerics="caffe"` (He
     et al.'s) or `"keras"` (keras.applications') the first 1x1 strides, which costs 6 % less in ResNet-50 and ignores
-    three quarters of its input. No convolution has a bias: where a checkpoint has one, batch norm's moving mean absorbs
-    it exactly.
+    three quarters of its input. With `"slim"` (TF-Slim's) the last block of a stage strides, not the first of the next.
+    No convolution has a bias: where a checkpoint has one, batch norm's moving mean absorbs it exactly.
     """
     path: Block = basic if depth < 50 else partial(bottleneck, groups=groups, width=width)
     filters = 64 if depth < 50 else 256
@@ -189,6 +192,7 @@ NUMERICS = {
     "torch": TORCH,
     "keras": replace(TORCH, epsilon=1.001e-5, momentum=0.99, bottleneck_stride="1x1"),
     "caffe": replace(TORCH, padding="caffe", bottleneck_stride="1x1"),
+    "slim": replace(TORCH, padding="slim", momentum=0.997, stage_stride="last"),
 }
 
 imagenet = partial(register, backbone=backbone, input_shape=(224, 224, 3), smallest=32)

@@ -56,7 +56,7 @@ def addresses(checkpoint: Checkpoint) -> tuple[str, ...]:
 def file_name(checkpoint: Checkpoint) -> str:
     """The name of its file in the cache: "inception_v3.tf_in1k.safetensors"."""
     published = PurePosixPath(urlsplit(addresses(checkpoint)[0]).path.removesuffix(".zip"))
-    return checkpoint.id + published.suffix
+    return checkpoint.id + (".tar.gz" if published.name.endswith(".tar.gz") else published.suffix)
 
 
 def cached(urls: Sequence[str], name: str, digest: str = "") -> Path:

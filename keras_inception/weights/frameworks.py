@@ -72,3 +72,9 @@ KERAS = Framework(
     kernel=keras_kernel,
     ignored=re.compile(r"(?!)"),
 )
+SLIM = Framework(
+    separator="/",
+    variables={**KERAS.variables, "kernel": "weights", "bias": "biases"},
+    kernel=keras_kernel,
+    ignored=re.compile(r"(?!)"),
+)

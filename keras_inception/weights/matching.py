@@ -137,7 +137,7 @@ def match(
             if HEADS.fullmatch(base) and array.shape[-1] == 1001 == variable.shape[-1] + 1:
                 array = array[..., 1:]  # drop the background class
             matches.append((name, layer, variable, array))
-    matches = [_without_bias(match, modules, left, framework.separator) for match in matches]
+    matches = [_without_bias(match, modules, left, framework) for match in matches]
     absent = [theirs for ours, theirs in table.items() if HEADS.fullmatch(ours) and not _has(layers, ours)]
     heads = [rules.modules_of(theirs) for theirs in absent]
     leftover = [
@@ -152,16 +152,19 @@ def _has(layers: Mapping[tuple[str, str], Any], ours: str) -> bool:
     return any(rules.matches(ours, base) for base, _ in layers)
 
 
-def _without_bias(match: Match, modules: Mapping[tuple[str, str], str | None], left: dict, separator: str) -> Match:
+def _without_bias(
+    match: Match, modules: Mapping[tuple[str, str], str | None], left: dict, framework: Framework
+) -> Match:
     """Subtract the bias of the convolution before a batch norm from the moving mean, if only the file has that bias."""
     name, layer, variable, mean = match
     if variable.name != "moving_mean":
         return match
     module = modules.get((base_name(layer.name), "conv"))
-    bias = left.get(f"{module}{separator}bias")
+    place = f"{module}{framework.separator}{framework.variables['bias']}"
+    bias = left.get(place)
     if bias is None or bias.shape != mean.shape:
         return match
-    del left[f"{module}{separator}bias"]
+    del left[place]
     return name, layer, variable, mean - bias
 
 

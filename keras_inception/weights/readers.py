@@ -1,10 +1,10 @@
 """Read the tensors of a weights file in any supported format: path -> {name: array}.
 
 Nothing in a file is trusted. Pickles run no code (see `pytorch`); of a `.keras` archive only the weights are read.
-Sizes are checked before anything is loaded: the size of the file, the sizes in the directory of a zip archive (`.zip`,
-`.keras`), and those of the tensors in an HDF5 file or a PyTorch file, which may also hold an optimizer that is not
-read; the safetensors library compares its header with the file. A file that is truncated or of another kind than its
-name says, or that has a value that is not finite, is an InputError of one line.
+Sizes are checked before anything is loaded: the size of the file, the sizes in the directory of an archive (`.zip`,
+`.keras`, `.tar.gz`), and those of the tensors in an HDF5 file, a TensorFlow checkpoint or a PyTorch file, which may
+also hold an optimizer that is not read; the safetensors library compares its header with the file. A file that is
+truncated or of another kind than its name says, or that has a value that is not finite, is an InputError of one line.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import numpy as np
 
 from ..errors import InputError
 from .pytorch import read_state
+from .tensorflow import ARCHIVES, GRAPH, checkpoint_at, read_archive, read_checkpoint, read_graph
 
 Tensors = dict[str, np.ndarray]
 
@@ -37,6 +38,9 @@ SHARD = re.compile(r"(.*)-\d{5}-of-(\d{5})(\.safetensors|\.bin)")
 def read(path: str | Path) -> Tensors:
     """Read the tensors of a Keras `.h5`, `.weights.h5` or `.keras`, a `.safetensors`, a `.pth`, or a `.zip` of one.
 
+    Or of a TensorFlow 1 checkpoint, given by its prefix, one of its files, its folder or its `.tar.gz`, or of a frozen
+    graph, `.pb`.
+
     The names are those in the file. In Keras' formats a name is "layer|weight", both as Keras wrote them; Keras 3
     numbers the weights of a layer: "layer|0". In PyTorch's a prefix before all names, "module." for example, is left
     out. The index of several files, or one of these files, gives the tensors of all.
@@ -45,6 +49,8 @@ def read(path: str | Path) -> Tensors:
         InputError: there is no such file, it is of another kind, damaged, or has a value that is not finite.
     """
     path = Path(path)
+    if checkpoint := checkpoint_at(path):
+        return _checked(path, read_checkpoint(checkpoint, LARGEST))
     if not path.is_file():
         raise InputError(f"no weights file at {path}")
     tensors: Tensors = {}
@@ -57,6 +63,11 @@ def read(path: str | Path) -> Tensors:
         tensors |= reader(file)
     if reader in (_safetensors, _pth):
         tensors = without_prefixes(tensors)
+    return _checked(path, tensors)
+
+
+def _checked(path: Path, tensors: Tensors) -> Tensors:
+    """The tensors, if there are any and all values are finite."""
     if not tensors:
         raise InputError(f"{path} holds no weights")
     for name, array in tensors.items():
@@ -214,7 +225,11 @@ WEIGHTS: dict[str, Callable[[Path], Tensors]] = {
     **{".h5": _h5, ".safetensors": _safetensors},
     **dict.fromkeys((".pth", ".pt", ".bin", ".ckpt", ".pth.tar"), _pth),
 }
-READERS = WEIGHTS | {".zip": _archive, ".keras": _archive}
+READERS: dict[str, Callable[[Path], Tensors]] = {
+    **WEIGHTS,
+    **{".zip": _archive, ".keras": _archive, GRAPH: read_graph},
+    **dict.fromkeys(ARCHIVES, lambda path: read_archive(path, LARGEST)),
+}
 INDEX = (".safetensors.index.json", ".bin.index.json")  # of a network in several files, as Hugging Face writes it
 
 

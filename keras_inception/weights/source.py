@@ -25,6 +25,7 @@ from .matching import Layout, fill, recognises
 from .publishers import LAYOUTS, checkpoints, find
 from .readers import INDEX, READERS, read
 from .record import Checkpoint, loaded
+from .tensorflow import ARCHIVES, checkpoint_at
 from .transfer import CLASSIFIER, adapter, copy_tensors
 
 Weights: TypeAlias = str | Path | Checkpoint | None
@@ -146,12 +147,13 @@ def _is_path(weights: str, network: str) -> bool:
     """Whether this is the name of a file: a tag has no folder, and a dot only before a digit."""
     if weights == "imagenet" or weights in {c.tag for c in checkpoints(network)}:
         return False
-    return os.sep in weights or bool(re.search(r"\.[a-z]\w*$", weights)) or bool(weights and Path(weights).exists())
+    there = bool(weights) and (Path(weights).exists() or checkpoint_at(Path(weights)) is not None)
+    return os.sep in weights or bool(re.search(r"\.[a-z]\w*$", weights)) or there
 
 
 def _allowed(given: Any) -> str:
     *endings, last = (*OWN, *(ending for ending in READERS if ending not in OWN))
-    files = f"{', '.join(endings)} or {last} file"
+    files = f"{', '.join(endings)} or {last} file or of a TensorFlow checkpoint"
     return f"weights is None, 'imagenet', a tag, a Checkpoint or the path of a {files}; got {given!r}"
 
 
@@ -192,6 +194,8 @@ def _file_at(path: Path) -> Path:
         path, _ = hub.download(hub.Address.of(path))
     if path.is_dir() and (inside := next((path / name for name in IN_FOLDERS if (path / name).is_file()), None)):
         return inside
+    if checkpoint := checkpoint_at(path):
+        return checkpoint
     if path.name.endswith((*READERS, *INDEX)):
         return path
     hint = ""
@@ -199,10 +203,8 @@ def _file_at(path: Path) -> Path:
         hint = "; weights.from_tflite(model, path) reads a .tflite"
     elif (path / "saved_model.pb").is_file():
         hint = "; it is a SavedModel, which keeps no names of layers: save the model as .keras where it was made"
-    elif re.search(r"\.(index|data-\d+-of-\d+)$", path.name) or path.with_name(f"{path.name}.index").is_file():
-        hint = "; it is a TensorFlow checkpoint: load it into its network, and call save_weights('NAME.weights.h5')"
     elif path.is_dir():
-        hint = f"; this folder has none of {', '.join(IN_FOLDERS)}"
+        hint = f"; this folder has no TensorFlow checkpoint and none of {', '.join(IN_FOLDERS)}"
     raise InputError(_allowed(str(path)) + hint)
 
 
@@ -216,6 +218,8 @@ def _is_called(path: Path, checkpoint: Checkpoint) -> bool:
     """Whether a file, or a folder that it is in, has the name of the publisher's file."""
     names = {file_name(checkpoint), *(Path(urlsplit(url).path).name for url in checkpoint.urls)}
     names |= {name.removesuffix(".zip") for name in names}
+    archives = {name.removesuffix(ending) for name in names for ending in ARCHIVES if name.endswith(ending)}
+    names |= {f"{name}.ckpt{ending}" for name in archives for ending in ("", ".index")}
     repository = checkpoint.hf_repo.replace("/", "--")  # as in the cache of Hugging Face's client
     return path.name in names or (bool(repository) and any(part.endswith(repository) for part in path.parts))
 

@@ -159,6 +159,13 @@ def test_auxiliary_heads_are_as_large_as_the_released(name: str, kwargs: dict, h
     assert total(model).trainable == parameters
 
 
+def test_inception_v2_of_slim() -> None:
+    """Parameters without the classifier, moving statistics included, as in TF-Slim's own test."""
+    model = plan("inception_v2", variant="slim", numerics="slim", include_top=False)
+    assert sum(int(np.prod(weight.shape)) for weight in model.weights) == 10_173_112
+    assert [model.get_layer(f"mixed_4{i}").output.shape[-1] for i in "bcde"] == [576] * 4
+
+
 def test_auxiliary_heads_say_when_an_image_is_too_small_for_them() -> None:
     with pytest.raises(InputError, match="needs a map of at least 5 x 5; got 3 x 3"):
         plan("inception_v3", aux_heads=True, input_shape=(75, 75, 3))

@@ -31,6 +31,7 @@ from keras_inception.layers import (
 )
 
 CAFFE = replace(TORCH, padding="caffe")
+SLIM = replace(TORCH, padding="slim")
 Array = np.ndarray
 
 
@@ -74,6 +75,7 @@ def windows(x: Array, kernel: int, stride: int, pad: tuple[int, int]) -> Array:
         (TORCH, 8, 7, 2, (3, 3)),
         (TORCH, 6, 3, 1, (1, 1)),
         (CAFFE, 6, 3, 2, (1, 1)),
+        (SLIM, 6, 3, 2, (1, 1)),
     ],
 )
 def test_same_means_what_the_numerics_say(
@@ -91,7 +93,7 @@ def test_same_means_what_the_numerics_say(
         np.testing.assert_allclose(model(x), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("record", "pad"), [(TF, (0, 1)), (TORCH, (1, 1)), (CAFFE, (0, 1))])
+@pytest.mark.parametrize(("record", "pad"), [(TF, (0, 1)), (TORCH, (1, 1)), (CAFFE, (0, 1)), (SLIM, (0, 1))])
 def test_where_a_max_pool_pads(record: Numerics, pad: tuple[int, int]) -> None:
     x = numbers(1, 6, 6, 2)
     with numerics(record):

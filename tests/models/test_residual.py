@@ -152,6 +152,14 @@ def test_which_convolution_of_a_bottleneck_strides(numerics: str, strides: list[
     assert [layer.strides[0] for layer in path if isinstance(layer, keras.layers.Conv2D)] == strides
 
 
+@pytest.mark.parametrize(("numerics", "ends"), [("torch", [32, 16, 8, 4]), ("slim", [16, 8, 4, 4])])
+def test_which_block_of_a_stage_strides(numerics: str, ends: list[int]) -> None:
+    model = create_model("resnet50", include_top=False, numerics=numerics, input_shape=(128, 128, 3))
+    blocks = ("conv2_block3", "conv3_block4", "conv4_block6", "conv5_block3")
+    assert [model.get_layer(block).output.shape[1] for block in blocks] == ends
+    assert model.count_params() == create_model("resnet50", include_top=False).count_params()
+
+
 def test_squeeze_and_excitation_stands_before_the_addition() -> None:
     model = create_model("wide_resnet16_8", include_top=False, se_ratio=16)
     adds = [layer for layer in model.layers if isinstance(layer, keras.layers.Add)]

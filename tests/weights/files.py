@@ -1,5 +1,7 @@
 """Files in published layouts, written from our networks: the reverse of `matching`."""
 
+import re
+
 import keras
 import numpy as np
 from keras.layers import Conv2D, Dense, DepthwiseConv2D
@@ -31,6 +33,22 @@ def torch_names(model: keras.Model, network: str, layout: str = "torchvision") -
         for variable in layer.weights
         if variable.name in frameworks.TORCH.variables
     }
+
+
+def slim_names(model: keras.Model, network: str) -> dict[str, np.ndarray]:
+    """The weights of the model as TF-Slim names them: the classifiers are 1x1 convolutions with a background class."""
+    layers = {base_and_kind(layer): layer for layer in in_order(model) if layer.weights}
+    modules = rules.translate(layers, LAYOUTS["slim"].tables[network])
+    tensors = {}
+    for key, layer in layers.items():
+        for variable in layer.weights:
+            array = np.array(variable)
+            if isinstance(layer, Dense):
+                array = np.concatenate([np.full((*array.shape[:-1], 1), 9.0, "float32"), array], axis=-1)
+                array = array[None, None] if variable.name == "kernel" else array
+            name = f"{modules[key]}/{frameworks.SLIM.variables[variable.name]}"
+            tensors[re.sub("/(depthwise|pointwise)/weights", r"/\1_weights", name)] = array
+    return tensors
 
 
 def _torch(layer: keras.layers.Layer, variable: keras.Variable) -> np.ndarray:

@@ -93,6 +93,27 @@ def _facenet(record: Checkpoint) -> Network:
     return "facenet_pytorch:InceptionResnetV1", {"classify": True, "num_classes": record.classes}
 
 
+SLIM = {
+    "inception_v1_bn": "inception_v1",
+    **{f"resnet{depth}": f"resnet_v1_{depth}" for depth in (50, 101, 152)},
+    **{f"vgg{depth}": f"vgg_{depth}" for depth in (16, 19)},
+    "mobilenet_v2": "mobilenet",
+    "nasnet_mobile": "build_nasnet_mobile",
+}
+
+
+def _slim(record: Checkpoint) -> Network:
+    """As published: files of 2016 in the first format; those of MobileNet have moving averages and more."""
+    alpha = record.kwargs.get("alpha")
+    width = {} if alpha is None else {"depth_multiplier": alpha}
+    if record.model == "mobilenet_v2" and alpha < 1:
+        width["finegrain_classification_mode"] = True  # the last convolution is not narrower
+    archive = Path(record.urls[0]).name.removesuffix(".tgz").removesuffix(".tar.gz")
+    name = SLIM.get(record.model, record.model)
+    file = {"checkpoint": f"{archive}.ckpt", "averaged": bool(width), "format": 1 if "_2016_" in archive else 2}
+    return f"slim:{name}", {"num_classes": record.classes, **width, **file}
+
+
 # publisher -> the network of a record in the reference implementation
 REFERENCES: dict[str, Callable[[Checkpoint], Network]] = {
     "torchvision": _torchvision,
@@ -103,6 +124,7 @@ REFERENCES: dict[str, Callable[[Checkpoint], Network]] = {
     "pytorchcv": _osmr,
     "tf2cv": _osmr,
     "facenet": _facenet,
+    "slim": _slim,
 }
 # Publishers whose networks take one input size, because their last pool has the size of the map.
 WHOLE = ("pytorchcv", "tf2cv", "cadene")
@@ -110,6 +132,8 @@ SIZES = {"vgg": 224, "alexnet": 224, "zfnet": 224, "inception": 107, "xception":
 AUXILIARY = {  # the outputs of a network with auxiliary heads, in the reference's order, and the size they need
     "inception_v1_bn": (("predictions", "aux_2", "aux_1"), 160),
     "inception_v3": (("predictions", "aux_1"), 299),
+    "inception_v4": (("predictions", "aux_1"), 299),
+    "inception_resnet_v2": (("predictions", "aux_1"), 299),
 }
 
 
@@ -195,7 +219,7 @@ def prove(proof: Proof, references: Mapping[str, Reference]) -> Iterator[Result]
             theirs = {"predictions": logits}
         else:
             reference, kwargs = proof.reference
-            ask = references["tf2cv" if proof.record.layout == "tf2cv" else "torch"]
+            ask = references.get(proof.record.layout, references.get("torch"))
             theirs, version = ask(images, path, reference=reference, kwargs=kwargs, outputs=proof.outputs)
         heads = {"aux_heads": True} if len(proof.outputs) > 1 else {}
         model = create_model(

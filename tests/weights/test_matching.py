@@ -51,6 +51,9 @@ QUICK = {
     "tf2cv-squeezenet1_1",
     "tf2cv-xception",
     "facenet-inception_resnet_v1-True",
+    "slim-inception_v2-slim",
+    "slim-mobilenet_v2-0.35",
+    "slim-resnet50",
 }
 
 # ------------------------------------------------------------------------------------------------------ published files

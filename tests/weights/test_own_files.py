@@ -227,11 +227,12 @@ def test_files_of_tensorflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).write_bytes(b"")
     for name in ("./ckpt-1", "ckpt-1.index", "ckpt-1.data-00000-of-00001"):
-        refused(
-            partial(squeezenet, weights=name), "; it is a TensorFlow checkpoint: load it into its network, and call"
-        )
+        refused(partial(squeezenet, weights=name), "ckpt-1 is not a complete TensorFlow checkpoint: ")
     refused(lambda: squeezenet(weights="saved"), "; it is a SavedModel, which keeps no names of layers: save the model")
-    refused(lambda: squeezenet(weights=tmp_path / "empty"), r"; this folder has none of model\.keras, model\.safe")
+    refused(
+        lambda: squeezenet(weights=tmp_path / "empty"),
+        r"; this folder has no TensorFlow checkpoint and none of model\.k",
+    )
 
 
 def test_a_folder_called_imagenet_is_not_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
