@@ -99,6 +99,7 @@ SLIM = {
     **{f"vgg{depth}": f"vgg_{depth}" for depth in (16, 19)},
     "mobilenet_v2": "mobilenet",
     "nasnet_mobile": "build_nasnet_mobile",
+    "nasnet_large": "build_nasnet_large",
 }
 
 

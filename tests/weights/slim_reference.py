@@ -56,6 +56,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "mobilenet_v1": ("mobilenet_v1", {"global_pool": True}),
     "mobilenet": ("mobilenet.mobilenet_v2", {}),
     "build_nasnet_mobile": ("nasnet.nasnet", {}),
+    "build_nasnet_large": ("nasnet.nasnet", {}),
 }
 SCOPES = {
     **{"resnet_v1": "resnet_arg_scope", "vgg": "vgg_arg_scope", "mobilenet.mobilenet_v2": "training_scope"},

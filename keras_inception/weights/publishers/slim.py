@@ -3,8 +3,7 @@
 The archives hold checkpoints of TensorFlow 1 (see `..tensorflow`). Their host serves them by https too. Those of VGG
 and ResNet v1 were converted from the authors' Caffe weights and have 1,000 classes; the others have a background class.
 Inception v3, v4 and Inception-ResNet v2 have their trained auxiliary heads. Not listed are ResNet v2, MobileNet v3 and
-PNASNet, which are no networks of ours, the checkpoints for quantisation, and NASNet's large network, which is not
-proven yet.
+PNASNet, which are no networks of ours, and the checkpoints for quantisation.
 """
 
 from __future__ import annotations
@@ -72,6 +71,8 @@ def mobilenet_v2(alpha: float, accuracies: Iterable[tuple[int, float, float]]) -
     return [row("mobilenet_v2", f"{url}_{s}.tgz", a, b, s, readme=readme, alpha=alpha) for s, a, b in accuracies]
 
 
+NASNET = f"{MODELS}nasnet-a_"
+
 # fmt: off
 CHECKPOINTS = (
     row("inception_v1_bn", f"{MODELS}inception_v1_2016_08_28.tar.gz", 69.8, 89.6),
@@ -94,7 +95,8 @@ CHECKPOINTS = (
     *mobilenet_v2(0.75, [(224, 69.8, 89.6), (192, 68.7, 88.9), (160, 66.4, 87.3), (128, 63.2, 85.3), (96, 58.8, 81.6)]),
     *mobilenet_v2(0.5, [(224, 65.4, 86.4), (192, 63.9, 85.4), (160, 61.0, 83.2), (128, 57.7, 80.8), (96, 51.2, 75.8)]),
     *mobilenet_v2(0.35, [(224, 60.3, 82.9), (192, 58.2, 81.2), (160, 55.7, 79.1), (128, 50.8, 75.0), (96, 45.5, 70.4)]),
-    row("nasnet_mobile", f"{MODELS}nasnet-a_mobile_04_10_2017.tar.gz", 74.0, 91.6, readme="nets/nasnet/README.md"),
+    row("nasnet_mobile", f"{NASNET}mobile_04_10_2017.tar.gz", 74.0, 91.6, readme="nets/nasnet/README.md"),
+    row("nasnet_large", f"{NASNET}large_04_10_2017.tar.gz", 82.7, 96.2, 331, readme="nets/nasnet/README.md"),
 )
 # fmt: on
 
@@ -289,5 +291,6 @@ LAYOUT = Layout(
         "mobilenet_v1": MOBILENET_V1,
         "mobilenet_v2": MOBILENET_V2,
         "nasnet_mobile": nasnet(4),
+        "nasnet_large": nasnet(6),
     },
 )
