@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
+from ..evaluation.folds import Folds
 from ..run import Run
 from .charts import confusion_chart
 from .doubts import hashes, name_of
-
-if TYPE_CHECKING:
-    from ..training.k_fold import Folds
 
 NAME = "folds.csv"
 COLUMNS = "image", "fold", "label", "predicted", "probability", "of_label", "sha256"

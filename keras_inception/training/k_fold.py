@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -12,22 +11,10 @@ from ..data import Dataset, Split
 from ..data.split import joined
 from ..errors import InputError
 from ..evaluation import KerasPredictor, summary
+from ..evaluation.folds import Folds
 from ..outputs import MAIN
 from ..run import Run
 from ..terminal import note
-
-
-class Folds(NamedTuple):
-    """What k networks answered, each for the images that it was not trained on.
-
-    `images` are those for training and validation, numbered through. `fold` is (n,), from 0; `probabilities` is
-    (n, classes). `measured` has the metrics of each network on its fold.
-    """
-
-    images: Split
-    fold: np.ndarray
-    probabilities: np.ndarray
-    measured: tuple[dict[str, float], ...]
 
 
 def folds_of(images: Split, k: int, seed: int) -> np.ndarray:

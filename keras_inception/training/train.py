@@ -22,6 +22,7 @@ from ..data.split import joined
 from ..errors import InputError, first_line
 from ..evaluation import KerasPredictor, summary
 from ..evaluation.doubts import Doubt, doubted, doubts
+from ..evaluation.folds import Folds
 from ..files import locked, write_file
 from ..layers import deep_graph
 from ..outputs import MAIN
@@ -33,7 +34,7 @@ from ..weights.record import Checkpoint
 from . import fine_tuning
 from .automatic import decided
 from .feature_cache import features
-from .k_fold import Folds, cross_validate, folds_of
+from .k_fold import cross_validate, folds_of
 from .limits import Limits, finishes, in_seconds
 from .loop import BEST, BEST_HEAD, START, FrozenTrainer, HeadTrainer, Job, NetworkTrainer, run_epochs
 from .memory import out_of_memory
