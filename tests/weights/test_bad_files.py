@@ -168,7 +168,8 @@ def test_a_refused_file_leaves_the_model_unchanged(bad: Path) -> None:
 def test_a_file_that_is_not_weights(checkpoint: Checkpoint, tmp_path: Path) -> None:
     for name in ("x.onnx", "x.tflite", "x.pb"):
         (tmp_path / name).write_bytes(b"whatever")
-    refused(tmp_path / "x.onnx", r"weights is None, 'imagenet', a tag, .* \.safetensors, .* file or of a TensorFlow checkpoint; got '.*x\.onnx'$")
+    taken = r"weights is None, 'imagenet', a tag, .* \.safetensors, .* file or of a TensorFlow checkpoint"
+    refused(tmp_path / "x.onnx", rf"{taken}; got '.*x\.onnx'$")
     refused(tmp_path / "x.tflite", r"x\.tflite'; weights\.from_tflite\(model, path\) reads a \.tflite$")
     refused("x.caffemodel", "got 'x.caffemodel'$")
     refused(tmp_path / "nothing.safetensors", r"no weights file at .*nothing\.safetensors$")
