@@ -183,6 +183,7 @@ def test_command_line(run):
     assert float_operators((run / "exports" / "int8.tflite").read_bytes()) == []
 
 
+@pytest.mark.slow
 def test_command_line_prunes_and_clusters_first(run, tmp_path):
     folder = Run.load(run).data["folder"]
     command = ["export", str(run), "--to", "tflite-int8", "--qat", folder, "--prune", "0.6", "--cluster", "16"]
@@ -286,7 +287,12 @@ BLOCKS = {
 }
 
 
-@pytest.mark.parametrize("name", BLOCKS)
+SLOW = {"shufflenet_v1", "densenet40_12"}  # the second shuffle; a concatenation, as Inception's modules have
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in BLOCKS]
+)
 def test_block(name):
     architecture = get(name)
     row = qat.measure(qat.network(architecture, qat.input_side(architecture), BLOCKS[name]))

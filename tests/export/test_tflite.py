@@ -87,6 +87,7 @@ def test_every_exit_is_a_signature_over_the_same_weights(stops_early, tmp_path, 
         assert len(content) < 1.05 * (alone.stat().st_size + 4 * heads)
 
 
+@pytest.mark.slow
 def test_each_exit_is_quantised_as_if_it_were_alone(stops_early, tmp_path):
     """TensorFlow's converter mixes the ranges of several signatures in int16x8."""
     options = {"quantization": "int16x8", "calibration": INPUTS}
@@ -117,6 +118,7 @@ def test_a_batch_is_a_number_of_images(columns, tmp_path, batch):
         export.to_tflite(columns, tmp_path / "file.tflite", batch=batch)
 
 
+@pytest.mark.slow
 def test_columns_of_a_fractalnet_are_exits_if_asked(columns, tmp_path):
     plain = export.to_tflite(columns, tmp_path / "plain.tflite")
     assert list(Interpreter(model_path=str(plain)).get_signature_list()) == ["serving_default"]
