@@ -29,12 +29,13 @@ test-all: $(BIN)/installed lint  ## the same with the slow tests: over an hour
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # The oldest supported versions, which are Colab's: Python 3.12 where there is one, the packages of constraints-oldest.txt.
-# Their own deprecations are no errors. The tests are those that meet Keras' graph, files and layers, and the converters.
+# Their own deprecations are no errors, nor what Keras 3.10 says of the inputs of each network that it loads. The tests are
+# those that meet Keras' graph, files and layers, and the converters.
 OLDEST = .venv-oldest
 OLDEST_PYTHON ?= $(shell python3.12 -c "import sys; print(sys.executable)" 2>/dev/null || echo $(PYTHON))
 OLDEST_TESTS = $(addprefix tests/,package/test_public_api.py package/test_outputs.py models/test_layers.py \
 	models/test_inception.py conformance/test_serialization.py weights/test_own_files.py training/test_training.py \
-	training/test_callbacks.py export/test_tflite.py export/test_saved_model.py export/test_optimize.py \
+	training/test_callbacks.py training/test_memory.py export/test_tflite.py export/test_saved_model.py export/test_optimize.py \
 	export/test_tfmot_bridge.py)
 $(OLDEST)/installed: pyproject.toml constraints-oldest.txt
 	$(OLDEST_PYTHON) -m venv $(OLDEST)
@@ -44,7 +45,8 @@ $(OLDEST)/installed: pyproject.toml constraints-oldest.txt
 	touch $@
 
 test-oldest: $(OLDEST)/installed  ## the tests of networks, training and export with TensorFlow 2.19 and Keras 3.10
-	$(OLDEST)/bin/python -m pytest -n 2 --dist worksteal -m "not slow" -W ignore::DeprecationWarning $(OLDEST_TESTS)
+	$(OLDEST)/bin/python -m pytest -n 2 --dist worksteal -m "not slow" -W ignore::DeprecationWarning \
+		-W "ignore:The structure of:UserWarning" $(OLDEST_TESTS)
 
 lint: $(BIN)/installed  ## ruff and mypy
 	$(BIN)/ruff check .

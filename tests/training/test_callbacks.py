@@ -270,8 +270,8 @@ def test_evaluate_takes_the_callback() -> None:
     p, aux = heads(model), AuxiliaryHeads()
     for _ in range(2):
         found = model.evaluate(X, Y, batch_size=12, verbose=0, return_dict=True, callbacks=[aux])
-        assert found["loss"] == pytest.approx(crossentropy(p["predictions"]), rel=1e-5)
-        assert found["aux_1_loss"] == pytest.approx(crossentropy(p["aux_1"]), rel=1e-5)
+        assert float(found["loss"]) == pytest.approx(crossentropy(p["predictions"]), rel=1e-5)
+        assert float(found["aux_1_loss"]) == pytest.approx(crossentropy(p["aux_1"]), rel=1e-5)
         assert not replaced(model)
 
 
@@ -282,11 +282,11 @@ def test_a_later_evaluate_is_keras_own(error) -> None:
     p, options = heads(model), {"batch_size": 12, "verbose": 0, "return_dict": True}
     interrupted(model, error, AuxiliaryHeads(0.3))
     found = model.evaluate(X, {"aux_1": Y, "predictions": Y}, **options)
-    assert found["loss"] == pytest.approx(sum(map(crossentropy, p.values())), rel=1e-5)
+    assert float(found["loss"]) == pytest.approx(sum(map(crossentropy, p.values())), rel=1e-5)
     assert not replaced(model)
     interrupted(model, error, aux := AuxiliaryHeads(0.3))
     found = model.evaluate(X, Y, callbacks=[aux], **options)
-    assert found["loss"] == pytest.approx(crossentropy(p["predictions"]), rel=1e-5)
+    assert float(found["loss"]) == pytest.approx(crossentropy(p["predictions"]), rel=1e-5)
     assert not replaced(model)
 
 
@@ -302,7 +302,7 @@ def test_an_evaluate_within_a_fit_has_the_heads() -> None:
     p = heads(model)
     losses = logs(model, AuxiliaryHeads(0.3), within, epochs=2)["loss"]
     assert losses == pytest.approx([crossentropy(p["predictions"]) + 0.3 * crossentropy(p["aux_1"])] * 2, rel=1e-5)
-    assert within.found["aux_1_loss"] == pytest.approx(crossentropy(p["aux_1"]), rel=1e-5)
+    assert float(within.found["aux_1_loss"]) == pytest.approx(crossentropy(p["aux_1"]), rel=1e-5)
     assert not replaced(model)
 
 
@@ -315,10 +315,10 @@ def test_a_network_with_heads_from_a_file(tmp_path) -> None:
     with pytest.raises(KeyError, match=r"The path: .*'aux_1'.* in the `loss` argument, can't be found"):
         loaded.evaluate(X, Y, verbose=0)
     found = loaded.evaluate(X, Y, batch_size=12, verbose=0, return_dict=True, callbacks=[AuxiliaryHeads()])
-    assert found["loss"] == pytest.approx(crossentropy(p["predictions"]), rel=1e-5)
+    assert float(found["loss"]) == pytest.approx(crossentropy(p["predictions"]), rel=1e-5)
     deployed = strip_auxiliary(loaded)
     deployed.compile(loss=SPARSE)
-    assert deployed.evaluate(X, Y, batch_size=12, verbose=0) == pytest.approx(found["loss"], rel=1e-5)
+    assert float(deployed.evaluate(X, Y, batch_size=12, verbose=0)) == pytest.approx(float(found["loss"]), rel=1e-5)
 
 
 class Smoothed(keras.losses.SparseCategoricalCrossentropy):
