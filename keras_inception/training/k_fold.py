@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from ..data import Dataset, Split
-from ..data.split import joined
 from ..errors import InputError
 from ..evaluation import KerasPredictor, summary
 from ..evaluation.folds import Folds
@@ -42,23 +41,22 @@ def folds_of(images: Split, k: int, seed: int) -> np.ndarray:
     return fold[place.reshape(-1)]
 
 
-def cross_validate(dataset: Dataset, out: Path, k: int, seed: int, train: Callable[[Dataset, Path], Run]) -> Folds:
-    """Train k networks, each on the training and validation images without one fold, and predict that fold.
+def cross_validate(images: Split, fold: np.ndarray, out: Path, train: Callable[..., Run]) -> Folds:
+    """Train a network for each fold, which `folds_of` dealt out, on all others, and predict that fold.
 
     The epoch of each is chosen on its fold. Every network leaves a run directory in `out`; those that are there already
     are not trained again.
 
     Raises:
-        InputError: as of `folds_of` and `train`.
+        InputError: as of `train`.
     """
-    images = joined(dataset.train, dataset.val)
-    fold = folds_of(images, k, seed)
-    answers, measured = np.empty((len(images), len(images.classes)), np.float32), []
+    k, measured = int(fold.max()) + 1, []
+    answers = np.empty((len(images), len(images.classes)), np.float32)
     for i in range(k):
         part = Dataset(images.select(fold != i), images.select(fold == i))
         place = out / f"{i + 1}_of_{k}"
         note(f"fold {i + 1} of {k}", style="")
-        run = Run.load(place) if (place / "run.json").exists() else train(part, place)
+        run = Run.load(place) if (place / "run.json").exists() else train(part, out=place)
         predictor = KerasPredictor(model=run.model(), labels=run.labels, preprocessing=run.preprocessing)
         outputs = predictor.probabilities(part.val)
         answers[fold == i] = outputs[MAIN]

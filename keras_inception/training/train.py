@@ -139,7 +139,8 @@ def train(
     how |= {"size": size, "resize": resize, "fill": fill, "seed": seed, "teacher": teacher}
     request = resolve(dataset, images=images, validation=validation, test=test, changes=changes, **how)
     if k_fold is not None:
-        folds_of(joined(dataset.train, dataset.val), k_fold, seed)  # what is wrong is said before any work
+        both = joined(dataset.train, dataset.val)
+        fold = folds_of(both, k_fold, seed)
     if automatic and not state.exists:
         _fetch(automatic)
     request = decided(request, dataset, state.request, batch_size=asks_batch_size)
@@ -164,8 +165,8 @@ def train(
             del teaching  # its memory is the student's
         folds = None
         if k_fold is not None:
-            train_part = partial(_train_part, time=time, **how, **changes | {"batch_size": request.recipe.batch_size})
-            folds = cross_validate(dataset, out / FOLDS, k_fold, seed, train_part)
+            the_same = partial(train, time=time, **how, **changes | {"batch_size": request.recipe.batch_size})
+            folds = cross_validate(both, fold, out / FOLDS, the_same)
         limits = Limits.of(request.recipe, seconds, state.history)
         try:
             epochs = _epochs(job, network, limits)
@@ -314,10 +315,6 @@ def _tell(dataset: Dataset) -> None:
         lines.append(f"labelled {one}: {first}; labelled {other}: {second}")
     for line in lines:
         note(line)
-
-
-def _train_part(dataset: Dataset, out: Path, **arguments: Any) -> Run:
-    return train(dataset, out=out, **arguments)
 
 
 def _finish(job: Job, folds: Folds | None) -> Run:

@@ -54,7 +54,7 @@ def test_every_image_is_predicted_by_a_network_that_has_not_seen_it(tmp_path, mo
         return original(part, out=place, **SETTINGS, weights=None)
 
     module = sys.modules["keras_inception.training.train"]
-    monkeypatch.setattr(module, "_train_part", lambda part, place, **_: train_part(part, place))
+    monkeypatch.setattr(module, "train", lambda part, *, out, **_: train_part(part, out))
     with pytest.raises(KeyboardInterrupt):
         train(dataset, out=tmp_path / "run", weights=None, k_fold=2, **SETTINGS)
     monkeypatch.setattr(k_fold.KerasPredictor, "probabilities", probabilities)
