@@ -86,9 +86,18 @@ $(SLIM)/installed: tests/weights/requirements-slim.txt
 	git -C $(SLIM)/models sparse-checkout set research/slim/nets
 	touch $@
 
+# Caffe's networks are the authors' prototxts, which OpenCV runs.
+CAFFE = .venv-caffe
+$(CAFFE)/installed: tests/weights/requirements-caffe.txt
+	$(PYTHON) -m venv $(CAFFE)
+	$(CAFFE)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/weights/requirements-caffe.txt
+	$(CAFFE)/bin/python -m tests.weights.caffe_reference $(CAFFE)/networks
+	touch $@
+
 K =
-weights: $(WEIGHTS)/installed $(SLIM)/installed  ## compare every published layout with its reference: over an hour; K=timm-resnet selects some
-	PYTHONPATH=$(SLIM_NETWORKS) $(WEIGHTS)/bin/python -m tests.weights -k "$(K)" --slim-python $(SLIM)/bin/python
+weights: $(WEIGHTS)/installed $(SLIM)/installed $(CAFFE)/installed  ## compare every published layout with its reference: over an hour; K=timm-resnet selects some
+	PYTHONPATH=$(SLIM_NETWORKS) CAFFE_NETWORKS=$(CAFFE)/networks $(WEIGHTS)/bin/python -m tests.weights -k "$(K)" \
+		--slim-python $(SLIM)/bin/python --caffe-python $(CAFFE)/bin/python
 
 # MediaPipe runs as in an app, without TensorFlow and without this package.
 MEDIAPIPE = .venv-mediapipe
@@ -138,4 +147,4 @@ applications: $(BIN)/installed  ## export every network of keras.applications: h
 	$(BIN)/python benchmarks/applications.py
 
 clean:  ## remove the environments and what was built
-	rm -rf $(VENV) $(OLDEST) $(REFERENCE) $(WEIGHTS) $(MEDIAPIPE) .venv-runtimes build dist *.egg-info demo
+	rm -rf $(VENV) $(OLDEST) $(REFERENCE) $(WEIGHTS) $(SLIM) $(CAFFE) $(MEDIAPIPE) .venv-runtimes build dist *.egg-info demo

@@ -383,6 +383,12 @@ class LRN:
         return LocalResponseNormalization(self.size, self.alpha, self.beta, self.bias, name=name)(x)
 
 
+def normalised_pool(i: int, norm: LRN, pool_first: bool) -> LayerTable:
+    """Two rows: local response normalisation and a max pool that halves the map, in one order or the other."""
+    rows: list[tuple[str, LayerSpec]] = [(f"norm{i}", norm), (f"pool{i}", Pool("max", 3, 2, "ceil"))]
+    return dict(reversed(rows) if pool_first else rows)
+
+
 @dataclass(frozen=True)
 class Norm:
     """Batch norm, activation: what precedes a convolution in pre-activation networks."""

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import requests
@@ -96,13 +97,16 @@ def why(error: requests.RequestException, part: Path | None = None) -> str:
 def other_digest(path: Path, digest: str) -> str | None:
     """The file's own digest where it is not `digest`, cut to the same length; None where it is, or `digest` is "".
 
-    `digest` is "sha256:...", "sha1:..." or "md5:...", or "sha256-prefix:..." of the first digits.
+    `digest` is "sha256:...", "sha1:..." or "md5:...", "git-sha1:..." as git names a file, or "sha256-prefix:..." of the
+    first digits.
     """
     if not digest:
         return None
     algorithm, _, published = digest.partition(":")
+    start = b"blob %d\0" % path.stat().st_size if algorithm.startswith("git-") else b""
+    hasher = partial(hashlib.new, algorithm.removeprefix("git-").removesuffix("-prefix"), start)
     with open(path, "rb") as file:
-        found = hashlib.file_digest(file, algorithm.removesuffix("-prefix")).hexdigest()[: len(published)]
+        found = hashlib.file_digest(file, hasher).hexdigest()[: len(published)]
     return None if found == published else found
 
 

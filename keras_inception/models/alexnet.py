@@ -8,7 +8,7 @@ from keras.layers import Dense
 from .. import layers
 from ..arguments import Argument, dropout_argument
 from ..builder import register
-from ..layers import LRN, TORCH, LayerTable, Pool, Tensor, activate, chain, dense_head, drop, flatten
+from ..layers import LRN, TORCH, LayerTable, Pool, Tensor, activate, chain, dense_head, drop, flatten, normalised_pool
 from ..registry import Paper
 
 PAPER = Paper(
@@ -31,15 +31,13 @@ NORMS = {  # section 3.3; Caffe divides alpha by the window's size and sets k to
 }
 
 
-def two_towers(norm: LRN) -> LayerTable:
+def two_towers(norm: LRN, pool_first: bool) -> LayerTable:
     """Figure 2. The two groups are the two GPUs, which see each other's maps in conv3 only."""
     return {
         "conv1": Conv(96, 11, 4, "valid"),  # 55 x 55 x 96
-        "norm1": norm,
-        "pool1": Pool("max", 3, 2, "ceil"),  # 27 x 27 x 96
+        **normalised_pool(1, norm, pool_first),  # 27 x 27 x 96
         "conv2": Conv(256, 5, groups=2),  # 27 x 27 x 256
-        "norm2": norm,
-        "pool2": Pool("max", 3, 2, "ceil"),  # 13 x 13 x 256
+        **normalised_pool(2, norm, pool_first),  # 13 x 13 x 256
         "conv3": Conv(384, 3),  # 13 x 13 x 384
         "conv4": Conv(384, 3, groups=2),  # 13 x 13 x 384
         "conv5": Conv(256, 3, groups=2),  # 13 x 13 x 256
@@ -69,6 +67,10 @@ def backbone(
             "'paper' those of the paper, k = 2 and an alpha of 1e-4 for the sum over five channels, not their mean."
         ),
     ] = "caffe",
+    pool_first: Annotated[
+        bool,
+        Argument("Whether normalisation follows the pool, as in CaffeNet; in the paper it precedes the pool."),
+    ] = False,
 ) -> Tensor:
     """AlexNet of 2012 as Caffe released it (bvlc_alexnet), 60,965,224 parameters.
 
@@ -76,7 +78,7 @@ def backbone(
     do not give its 55 x 55; and local response normalisation has Caffe's constants, with which the weights were
     trained.
     """
-    return chain(x, two_towers(NORMS[lrn]))
+    return chain(x, two_towers(NORMS[lrn], pool_first))
 
 
 def owt_backbone(x: Tensor) -> Tensor:

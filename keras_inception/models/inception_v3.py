@@ -1,9 +1,11 @@
 """Inception v3. Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, 2015."""
 
 from dataclasses import replace
+from typing import Annotated, Literal
 
 from keras.layers import Dense, GlobalAveragePooling2D
 
+from ..arguments import Argument
 from ..builder import register
 from ..layers import TF, TORCH, Branches, Conv, LayerTable, Pool, Tensor, chain, with_squeeze_excite
 from ..registry import Paper
@@ -34,10 +36,10 @@ def b(n7: int) -> Branches:
     )
 
 
-def c() -> Branches:
+def c(pool: Pool = AVG) -> Branches:
     """Figure 7: the last 3x3 split into a parallel 1x3 and 3x1."""
     fan = Branches([Conv(384, (1, 3))], [Conv(384, (3, 1))])
-    return Branches([Conv(320)], [Conv(384), fan], [Conv(448), Conv(384, 3), fan], [AVG, Conv(192)])
+    return Branches([Conv(320)], [Conv(384), fan], [Conv(448), Conv(384, 3), fan], [pool, Conv(192)])
 
 
 REDUCE_A = Branches(  # Figure 10
@@ -107,7 +109,15 @@ def rethinking(x: Tensor, *, se_ratio: SERatio = None) -> Tensor:
     return chain(x, with_squeeze_excite(PAPER_LAYERS, se_ratio))
 
 
-def backbone(x: Tensor, *, se_ratio: SERatio = None) -> Tensor:
+def backbone(
+    x: Tensor,
+    *,
+    last_pool: Annotated[
+        Literal["avg", "max"],
+        Argument("Pool of the last module: 'max' in the first released graph (2015) and its ports, 'avg' since."),
+    ] = "avg",
+    se_ratio: SERatio = None,
+) -> Tensor:
     """Inception v3 as released, 23,834,568 parameters with torchvision's batch norm.
 
     Departures from the paper, all of them the released network's: Figure 5's modules keep one 5x5, the grids are
@@ -115,7 +125,7 @@ def backbone(x: Tensor, *, se_ratio: SERatio = None) -> Tensor:
     which has no scale (23,817,352 trainable, as in keras.applications); `numerics="torch"` follows torchvision. The
     auxiliary head follows the last 17 x 17 map.
     """
-    return chain(x, with_squeeze_excite(LAYERS, se_ratio))
+    return chain(x, with_squeeze_excite({**LAYERS, "mixed_7c": c(Pool(last_pool))}, se_ratio))
 
 
 def auxiliary(x: Tensor, classes: int, *, name: str, largest: int = 5) -> Tensor:

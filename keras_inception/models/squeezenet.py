@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
 from keras.layers import GlobalAveragePooling2D
 
 from .. import layers
-from ..arguments import dropout_argument, se_argument
+from ..arguments import Argument, dropout_argument, se_argument
 from ..builder import register
 from ..layers import TORCH, Branches, LayerTable, Pool, Tensor, chain, drop, with_squeeze_excite
 from ..registry import Paper
@@ -77,15 +77,24 @@ def backbone(
     """SqueezeNet without bypass: version 1.0 is the paper's Table 1, version 1.1 the authors' later release.
 
     The departures are torchvision's: images of 224 x 224, which give 109 x 109 after conv1 where the table has 111 x
-    111, and no padding of the 1x1 conv10, which the authors' file for 1.0 has.
+    111, and by default no padding of the 1x1 conv10, which the authors' file for 1.0 has.
     """
     return chain(x, with_squeeze_excite(table, se_ratio, Fire))
 
 
-def head(x: Tensor, classes: int, *, dropout: Annotated[float, dropout_argument("before conv10")] = 0.5) -> Tensor:
+def head(
+    x: Tensor,
+    classes: int,
+    *,
+    dropout: Annotated[float, dropout_argument("before conv10")] = 0.5,
+    conv10_padding: Annotated[
+        Literal[0, 1],
+        Argument("Zeros around the map before conv10: 1 as in the authors' file of version 1.0, 0 as in the others."),
+    ] = 0,
+) -> Tensor:
     """Conv10 and a ReLU make one map for each class; its mean is the logit."""
     x = drop(x, dropout, name="drop9")
-    return GlobalAveragePooling2D(name="logits")(Conv(classes)(x, name="conv10"))
+    return GlobalAveragePooling2D(name="logits")(Conv(classes, padding=conv10_padding)(x, name="conv10"))
 
 
 NUMERICS = {"torch": TORCH, "tf2cv": replace(TORCH, overhang="around")}

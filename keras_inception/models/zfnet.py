@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from .. import layers
 from ..arguments import Argument
 from ..builder import register
-from ..layers import LRN, TORCH, LayerSpec, LayerTable, Pool, Tensor, chain, dense_head
+from ..layers import LRN, TORCH, LayerTable, Pool, Tensor, chain, dense_head, normalised_pool
 from ..registry import Paper
 
 PAPER = Paper(
@@ -24,22 +24,13 @@ NORMS = {  # AlexNet's, over five channels; tf2cv's, over TensorFlow's default o
 }
 
 
-def reduce(i: int, norm: LRN, pool_first: bool) -> LayerTable:
-    """Contrast normalisation and pooling, in one order or the other."""
-    rows: list[tuple[str, LayerSpec]] = [
-        (f"norm{i}", norm),
-        (f"pool{i}", Pool("max", 3, 2, "ceil")),
-    ]
-    return dict(reversed(rows) if pool_first else rows)
-
-
 def network(norm: LRN, pool_first: bool) -> LayerTable:
     """Figure 3."""
     return {
         "conv1": Conv(96, 7, 2, padding=1),  # 110 x 110 x 96
-        **reduce(1, norm, pool_first),  # 55 x 55 x 96
+        **normalised_pool(1, norm, pool_first),  # 55 x 55 x 96
         "conv2": Conv(256, 5, 2, "valid"),  # 26 x 26 x 256
-        **reduce(2, norm, pool_first),  # 13 x 13 x 256
+        **normalised_pool(2, norm, pool_first),  # 13 x 13 x 256
         "conv3": Conv(384, 3),  # 13 x 13 x 384
         "conv4": Conv(384, 3),  # 13 x 13 x 384
         "conv5": Conv(256, 3),  # 13 x 13 x 256

@@ -37,35 +37,43 @@ def fetch(checkpoint: Checkpoint) -> Path:
     """The checkpoint's file in the cache, downloaded if it is missing.
 
     Raises:
-        InputError: the file or the connection is missing, the cache cannot be written, or it is not the published file.
+        InputError: the file or the connection is missing, the cache cannot be written, it is not the published file, or
+            it is one that a person has to download.
     """
-    if not (cache_directory() / file_name(checkpoint)).is_file() and not is_offline():
+    path = cache_directory() / file_name(checkpoint)
+    if checkpoint.page and not _good(path, checkpoint.hash):
+        raise InputError(
+            f"{checkpoint.page} serves {checkpoint.page_file} to browsers only: download it there, and give its path "
+            f"as weights, or put it at {path}"
+        )
+    if not path.is_file() and not is_offline():
         size = f", {checkpoint.bytes / 1e6:,.0f} MB" if checkpoint.bytes else ""
         note(f"downloading {checkpoint.id}{size}, licence {checkpoint.license}", style="")
     return cached(addresses(checkpoint), file_name(checkpoint), checkpoint.hash)
 
 
 def addresses(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """The URLs of its file, tried in order."""
+    """The URLs of its file, tried in order, or the page where a person downloads it."""
     if checkpoint.hf_repo:
         revision = checkpoint.hf_revision or "main"
         return (f"https://huggingface.co/{checkpoint.hf_repo}/resolve/{revision}/{checkpoint.hf_file}",)
-    return checkpoint.urls
+    return checkpoint.urls or (checkpoint.page,)
 
 
 def file_name(checkpoint: Checkpoint) -> str:
     """The name of its file in the cache: "inception_v3.tf_in1k.safetensors"."""
-    published = PurePosixPath(urlsplit(addresses(checkpoint)[0]).path.removesuffix(".zip"))
+    address = checkpoint.page_file or urlsplit(addresses(checkpoint)[0]).path
+    published = PurePosixPath(address.removesuffix(".zip"))
     return checkpoint.id + (".tar.gz" if published.name.endswith(".tar.gz") else published.suffix)
 
 
 def cached(urls: Sequence[str], name: str, digest: str = "") -> Path:
     """The file of that name in the cache, downloaded from the first of `urls` that has it if it is missing.
 
-    `digest` is "sha256:...", "sha1:..." or "md5:..." of the file, or "sha256-prefix:..." of its first digits. If a URL
-    is a zip, the file is its only member. Only a file with that digest is put at the returned path. Without a published
-    digest the first download is compared with the digest that the server announces, and its SHA-256 is pinned: later
-    downloads must have the same. An interrupted download is resumed. Of two processes one waits for the other.
+    `digest` is that of the file, as in `Checkpoint.hash`, or "". If a URL is a zip, the file is its only member. Only a
+    file with that digest is put at the returned path. Without a published digest the first download is compared with
+    the digest that the server announces, and its SHA-256 is pinned: later downloads must have the same. An interrupted
+    download is resumed. Of two processes one waits for the other.
     """
     path = cache_directory() / name
     if _good(path, digest or _pinned(path)):

@@ -78,3 +78,16 @@ SLIM = Framework(
     kernel=keras_kernel,
     ignored=re.compile(r"(?!)"),
 )
+CAFFE = Framework(
+    separator="/",
+    variables={
+        "kernel": "weight",
+        "bias": "bias",
+        "gamma": "scale",
+        "beta": "shift",
+        "moving_mean": "mean",
+        "moving_variance": "variance",
+    },
+    kernel=torch_kernel,
+    ignored=re.compile(r"(?!)"),
+)

@@ -2,6 +2,7 @@
 
 `imagenet.txt` has the WordNet ids of the 1,000 classes of ILSVRC 2012 in order, each with the first of its names in
 WordNet. Three names are changed to be unique: the two cranes are told apart, and class 639 has its second name.
+`ilsvrc.txt` has the same ids in the order of the devkit of ILSVRC.
 """
 
 from __future__ import annotations
@@ -41,6 +42,13 @@ def imagenet_labels() -> tuple[Label, ...]:
     """The 1,000 classes of ImageNet, in the order of the networks' outputs."""
     text = files(__package__).joinpath("imagenet.txt").read_text(encoding="utf-8")
     return tuple(Label(*line.split(" ", 1)) for line in text.splitlines())
+
+
+@cache
+def devkit_places() -> tuple[int, ...]:
+    """For each of the 1,000 classes its place in the devkit of ILSVRC, which some publishers' outputs follow."""
+    devkit = files(__package__).joinpath("ilsvrc.txt").read_text(encoding="utf-8").split()
+    return tuple(devkit.index(label.synset) for label in imagenet_labels())
 
 
 class Trained(Protocol):

@@ -4,7 +4,7 @@ Matching is strict in both directions: every tensor of the file has a variable, 
 variable of the model has a tensor. Otherwise the model stays unchanged, and the error shows what is left on both sides.
 These differences are converted exactly: the order of a kernel's axes, flattening channels first before a dense layer,
 a dense layer and a 1x1 convolution (or one that covers the map), a bias before batch norm that only the file has (it is
-subtracted from the moving mean), and a background class before the thousand classes of ImageNet.
+subtracted from the moving mean), a background class before the thousand classes of ImageNet, and their order.
 """
 
 from __future__ import annotations
@@ -52,17 +52,25 @@ SHOWN = 5  # names on each side of an error message
 
 
 def fill(
-    model: keras.Model, network: str, layout: Layout, tensors: Tensors, *, path: Any, adapt: Adapt | None = None
+    model: keras.Model,
+    network: str,
+    layout: Layout,
+    tensors: Tensors,
+    *,
+    path: Any,
+    adapt: Adapt | None = None,
+    classes: Sequence[int] | None = None,
 ) -> None:
     """Fill a model of the registry's `network` with the tensors of the file at `path`.
 
     A model without its top or without auxiliary heads leaves theirs in the file unused. `adapt` is called for each
-    variable whose shape is not that of its tensor; without `adapt` another shape is an error.
+    variable whose shape is not that of its tensor; without `adapt` another shape is an error. `classes` are the places
+    in the file of the classes of ImageNet, where it has another order.
 
     Raises:
         InputError: the file does not fit; the message lists what is left on both sides. The model is unchanged.
     """
-    matches, leftover, missing = match(model, network, layout, tensors)
+    matches, leftover, missing = match(model, network, layout, tensors, classes)
     problem = f"{path} does not hold {network} in the {layout.name} layout"
     for variable, array in fitted(matches, leftover, missing, model=model, problem=problem, adapt=adapt):
         variable.assign(array)
@@ -113,7 +121,7 @@ def recognises(layout: Layout, network: str, tensors: Tensors) -> bool:
 
 
 def match(
-    model: keras.Model, network: str, layout: Layout, tensors: Tensors
+    model: keras.Model, network: str, layout: Layout, tensors: Tensors, classes: Sequence[int] | None = None
 ) -> tuple[list[Match], list[str], list[str]]:
     """Match by name: the matches, and names and shapes of the file's tensors and of our variables without a match."""
     framework, table = layout.framework, layout.tables[network]
@@ -136,6 +144,8 @@ def match(
                 array = framework.kernel(array, layer)
             if HEADS.fullmatch(base) and array.shape[-1] == 1001 == variable.shape[-1] + 1:
                 array = array[..., 1:]  # drop the background class
+            if classes and HEADS.fullmatch(base) and array.shape[-1] == len(classes):
+                array = array[..., list(classes)]
             matches.append((name, layer, variable, array))
     matches = [_without_bias(match, modules, left, framework) for match in matches]
     absent = [theirs for ours, theirs in table.items() if HEADS.fullmatch(ours) and not _has(layers, ours)]

@@ -22,6 +22,7 @@ import ml_dtypes
 import numpy as np
 
 from ..errors import InputError
+from .caffe import MODEL, read_caffemodel
 from .pytorch import read_state
 from .tensorflow import ARCHIVES, GRAPH, checkpoint_at, read_archive, read_checkpoint, read_graph
 
@@ -38,8 +39,8 @@ SHARD = re.compile(r"(.*)-\d{5}-of-(\d{5})(\.safetensors|\.bin)")
 def read(path: str | Path) -> Tensors:
     """Read the tensors of a Keras `.h5`, `.weights.h5` or `.keras`, a `.safetensors`, a `.pth`, or a `.zip` of one.
 
-    Or of a TensorFlow 1 checkpoint, given by its prefix, one of its files, its folder or its `.tar.gz`, or of a frozen
-    graph, `.pb`.
+    Or of a TensorFlow 1 checkpoint, given by its prefix, one of its files, its folder or its `.tar.gz`, of a frozen
+    graph, `.pb`, or of a Caffe network, `.caffemodel`.
 
     The names are those in the file. In Keras' formats a name is "layer|weight", both as Keras wrote them; Keras 3
     numbers the weights of a layer: "layer|0". In PyTorch's a prefix before all names, "module." for example, is left
@@ -227,7 +228,7 @@ WEIGHTS: dict[str, Callable[[Path], Tensors]] = {
 }
 READERS: dict[str, Callable[[Path], Tensors]] = {
     **WEIGHTS,
-    **{".zip": _archive, ".keras": _archive, GRAPH: read_graph},
+    **{".zip": _archive, ".keras": _archive, GRAPH: read_graph, MODEL: read_caffemodel},
     **dict.fromkeys(ARCHIVES, lambda path: read_archive(path, LARGEST)),
 }
 INDEX = (".safetensors.index.json", ".bin.index.json")  # of a network in several files, as Hugging Face writes it

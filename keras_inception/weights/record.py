@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import keras
@@ -15,18 +15,23 @@ from ..errors import InputError
 from ..preprocessing import Preprocessing
 
 # A file's hash as its publisher states it: an algorithm and the hexadecimal digest, or the first digits of one.
-HASH = re.compile(r"(sha256:[0-9a-f]{64}|sha1:[0-9a-f]{40}|md5:[0-9a-f]{32}|sha256-prefix:[0-9a-f]{8,63})")
+HASH = re.compile(r"(sha256:[0-9a-f]{64}|(git-)?sha1:[0-9a-f]{40}|md5:[0-9a-f]{32}|sha256-prefix:[0-9a-f]{8,63})")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """A published file of weights: where it is, what it holds, and the network that it was trained in.
 
-    The file is at one of the `urls`, tried in order, or in a repository of the Hugging Face hub. `hash` is the hash of
-    the weights file that its publisher states: "sha256:...", "sha1:...", "md5:...", or "sha256-prefix:..." if only the
-    first digits are known. For a .zip it is the hash of the file inside. It is "" only if `unhashed` gives the reason.
+    The file is at one of the `urls`, tried in order, or in a repository of the Hugging Face hub, or a person downloads
+    `page_file` from a `page` that serves it to browsers only. `hash` is the hash of the weights file that its publisher
+    states: "sha256:...", "sha1:...", "git-sha1:..." (the name that git gives to a file), "md5:...", or
+    "sha256-prefix:..." if only the first digits are known. For a .zip it is the hash of the file inside. It is "" only
+    if `unhashed` gives the reason.
     `layout` names the `Layout` that matches the tensors to layers. `model`, built with `numerics` and `kwargs`, is the
     publisher's network and gives its logits.
+
+    `class_order` says how the publisher numbers the thousand classes of ImageNet: "wordnet", by WordNet id, as nearly
+    all do, or "ilsvrc", as the devkit of ILSVRC. They are loaded in the first order.
 
     `bytes` is the size of the download that the publisher states, at the stated precision, or None.
 
@@ -41,6 +46,8 @@ class Checkpoint:
     hf_repo: str = ""  # "timm/inception_v3.tf_in1k"
     hf_revision: str = ""  # a commit; "" is the current state of the repository
     hf_file: str = "model.safetensors"
+    page: str = ""
+    page_file: str = ""
     hash: str = ""
     unhashed: str = ""
     bytes: int | None = None
@@ -50,13 +57,14 @@ class Checkpoint:
     top5: float | None = None
     dataset: str = "imagenet"
     classes: int = 1000
+    class_order: Literal["wordnet", "ilsvrc"] = "wordnet"
     numerics: str
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     preprocessing: Preprocessing
 
     def __post_init__(self) -> None:
-        if bool(self.urls) == bool(self.hf_repo):
-            raise ValueError(f"{self.id}: a checkpoint has either urls or a repository on the hub")
+        if [bool(self.urls), bool(self.hf_repo), bool(self.page and self.page_file)].count(True) != 1:
+            raise ValueError(f"{self.id}: a checkpoint has either urls, a repository on the hub, or a page with a file")
         if bool(self.hash) == bool(self.unhashed):
             raise ValueError(f"{self.id}: a checkpoint has either a hash or a reason why it has none")
         if self.hash and not HASH.fullmatch(self.hash):

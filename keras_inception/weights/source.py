@@ -21,6 +21,7 @@ from ..layers import Numerics
 from ..outputs import auxiliary_names, main_network
 from ..terminal import note
 from .download import fetch, file_name, has_digest
+from .labels import devkit_places
 from .matching import Layout, fill, recognises
 from .publishers import LAYOUTS, checkpoints, find
 from .readers import INDEX, READERS, read
@@ -216,7 +217,7 @@ def _layout(checkpoint: Checkpoint) -> Layout:
 
 def _is_called(path: Path, checkpoint: Checkpoint) -> bool:
     """Whether a file, or a folder that it is in, has the name of the publisher's file."""
-    names = {file_name(checkpoint), *(Path(urlsplit(url).path).name for url in checkpoint.urls)}
+    names = {file_name(checkpoint), *(Path(urlsplit(url).path).name for url in checkpoint.urls), checkpoint.page_file}
     names |= {name.removesuffix(".zip") for name in names}
     archives = {name.removesuffix(ending) for name in names for ending in ARCHIVES if name.endswith(ending)}
     names |= {f"{name}.ckpt{ending}" for name in archives for ending in ("", ".index")}
@@ -252,7 +253,8 @@ def _fill(model: keras.Model, checkpoint: Checkpoint, source: WeightsSource) -> 
     untrained = bool(heads) and not checkpoint.kwargs.get("aux_heads")
     target = main_network(model) if untrained else model
     adapt = adapter(model, name=checkpoint.id, size=checkpoint.preprocessing.size)
-    fill(target, checkpoint.model, _layout(checkpoint), tensors, path=path, adapt=adapt)
+    classes = devkit_places() if checkpoint.class_order == "ilsvrc" else None
+    fill(target, checkpoint.model, _layout(checkpoint), tensors, path=path, adapt=adapt, classes=classes)
     if untrained:
         note(f"{checkpoint.id} has no auxiliary heads: {' and '.join(heads)} start untrained")
     loaded[model] = checkpoint

@@ -58,7 +58,7 @@ def caffe(prototxt: Sequence[tuple[str, str, Attributes]], blobs: Blobs, x: np.n
             x = lrn(x, attributes)
         else:
             x = pooling(x, attributes, {"MAX": np.max, "AVE": np.mean}[kind])
-        if kind == "CONVOLUTION" or name in ("fc6", "fc7"):
+        if attributes.get("relu", kind == "CONVOLUTION" or name in ("fc6", "fc7")):
             x = np.maximum(x, 0)
     return x
 
@@ -78,6 +78,16 @@ BVLC_ALEXNET = [
     ("pool5", "MAX", POOL),
     ("fc6", "INNER_PRODUCT", {}),
     ("fc7", "INNER_PRODUCT", {}),
+    ("fc8", "INNER_PRODUCT", {}),
+]
+# CaffeNet has the pool before the normalisation.
+CAFFENET = [BVLC_ALEXNET[i] for i in (0, 2, 1, 3, 5, 4, *range(6, 13))]
+LENET = [
+    ("conv1", "CONVOLUTION", {"kernel_size": 5, "relu": False}),
+    ("pool1", "MAX", {"kernel_size": 2, "stride": 2}),
+    ("conv2", "CONVOLUTION", {"kernel_size": 5, "relu": False}),
+    ("pool2", "MAX", {"kernel_size": 2, "stride": 2}),
+    ("fc6", "INNER_PRODUCT", {}),
     ("fc8", "INNER_PRODUCT", {}),
 ]
 NIN_IMAGENET = [
@@ -129,16 +139,19 @@ def blobs_of(model: keras.Model, prototxt: Sequence[tuple[str, str, Attributes]]
 
 
 @pytest.mark.parametrize(
-    ("name", "prototxt", "size"),
+    ("name", "prototxt", "shape", "arguments"),
     [
-        ("alexnet", BVLC_ALEXNET, 71),  # maps of 16, 8, 4: every pool hangs over the edge
-        ("nin", NIN_IMAGENET, 224),  # maps of 54, 27, 13: the first one does
-        ("nin_cifar", NIN_CIFAR, 32),
+        ("alexnet", BVLC_ALEXNET, (71, 71, 3), {}),  # maps of 16, 8, 4: every pool hangs over the edge
+        ("alexnet", CAFFENET, (71, 71, 3), {"pool_first": True}),
+        ("lenet5", LENET, (28, 28, 1), {"variant": "caffe"}),
+        ("nin", NIN_IMAGENET, (224, 224, 3), {}),  # maps of 54, 27, 13: the first one does
+        ("nin_cifar", NIN_CIFAR, (32, 32, 3), {}),
     ],
+    ids=["alexnet", "caffenet", "lenet", "nin", "nin_cifar"],
 )
-def test_what_caffes_prototxt_says(name: str, prototxt: Sequence, size: int) -> None:
+def test_what_caffes_prototxt_says(name: str, prototxt: Sequence, shape: tuple[int, int, int], arguments: dict) -> None:
     keras.utils.set_random_seed(0)
-    model = create_model(name, input_shape=(size, size, 3), classes=10, classifier_activation=None)
+    model = create_model(name, input_shape=shape, classes=10, classifier_activation=None, **arguments)
     rng = np.random.default_rng(0)
     for layer in model.layers:
         if layer.weights:
@@ -146,7 +159,7 @@ def test_what_caffes_prototxt_says(name: str, prototxt: Sequence, size: int) -> 
             scale = np.sqrt(2 / np.prod(kernel.shape[:-1]), dtype="float32")
             bias = rng.standard_normal(kernel.shape[-1], "float32") / 10
             layer.set_weights([rng.standard_normal(kernel.shape, "float32") * scale, bias])
-    image = rng.normal(0, 50, (size, size, 3)).astype("float32")  # as large as pixels, or LRN does nothing
+    image = rng.normal(0, 50, shape).astype("float32")  # as large as pixels, or LRN does nothing
     logits = caffe(prototxt, blobs_of(model, prototxt), image.transpose(2, 0, 1))
     ours = keras.ops.convert_to_numpy(model(image[None]))[0]
     assert np.abs(ours).std() > 0.1

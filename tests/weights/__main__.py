@@ -30,6 +30,7 @@ def main() -> int:
     parser.add_argument("--reference-python", metavar="PATH", default=sys.executable, help="has torch, timm, ...")
     parser.add_argument("--tf2cv-python", metavar="PATH", default=sys.executable, help="has tf2cv and tf_keras")
     parser.add_argument("--slim-python", metavar="PATH", default=sys.executable, help="has tf-slim; see Makefile")
+    parser.add_argument("--caffe-python", metavar="PATH", default=sys.executable, help="has OpenCV 4; see Makefile")
     parser.add_argument("-k", metavar="PART", default="", help="only proofs whose name contains this pattern")
     parser.add_argument("--before", metavar="DATE", help="only proofs recorded before that day, for example 2026-12-24")
     parser.add_argument("--accept", action="store_true", help="record the results as goldens")
@@ -41,12 +42,10 @@ def main() -> int:
         chosen = [proof for proof in chosen if report.recorded(proof).get("date", "") < options.before]
     layouts = {proof.record.layout for proof in chosen}
     references: dict[str, Reference] = {}
-    if layouts - {"keras", "tf2cv", "slim"}:
+    others = ("tf2cv", options.tf2cv_python), ("slim", options.slim_python), ("caffe", options.caffe_python)
+    if layouts - {"keras"} - {layout for layout, _ in others}:
         references["torch"] = Reference(options.reference_python, "torch_reference")
-    if "tf2cv" in layouts:
-        references["tf2cv"] = Reference(options.tf2cv_python, "tf2cv_reference")
-    if "slim" in layouts:
-        references["slim"] = Reference(options.slim_python, "slim_reference")
+    references |= {layout: Reference(python, f"{layout}_reference") for layout, python in others if layout in layouts}
     print(LINE.format("proof", "reference", "largest", "logits' std", "", "records"))
     failures = []
     for proof in chosen:

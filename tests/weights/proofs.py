@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import keras
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from keras_inception import create_model
 from keras_inception.weights import Checkpoint, checkpoint_of, checkpoints
 from keras_inception.weights.download import file_name
+from keras_inception.weights.labels import devkit_places
 from tests.parity.compare import BAR, MOVES, SPREAD
 
 from . import keras_reference
@@ -115,6 +117,10 @@ def _slim(record: Checkpoint) -> Network:
     return f"slim:{name}", {"num_classes": record.classes, **width, **file}
 
 
+def _caffe(record: Checkpoint) -> Network:
+    return f"caffe:{Path(record.page_file or urlsplit(record.urls[0]).path).stem}", {}
+
+
 # publisher -> the network of a record in the reference implementation
 REFERENCES: dict[str, Callable[[Checkpoint], Network]] = {
     "torchvision": _torchvision,
@@ -126,11 +132,13 @@ REFERENCES: dict[str, Callable[[Checkpoint], Network]] = {
     "tf2cv": _osmr,
     "facenet": _facenet,
     "slim": _slim,
+    "caffe": _caffe,
 }
 # Publishers whose networks take one input size, because their last pool has the size of the map.
-WHOLE = ("pytorchcv", "tf2cv", "cadene")
+WHOLE = ("pytorchcv", "tf2cv", "cadene", "caffe")
 SIZES = {"vgg": 224, "alexnet": 224, "zfnet": 224, "inception": 107, "xception": 96, "nasnet": 96, "squeezenet": 96}
 AUXILIARY = {  # the outputs of a network with auxiliary heads, in the reference's order, and the size they need
+    "inception_v1": (("predictions", "aux_2", "aux_1"), 224),
     "inception_v1_bn": (("predictions", "aux_2", "aux_1"), 160),
     "inception_v3": (("predictions", "aux_1"), 299),
     "inception_v4": (("predictions", "aux_1"), 299),
@@ -213,7 +221,8 @@ def prove(proof: Proof, references: Mapping[str, Reference]) -> Iterator[Result]
     keras.backend.clear_session()
     images = np.random.default_rng(0).standard_normal((4, *proof.shape)).astype("float32")
     with tempfile.TemporaryDirectory() as folder:
-        name = Path(proof.record.urls[0]).name if proof.record.urls else file_name(proof.record)
+        record = proof.record
+        name = record.page_file or Path(urlsplit(record.urls[0]).path if record.urls else file_name(record)).name
         path = Path(folder, name.removesuffix(".zip"))
         if proof.record.layout == "keras":
             logits, version = keras_reference.answer(*proof.reference, images, path)
@@ -230,6 +239,8 @@ def prove(proof: Proof, references: Mapping[str, Reference]) -> Iterator[Result]
             raise AssertionError(f"{path.name} was taken for {checkpoint_of(model).id}")
         if proof.record.classes == 1001:  # our network has no background class
             theirs = {k: v[:, 1:] for k, v in theirs.items()}
+        if proof.record.class_order == "ilsvrc":
+            theirs = {k: v[:, list(devkit_places())] for k, v in theirs.items()}
         outputs = model(images, training=False)
         own = {
             k: keras.ops.convert_to_numpy(v)

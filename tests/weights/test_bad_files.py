@@ -171,7 +171,7 @@ def test_a_file_that_is_not_weights(checkpoint: Checkpoint, tmp_path: Path) -> N
     taken = r"weights is None, 'imagenet', a tag, .* \.safetensors, .* file or of a TensorFlow checkpoint"
     refused(tmp_path / "x.onnx", rf"{taken}; got '.*x\.onnx'$")
     refused(tmp_path / "x.tflite", r"x\.tflite'; weights\.from_tflite\(model, path\) reads a \.tflite$")
-    refused("x.caffemodel", "got 'x.caffemodel'$")
+    refused("x.params", "got 'x.params'$")
     refused(tmp_path / "nothing.safetensors", r"no weights file at .*nothing\.safetensors$")
     refused(str(tmp_path / "nothing.pth"), r"no weights file at .*nothing\.pth$")
     (tmp_path / "folder.h5").mkdir()
@@ -185,8 +185,8 @@ def test_an_unknown_tag() -> None:
     refused("tv_in2k", r"squeezenet1_1 has no weights 'tv_in2k': did you mean 'tv_in1k'\? It has 'tv_in1k'")
     refused("", "squeezenet1_1 has no weights ''")
     for weights in ("imagenet", "tf_in1k"):
-        with pytest.raises(InputError, match="no weights are published for lenet5 that can be loaded"):
-            ki.LeNet5(weights=weights)
+        with pytest.raises(InputError, match="no weights are published for fractalnet20 that can be loaded"):
+            ki.FractalNet20(weights=weights)
 
 
 @pytest.mark.parametrize("weights", [1, ["imagenet"], b"imagenet", True])

@@ -28,7 +28,7 @@ def test_a_record_belongs_to_a_network_of_ours_as_it_was_trained(record: Checkpo
     assert set(record.kwargs) <= set(architecture.own)
     assert record.model in LAYOUTS[record.layout].tables
     assert min(record.preprocessing.size) >= architecture.smallest
-    assert record.preprocessing.channels in ("RGB", "BGR")
+    assert record.preprocessing.channels in ("RGB", "BGR", "L")
 
 
 @record
@@ -73,15 +73,17 @@ def test_an_unknown_tag_lists_the_tags() -> None:
         InputError, match=r"resnet50 has no weights 'tv1_in1k': did you mean 'tv_in1k'\? It has 'keras_in1k'"
     ):
         find("resnet50", "tv1_in1k")
-    with pytest.raises(InputError, match=r"no weights are published for lenet5"):
-        find("lenet5", "imagenet")
+    with pytest.raises(InputError, match=r"no weights are published for fractalnet20"):
+        find("fractalnet20", "imagenet")
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"urls": ()}, "either urls or a repository"),
-        ({"hf_repo": "timm/x"}, "either urls or a repository"),
+        ({"urls": ()}, "either urls, a repository"),
+        ({"hf_repo": "timm/x"}, "either urls, a repository"),
+        ({"page": "https://example.org/", "page_file": "x.caffemodel"}, "either urls, a repository"),
+        ({"urls": (), "page": "https://example.org/"}, "a page with a file"),
         ({"hash": ""}, "either a hash or a reason"),
         ({"unhashed": "why"}, "either a hash or a reason"),
         ({"urls": ("http://example.org/x.h5",), "hash": "", "unhashed": "why"}, "plain http needs a hash"),

@@ -3,8 +3,8 @@
 Each module is a publisher: `CHECKPOINTS` are the records of its files, and `LAYOUT` says how they name the weights. To
 add a publisher, write its module and list it in `PUBLISHERS`.
 
-Not listed are formats that nothing here reads (Caffe's `.caffemodel`, Torch's `.t7`), folders of file hosting services,
-and Keras files of third parties, for which no implementation is available to test against.
+Not listed are formats that nothing here reads (Torch's `.t7`), and Keras files of third parties, for which no
+implementation is available to test against.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import difflib
 from ...errors import InputError
 from ..matching import Layout
 from ..record import Checkpoint
-from . import cadene, facenet, keras_team, pytorchcv, slim, tf2cv, timm, torchvision
+from . import cadene, caffe, facenet, keras_team, pytorchcv, slim, tf2cv, timm, torchvision
 
 # In order of preference: the first checkpoint of a model that was trained on ImageNet is its "imagenet".
-PUBLISHERS = (keras_team, timm, torchvision, tf2cv, pytorchcv, cadene, facenet, slim)
+PUBLISHERS = (keras_team, timm, torchvision, tf2cv, pytorchcv, cadene, facenet, slim, caffe)
 LAYOUTS: dict[str, Layout] = {publisher.LAYOUT.name: publisher.LAYOUT for publisher in PUBLISHERS}
 CHECKPOINTS: tuple[Checkpoint, ...] = tuple(c for publisher in PUBLISHERS for c in publisher.CHECKPOINTS)
 
