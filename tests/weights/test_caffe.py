@@ -10,6 +10,9 @@ import pytest
 
 import keras_inception as ki
 from keras_inception import InputError
+from keras_inception.data import from_arrays
+from keras_inception.run import Run
+from keras_inception.training import train
 from keras_inception.weights import checkpoint_of, checkpoints, find
 from keras_inception.weights.download import cached, fetch, file_name
 from keras_inception.weights.labels import devkit_places, imagenet_labels
@@ -175,6 +178,18 @@ def test_lenet_is_filled_and_known_by_its_name(tmp_path: Path, lenet: keras.Mode
     assert record.preprocessing.std == (256.0,)
     x = np.random.default_rng(0).uniform(size=(3, 28, 28, 1)).astype("float32")
     np.testing.assert_allclose(model(x), lenet(x), atol=1e-6)
+
+
+def test_a_run_starts_from_a_file_and_keeps_its_network(tmp_path: Path, lenet: keras.Model) -> None:
+    path = lenet_file(tmp_path / "lenet_iter_10000.caffemodel", lenet)
+    images = np.random.default_rng(0).integers(0, 255, (12, 28, 28, 3), "uint8")
+    data = from_arrays(images, np.arange(12) % 3, list("abc"))
+    run = train(data, out=tmp_path / "run", model="lenet5", weights=path, epochs=1)
+    run = Run.load(run.path)
+    assert run.preprocessing.std == (256.0,)
+    built = run.model()
+    assert built.get_layer("c3").filters == 50
+    np.testing.assert_array_equal(built.get_layer("c1").get_weights()[0], lenet.get_layer("c1").get_weights()[0])
 
 
 def test_another_network_is_refused(tmp_path: Path, lenet: keras.Model) -> None:
