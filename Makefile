@@ -109,6 +109,18 @@ $(MEDIAPIPE)/installed: tests/mediapipe/requirements.txt
 test-mediapipe: $(BIN)/installed $(MEDIAPIPE)/installed  ## run exported files in MediaPipe Tasks; needs libEGL and libGLES
 	MEDIAPIPE_PYTHON=$(MEDIAPIPE)/bin/python $(BIN)/python -m pytest tests/mediapipe
 
+# The web page in Chromium, with LiteRT.js and MediaPipe as npm installs them.
+WEB = .venv-web
+$(WEB)/installed: tests/web/requirements.txt tests/web/package.json
+	$(PYTHON) -m venv $(WEB)
+	$(WEB)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/web/requirements.txt
+	cp tests/web/package.json $(WEB)/package.json
+	cd $(WEB) && npm install --no-audit --no-fund --ignore-scripts
+	touch $@
+
+test-web: $(BIN)/installed $(WEB)/installed  ## classify photographs by the web page in headless Chromium; pictures in build/web/
+	WEB_PYTHON=$(WEB)/bin/python WEB_NPM=$(WEB)/node_modules $(BIN)/python -m pytest tests/web
+
 docs: $(BIN)/installed  ## build the documentation site, build/site/index.html; warnings are errors
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/site
 
@@ -147,4 +159,4 @@ applications: $(BIN)/installed  ## export every network of keras.applications: h
 	$(BIN)/python benchmarks/applications.py
 
 clean:  ## remove the environments and what was built
-	rm -rf $(VENV) $(OLDEST) $(REFERENCE) $(WEIGHTS) $(SLIM) $(CAFFE) $(MEDIAPIPE) .venv-runtimes build dist *.egg-info demo
+	rm -rf $(VENV) $(OLDEST) $(REFERENCE) $(WEIGHTS) $(SLIM) $(CAFFE) $(MEDIAPIPE) $(WEB) .venv-runtimes build dist *.egg-info demo

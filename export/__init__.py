@@ -15,6 +15,7 @@ from .saved_model import to_saved_model
 from .tflite.convert import to_tflite
 from .tflite.layer_errors import LayerError, layer_errors
 from .tflite.metadata import About, Record
+from .web import to_web
 
 __all__ = [
     "FORMATS",
@@ -48,4 +49,5 @@ __all__ = [
     "to_openvino",
     "to_saved_model",
     "to_tflite",
+    "to_web",
 ]

@@ -141,6 +141,11 @@ class Preprocessing:
         return replace(self, resize_mode=mode, fill=self.border if fill is None else _colour(fill), crop=1.0)
 
     @property
+    def crop_share(self) -> Fraction:
+        """`crop` as a quotient of integers, with which `geometry` computes."""
+        return _fraction(self.crop)
+
+    @property
     def unnormalized(self) -> Preprocessing:
         """The resize alone: RGB pixels, 0..255."""
         return replace(self, channels="RGB", mean=(0.0,) * 3, std=(1.0,) * 3, fill=self.border)
@@ -160,7 +165,7 @@ class Preprocessing:
         least, most = (tf.minimum, tf.maximum) if isinstance(height, tf.Tensor) else (min, max)
         rows, columns = self.size
         if self.resize_mode == "crop":
-            share = _fraction(self.crop)
+            share = self.crop_share
             fit = share.numerator * least(height * columns, width * rows)
             window = _ratio(fit, share.denominator * columns), _ratio(fit, share.denominator * rows)
             return Geometry(_central((height, width), *(most(side, 1) for side in window)), Box(0, 0, rows, columns))

@@ -16,7 +16,7 @@ from .output import cell, say, show
 if TYPE_CHECKING:
     from ..data import Split
     from ..export import Agreement
-    from ..export.tflite.convert import Edge
+    from ..export.tflite.convert import Edge, Quantization
     from ..run import Run
 
 
@@ -90,6 +90,44 @@ def export(
         return
     sample = held_out.sample(50)
     report_agreement(verified(files, run, sample), sample, as_json)
+
+
+@app.command()
+def web(
+    run_path: RunPath,
+    out_path: Annotated[Path, typer.Option("--out", help="Folder for the page.", show_default=False)],
+    quantization: Annotated[
+        str, typer.Option(metavar="KIND", help="Of the network: none, float16, dynamic or int8.")
+    ] = "float16",
+    images: Images = None,
+    title: Annotated[str | None, typer.Option(help="The page's heading.", show_default="the run's name")] = None,
+    runtime: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="LiteRT.js, as npm installs it: node_modules/@litertjs/core.",
+            show_default="a copy in the cache, which npm fetches",
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a page that exists.")] = False,
+) -> None:
+    """Write a web page that classifies in the browser: images, the clipboard and the camera; nothing is uploaded."""
+    from keras_inception.export import to_web
+
+    from ..run import Run
+
+    run = Run.load(run_path)
+    folder = to_web(
+        run,
+        out_path,
+        quantization=cast("Quantization", quantization),  # is checked there
+        calibration=run.images("train", images) if quantization == "int8" else None,
+        title=title,
+        runtime=runtime,
+        overwrite=overwrite,
+    )
+    say(f"wrote {folder}")
+    say(f"to see it: python -m http.server --directory {folder}, and http://localhost:8000 in a browser")
 
 
 @app.command()
