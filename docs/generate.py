@@ -31,7 +31,10 @@ STUB = ROOT / "keras_inception" / "models" / "__init__.pyi"
 GOLDENS = ROOT / "tests" / "goldens" / "parity"
 CONFORMANCE = ROOT / "tests" / "conformance"
 LIBRARIES = {"facenet_pytorch": "facenet-pytorch", "keras": "keras.applications", "pretrainedmodels": "Cadene's models"}
-PUBLISHERS = {"keras": "Keras team", "cadene": "Cadene", "facenet": "facenet-pytorch", "slim": "TF-Slim", "caffe": "Caffe"}
+PUBLISHERS = {
+    **{"keras": "Keras team", "cadene": "Cadene", "facenet": "facenet-pytorch"},
+    **{"slim": "TF-Slim", "caffe": "Caffe"},
+}
 
 
 def papers() -> dict[Paper, list[Architecture]]:
