@@ -32,11 +32,8 @@ GOLDENS = ROOT / "tests" / "goldens" / "parity"
 CONFORMANCE = ROOT / "tests" / "conformance"
 LIBRARIES = {"facenet_pytorch": "facenet-pytorch", "keras": "keras.applications", "pretrainedmodels": "Cadene's models"}
 PUBLISHERS = {
-    "keras": "Keras team",
-    "cadene": "Cadene",
-    "facenet": "facenet-pytorch",
-    "slim": "TF-Slim",
-    "caffe": "Caffe",
+    **{"keras": "Keras team", "cadene": "Cadene", "facenet": "facenet-pytorch"},
+    **{"slim": "TF-Slim", "caffe": "Caffe"},
 }
 
 

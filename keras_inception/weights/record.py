@@ -74,6 +74,11 @@ class Checkpoint:
         object.__setattr__(self, "kwargs", MappingProxyType(dict(self.kwargs)))
 
     @property
+    def is_for_imagenet(self) -> bool:
+        """Whether `weights="imagenet"` may mean it: its classes are ImageNet's, and a program can download it."""
+        return self.dataset == "imagenet" and not self.page
+
+    @property
     def id(self) -> str:
         """The model and the tag: "inception_v3.tf_in1k"."""
         return f"{self.model}.{self.tag}"

@@ -105,7 +105,7 @@ def choose(
         source = _of_file(Path(weights), network, [c for c in theirs if not other(c)])
     elif not isinstance(weights, str):
         raise InputError(_allowed(weights))
-    elif weights == "imagenet" and (fitting := [c for c in theirs if c.dataset == "imagenet" and not other(c)]):
+    elif weights == "imagenet" and (fitting := [c for c in theirs if c.is_for_imagenet and not other(c)]):
         size = tuple(chosen.get("input_shape") or ())[:2]  # a network may have been trained at several sizes
         source = WeightsSource(checkpoint=min(fitting, key=lambda c: bool(size) and c.preprocessing.size != size))
     else:

@@ -132,7 +132,7 @@ def test_registering_makes_a_builder() -> None:
         ({"weights": "nowhere.weights.h5"}, "nowhere.weights.h5"),
         ({"weights": "model.pt"}, "no weights file at model.pt"),
         ({"weights": "model.onnx"}, "'imagenet', a tag, .* got 'model.onnx'"),
-        ({"weights": "imagenet"}, "no weights are published for lenet5"),
+        ({"weights": "imagenet"}, "lenet5 has no weights .imagenet.: It has .caffe_mnist."),
     ],
 )
 def test_an_argument_that_is_not_allowed(arguments: dict, message: str) -> None:

@@ -9,7 +9,7 @@ import math
 import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -178,6 +178,25 @@ def producers(layers: Sequence[Any]) -> list[str]:
     return list(dict.fromkeys(found)) or [layers[-1].name]
 
 
+def without_axpy(layers: Sequence[Any]) -> Iterator[Any]:
+    """The layers with SENet's own Axpy, gate * path + shortcut, as three that all of Caffe has.
+
+    OpenCV 4.14 reads Axpy too, with another result.
+    """
+    for layer in layers:
+        if kind(layer) != "Axpy":
+            yield layer
+            continue
+        gate, path, shortcut = layer.bottom
+        flat, gated = (f"{layer.name}/{part}" for part in ("flat", "gated"))
+        reshape = type(layer)(name=flat, type="Reshape", bottom=[gate], top=[flat])
+        reshape.reshape_param.shape.dim.extend([0, 0])
+        scale = type(layer)(name=gated, type="Scale", bottom=[path, flat], top=[gated])
+        scale.scale_param.axis, scale.scale_param.bias_term = 0, False
+        yield from (reshape, scale)
+        yield type(layer)(name=layer.name, type="Eltwise", bottom=[gated, shortcut], top=layer.top)
+
+
 def answer(request: Mapping[str, Any], images: np.ndarray) -> tuple[dict[str, np.ndarray], str]:
     file = FOLDER / f"{NETWORKS[request['reference'].partition(':')[2]]}.prototxt"
     text = file.read_text()
@@ -187,9 +206,10 @@ def answer(request: Mapping[str, Any], images: np.ndarray) -> tuple[dict[str, np
     x = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
     outputs = producers(everything)
     kept = [layer for layer in everything if kind(layer) not in LEFT_OUT]
-    if any(layer.include for layer in everything):  # a network for training: without its data and losses
+    axpy = any(kind(layer) == "Axpy" for layer in kept)
+    if axpy or any(layer.include for layer in everything):  # is for training: without its data and losses
         deploy = SCHEMAS.NetParameter(name=net.name, input=["data"], input_dim=x.shape)
-        (deploy.layers if net.layers else deploy.layer).extend(kept)
+        (deploy.layers if net.layers else deploy.layer).extend(without_axpy(kept))
         text = text_format.MessageToString(deploy)
     weigh(kept, x.shape[1:])
     trained = SCHEMAS.NetParameter(name=net.name)
@@ -199,12 +219,9 @@ def answer(request: Mapping[str, Any], images: np.ndarray) -> tuple[dict[str, np
         prototxt = Path(folder, "net.prototxt")
         prototxt.write_text(text)
         network = cv2.dnn.readNetFromCaffe(str(prototxt), request["path"])
-        found = []
-        for image in x:  # one by one, since OpenCV multiplies by gates for one image only
-            network.setInput(image[None])
-            found.append([output.reshape(-1) for output in network.forward(outputs)])
-    heads = [np.stack(output) for output in zip(*found, strict=True)]
-    logits = dict(zip(request["outputs"], reversed(heads), strict=True))
+        network.setInput(x)
+        found = [output.reshape(len(x), -1) for output in network.forward(outputs)]
+    logits = dict(zip(request["outputs"], reversed(found), strict=True))
     return logits, f"opencv {cv2.__version__}"
 
 

@@ -227,6 +227,12 @@ def test_a_page_for_browsers_is_named_and_its_file_taken_from_the_cache(home: Pa
     assert fetch(record) == path
 
 
+def test_a_page_is_not_taken_by_itself() -> None:
+    with pytest.raises(InputError, match=r"se_inception_v2 has no weights 'imagenet': It has 'caffe_in1k'"):
+        find("se_inception_v2", "imagenet")
+    assert find("nin", "imagenet").tag == "caffe_in1k"
+
+
 def test_a_file_that_git_names_is_verified(server: Server, home: Path) -> None:
     content = b"a file in a repository"
     name = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()

@@ -54,6 +54,14 @@ QUICK = {
     "slim-inception_v2-slim",
     "slim-mobilenet_v2-0.35",
     "slim-resnet50",
+    "caffe-lenet5-caffe",
+    "caffe-inception_v1",
+    "caffe-squeezenet1_0-1",
+    "caffe-mobilenet_v1-1.0-relu",
+    "caffe-resnet50",
+    "caffe-densenet121",
+    "caffe-seresnet50",
+    "caffe-inception_v3-max",
 }
 
 # ------------------------------------------------------------------------------------------------------ published files
@@ -72,8 +80,9 @@ def test_a_published_file_fills_the_network_as_it_did_when_its_logits_agreed(pro
 
     keras.backend.clear_session()
     record = proof.record
-    arguments = {**record.kwargs, **WeightsSource(checkpoint=record).arguments}
-    model = create_model(record.model, **arguments)
+    source = WeightsSource(checkpoint=record)
+    arguments = {**record.kwargs, **source.arguments}
+    model = create_model(record.model, input_shape=source.input_shape, **arguments)
     fill(model, record.model, LAYOUTS[record.layout], tensors, path=path.name)
 
     assert places(model, record.model, record.layout, tensors) == golden["places"], RENEW.format(id=proof.id)

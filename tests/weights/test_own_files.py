@@ -238,7 +238,7 @@ def test_files_of_tensorflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_folder_called_imagenet_is_not_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("imagenet").mkdir()
-    refused(lambda: ki.LeNet5(weights="imagenet"), "no weights are published for lenet5")
+    refused(lambda: ki.LeNet5(weights="imagenet"), "lenet5 has no weights .imagenet.: It has .caffe_mnist.")
 
 
 @pytest.mark.parametrize("by", ["link", "storage", "virtual"])

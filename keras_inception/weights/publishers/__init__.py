@@ -16,7 +16,7 @@ from ..matching import Layout
 from ..record import Checkpoint
 from . import cadene, caffe, facenet, keras_team, pytorchcv, slim, tf2cv, timm, torchvision
 
-# In order of preference: the first checkpoint of a model that was trained on ImageNet is its "imagenet".
+# In order of preference: the first checkpoint of a model that was trained on ImageNet and is no page is its "imagenet".
 PUBLISHERS = (keras_team, timm, torchvision, tf2cv, pytorchcv, cadene, facenet, slim, caffe)
 LAYOUTS: dict[str, Layout] = {publisher.LAYOUT.name: publisher.LAYOUT for publisher in PUBLISHERS}
 CHECKPOINTS: tuple[Checkpoint, ...] = tuple(c for publisher in PUBLISHERS for c in publisher.CHECKPOINTS)
@@ -35,7 +35,7 @@ def find(model: str, tag: str) -> Checkpoint:
     """
     own = checkpoints(model)
     for checkpoint in own:
-        if tag == checkpoint.tag or tag == checkpoint.dataset == "imagenet":
+        if tag == checkpoint.tag or (tag == "imagenet" and checkpoint.is_for_imagenet):
             return checkpoint
     if not own:
         raise InputError(f"no weights are published for {model} that can be loaded; weights is None or a file's path")
