@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # constraints.txt pins the version of every dependency and tool.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe docs diagrams conformance-qat conformance-tflite runtimes servers scan applications clean steps distillation jit
+.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web docs diagrams conformance-qat conformance-tflite runtimes servers scan applications clean steps distillation jit
 .DEFAULT_GOAL := test
 
 $(BIN)/installed: pyproject.toml constraints.txt

@@ -122,7 +122,7 @@ def _about(
         "version": hashlib.sha256(content).hexdigest()[:16],
         "file": MODEL,
         "title": title or (run.path.name if run else source.model.name),
-        "description": f"{len(labels):,} classes. The images that you choose stay on this device.",
+        "description": f"Tells {len(labels):,} classes apart.",
         "labels": labels,
         "input": {
             "size": [height, width],

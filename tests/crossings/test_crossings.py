@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import json
 import shutil
 from dataclasses import dataclass
 from itertools import product
@@ -31,6 +32,7 @@ from keras_inception.training import train
 
 from ..tracker import NAME as TRACKER
 from ..tracker import in_memory
+from ..web.litert_js import litert_js
 from .networks import CONFIGURED, NETWORK, registered
 from .tiny_tfds import NAMES, PLAIN_NAMES, builder_for
 
@@ -243,6 +245,10 @@ class Cell:
         words += ("--serving-default", "encoded")
         self.command(*words, *self.images(run, *words))
         assert (run.path / "exports" / "int8.tflite").is_file()
+        page = export.to_web(run, self.place / "page", runtime=litert_js(self.place))
+        about = json.loads((page / "model.json").read_text(encoding="utf-8"))
+        assert about["labels"] == list(run.labels)
+        assert about["input"]["mode"] == run.preprocessing.resize_mode
 
     def verify(self, run: Run) -> None:
         file = export.to_tflite(run, self.place / "float32.tflite")

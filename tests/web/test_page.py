@@ -15,6 +15,8 @@ from keras_inception.export import web
 from keras_inception.run import Run
 from keras_inception.training import train
 
+from .litert_js import litert_js
+
 PAGE = Path(web.__file__).with_name("page")
 
 
@@ -36,13 +38,7 @@ def run(tmp_path_factory) -> Run:
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory) -> Path:
-    """A folder with the files of LiteRT.js."""
-    folder = tmp_path_factory.mktemp("npm") / "node_modules" / "@litertjs" / "core"
-    names = [f"wasm/{name}.{ending}" for name in web.PROGRAMS for ending in ("js", "wasm")]
-    for name in ("dist/index.js", "../wasm-utils/dist/index.js", *names):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(name)
-    return folder
+    return litert_js(tmp_path_factory.mktemp("npm"))
 
 
 def test_the_folder_is_complete(run: Run, library: Path, tmp_path: Path) -> None:
