@@ -15,6 +15,7 @@ from .saved_model import to_saved_model
 from .tflite.convert import to_tflite
 from .tflite.layer_errors import LayerError, layer_errors
 from .tflite.metadata import About, Record
+from .weights_files import to_keras_h5, to_torch
 
 __all__ = [
     "FORMATS",
@@ -44,8 +45,10 @@ __all__ = [
     "optimize",
     "prune",
     "quantize_aware",
+    "to_keras_h5",
     "to_onnx",
     "to_openvino",
     "to_saved_model",
     "to_tflite",
+    "to_torch",
 ]

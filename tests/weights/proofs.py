@@ -11,7 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_inception import create_model
+from keras_inception import create_model, export
+from keras_inception.export.weights_files import layouts_of
 from keras_inception.weights import Checkpoint, checkpoint_of, checkpoints
 from keras_inception.weights.download import file_name
 from tests.parity.compare import BAR, MOVES, SPREAD
@@ -130,6 +131,7 @@ REFERENCES: dict[str, Callable[[Checkpoint], Network]] = {
 # Publishers whose networks take one input size, because their last pool has the size of the map.
 WHOLE = ("pytorchcv", "tf2cv", "cadene")
 SIZES = {"vgg": 224, "alexnet": 224, "zfnet": 224, "inception": 107, "xception": 96, "nasnet": 96, "squeezenet": 96}
+WRITTEN = {"timm": ".safetensors", **dict.fromkeys(("torchvision", "cadene", "pytorchcv", "facenet"), ".pth")}
 AUXILIARY = {  # the outputs of a network with auxiliary heads, in the reference's order, and the size they need
     "inception_v1_bn": (("predictions", "aux_2", "aux_1"), 160),
     "inception_v3": (("predictions", "aux_1"), 299),
@@ -170,6 +172,11 @@ class Proof:
         return REFERENCES[publisher(self.record)](self.record)
 
     @property
+    def is_written(self) -> bool:
+        """Whether the layout is one that `export` writes."""
+        return self.record.layout in layouts_of(self.record.model)
+
+    @property
     def outputs(self) -> tuple[str, ...]:
         return AUXILIARY[self.record.model][0] if self.record.kwargs.get("aux_heads") else ("predictions",)
 
@@ -199,17 +206,23 @@ class Result:
     path: Path
     version: str
     difference: float  # the largest of a logit
+    written: (
+        float | None
+    )  # the largest difference after the reference has loaded a file that we wrote; None: not written
     spread: tuple[float, ...]  # standard deviations of the reference's logits
     moves: float  # the smallest change of the logits from one image to another
 
     @property
     def ok(self) -> bool:
         sane = all(SPREAD[0] <= s <= SPREAD[1] for s in self.spread)
-        return self.difference <= BAR and self.moves >= MOVES and sane
+        return max(self.difference, self.written or 0.0) <= BAR and self.moves >= MOVES and sane
 
 
 def prove(proof: Proof, references: Mapping[str, Reference]) -> Iterator[Result]:
-    """Write the reference's file, load it by its path, compare the logits; the file exists until the next result."""
+    """Write the reference's file, load it by its path, compare the logits; the file exists until the next result.
+
+    Then, where we write the layout, the reverse: the reference loads our file of the same network.
+    """
     keras.backend.clear_session()
     images = np.random.default_rng(0).standard_normal((4, *proof.shape)).astype("float32")
     with tempfile.TemporaryDirectory() as folder:
@@ -235,7 +248,9 @@ def prove(proof: Proof, references: Mapping[str, Reference]) -> Iterator[Result]
             k: keras.ops.convert_to_numpy(v)
             for k, v in (outputs if isinstance(outputs, dict) else {"predictions": outputs}).items()
         }
+        written = _written(proof, references, model, images, own, Path(folder)) if proof.is_written else None
         yield Result(
+            written=written,
             model=model,
             path=path,
             version=version,
@@ -243,3 +258,26 @@ def prove(proof: Proof, references: Mapping[str, Reference]) -> Iterator[Result]
             spread=tuple(float(theirs[k].std()) for k in proof.outputs),
             moves=min(float(np.abs(theirs[k][0] - theirs[k][1]).max()) for k in proof.outputs),
         )
+
+
+def _written(
+    proof: Proof,
+    references: Mapping[str, Reference],
+    model: keras.Model,
+    images: np.ndarray,
+    own: Mapping[str, np.ndarray],
+    folder: Path,
+) -> float:
+    """The largest difference between our logits and those of the reference with the file that we write."""
+    record, (reference, kwargs) = proof.record, proof.reference
+    if record.layout == "keras":
+        path = export.to_keras_h5(model, folder / "written.h5")
+        return max(
+            float(np.abs(own["predictions"] - x).max()) for x in keras_reference.loaded(reference, kwargs, images, path)
+        )
+    path = export.to_torch(model, folder / f"written{WRITTEN[record.layout]}", layout=record.layout)
+    kwargs = {k: 1000 if v == 1001 else v for k, v in kwargs.items()}
+    theirs, _ = references["torch"](
+        images, path, reference=reference, kwargs=kwargs, outputs=proof.outputs, written=True
+    )
+    return max(float(np.abs(own[k] - theirs[k]).max()) for k in proof.outputs)

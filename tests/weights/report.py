@@ -20,6 +20,15 @@ listed; it may not exceed {bar}. Checkpoints of one network, publisher and set o
 weights` repeats the proofs; `python -m tests.weights --accept` also writes this file.
 
 """
+WRITERS = """
+## Writers
+
+Where `export.to_torch` and `export.to_keras_h5` write the layout, the network of each proof was written to a file, and
+the reference implementation loaded that file strictly: no name more or less, no other shape. The logits of the same
+four images were compared. Keras' files were loaded by `tf_keras` and by Keras 3, those of ResNeXt by
+`keras_applications`.
+
+"""
 
 
 def table() -> str:
@@ -41,7 +50,27 @@ def table() -> str:
             *rows,
             "",
         )
-    )
+    ) + WRITERS + _writers(goldens)  # fmt: skip
+
+
+def _writers(goldens: dict[str, dict[str, Any]]) -> str:
+    """The tables of the files that we wrote."""
+    written = [proof for proof in proofs() if "written" in goldens[proof.id]]
+    layouts: dict[str, list[Proof]] = {}
+    for proof in written:
+        layouts.setdefault(proof.record.layout, []).append(proof)
+    lines = ["| layout | networks | largest difference |", "|---|---:|---:|"]
+    for layout, chosen in (layouts | {"all": written}).items():
+        largest = max((goldens[proof.id]["written"] for proof in chosen), default=0.0)
+        lines.append(f"| {layout} | {len(chosen)} | {largest:.1e} |")
+    lines += ["", "| network | layout | numerics | largest difference | reference | on |", "|---|---|---|---:|---|---|"]
+    for proof in written:
+        golden = goldens[proof.id]
+        trained = ", ".join(f"{name}={value}" for name, value in proof.trained.items())
+        network = f"{proof.record.model} ({trained})" if trained else proof.record.model
+        cells = (network, proof.record.layout, proof.record.numerics, f"{golden['written']:.1e}")
+        lines.append(f"| {' | '.join(cells)} | {golden['version']} | {golden['date']} |")
+    return "\n".join((*lines, ""))
 
 
 def recorded(proof: Proof) -> dict[str, Any]:
