@@ -163,7 +163,9 @@ def named(model: keras.Model, network: str, layout: Layout) -> dict[str, np.ndar
     for key, layer in layers.items():
         variables = {variable.name: np.asarray(variable) for variable in layer.weights}
         kept = {name: array for name, array in variables.items() if name in framework.variables}
-        if (module := modules[key]) is None and kept:
+        if not kept:  # a counter of drop path
+            continue
+        if (module := modules[key]) is None:
             raise InputError(f"the {layout.name} layout of {network} has no name for the layer {layer.name}")
         if (kernel := kept.get("kernel")) is not None:
             kept["kernel"] = framework.stored(kernel, layer)

@@ -8,6 +8,7 @@ import pytest
 
 from keras_inception import InputError, Preprocessing, Run, create_model, export
 from keras_inception.export.formats import export_run, exported
+from keras_inception.registry import get
 from keras_inception.weights import checkpoints
 from keras_inception.weights.publishers import LAYOUTS
 from keras_inception.weights.readers import read
@@ -21,7 +22,7 @@ SHAPE = (64, 64, 3)
 def network(name: str, /, **arguments) -> keras.Model:
     """For three classes, with logits as outputs."""
     given = {"classes": 3, "input_shape": SHAPE, "classifier_activation": None}
-    return randomize(create_model(name, **given | arguments))
+    return randomize(get(name).build(**given | arguments))
 
 
 def logits(model: keras.Model) -> np.ndarray:

@@ -1,11 +1,13 @@
 """Prove the published layouts: `python -m tests.weights [-k PART] [--accept]`; `make weights` installs the references.
 
 For each network and publisher the reference implementation writes a file with random weights in the published layout.
-The file is loaded by its path through the public API, and the logits must agree to 1e-4. Where `export` writes the
-layout, the reference then loads a file that we write, strictly, and its logits must agree too. One proof covers all
-records of a network by a publisher; the last column of the table lists them. Keras files are written here by
-`tf_keras`, those of ResNeXt by `keras_applications` 1.0.8, the others by Python environments that have the references,
-by default this one. `--accept` records the result and the names, shapes and places of the tensors in
+The file is loaded by its path through the public API, and the logits must agree to 1e-4. The other way is proven where
+`export` writes the layout: the reference loads a file that we write, strictly, and its logits must agree too. TF-Slim
+also writes the networks that TensorFlow hosts as .tflite files, float and quantised, and we recognise and load them.
+
+One proof covers all records of a network by a publisher; the last column of the table lists them. Keras files are
+written here by `tf_keras`, those of ResNeXt by `keras_applications` 1.0.8, the others by Python environments that have
+the references, by default this one. `--accept` records the result and the names, shapes and places of the tensors in
 tests/goldens/weights/. `test_matching.py` repeats the loading from there without a reference, and
 tests/weights/proofs.md is written from it. To resume an interrupted run give `--before` with today's date.
 """
@@ -48,7 +50,7 @@ def main() -> int:
         references["tf2cv"] = Reference(options.tf2cv_python, "tf2cv_reference")
     if "slim" in layouts:
         references["slim"] = Reference(options.slim_python, "slim_reference")
-    print(LINE.format("proof", "reference", "largest", "written", "logits' std", "", "records"))
+    print(LINE.format("proof", "reference", "largest", "other way", "logits' std", "", "records"))
     failures = []
     for proof in chosen:
         reference = proof.reference[0]
@@ -58,10 +60,11 @@ def main() -> int:
                 tags = ", ".join(record.tag for record in proof.records)
                 verdict = "ok" if result.ok else "FAIL"
                 written = "" if result.written is None else f"{result.written:.1e}"
+                written += "" if result.hosted is None else f"{result.hosted:.1e}"
                 columns = (f"{result.difference:.1e}", written, spread, verdict, tags)
                 print(LINE.format(proof.id, reference, *columns), flush=True)
                 if not result.ok:
-                    found = f"{result.difference:.1e}, written {written or 'no'}, std {spread}"
+                    found = f"{result.difference:.1e}, other way {written or '-'}, std {spread}"
                     failures.append(f"{proof.id}: {found}, moves {result.moves:.1e}")
                 elif options.accept:
                     write(proof, result)

@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_inception import create_model, export
 from keras_inception.export.weights_files import layouts_of
-from keras_inception.weights import Checkpoint, checkpoint_of, checkpoints
+from keras_inception.weights import Checkpoint, checkpoint_of, checkpoints, recognise_tflite
 from keras_inception.weights.download import file_name
 from tests.parity.compare import BAR, MOVES, SPREAD
 
@@ -132,6 +132,7 @@ REFERENCES: dict[str, Callable[[Checkpoint], Network]] = {
 WHOLE = ("pytorchcv", "tf2cv", "cadene")
 SIZES = {"vgg": 224, "alexnet": 224, "zfnet": 224, "inception": 107, "xception": 96, "nasnet": 96, "squeezenet": 96}
 WRITTEN = {"timm": ".safetensors", **dict.fromkeys(("torchvision", "cadene", "pytorchcv", "facenet"), ".pth")}
+HOSTED = "hosted.tflite"
 AUXILIARY = {  # the outputs of a network with auxiliary heads, in the reference's order, and the size they need
     "inception_v1_bn": (("predictions", "aux_2", "aux_1"), 160),
     "inception_v3": (("predictions", "aux_1"), 299),
@@ -177,6 +178,11 @@ class Proof:
         return self.record.layout in layouts_of(self.record.model)
 
     @property
+    def is_hosted(self) -> bool:
+        """Whether TensorFlow hosts the network as a .tflite file, which is recognised."""
+        return self.record.layout == "slim" and self.record.model.startswith(("inception", "mobilenet"))
+
+    @property
     def outputs(self) -> tuple[str, ...]:
         return AUXILIARY[self.record.model][0] if self.record.kwargs.get("aux_heads") else ("predictions",)
 
@@ -209,13 +215,14 @@ class Result:
     written: (
         float | None
     )  # the largest difference after the reference has loaded a file that we wrote; None: not written
+    hosted: float | None  # the largest difference after we have loaded a .tflite file that the reference wrote
     spread: tuple[float, ...]  # standard deviations of the reference's logits
     moves: float  # the smallest change of the logits from one image to another
 
     @property
     def ok(self) -> bool:
         sane = all(SPREAD[0] <= s <= SPREAD[1] for s in self.spread)
-        return max(self.difference, self.written or 0.0) <= BAR and self.moves >= MOVES and sane
+        return max(self.difference, self.written or 0.0, self.hosted or 0.0) <= BAR and self.moves >= MOVES and sane
 
 
 def prove(proof: Proof, references: Mapping[str, Reference]) -> Iterator[Result]:
@@ -234,7 +241,8 @@ def prove(proof: Proof, references: Mapping[str, Reference]) -> Iterator[Result]
         else:
             reference, kwargs = proof.reference
             ask = references.get(proof.record.layout, references.get("torch"))
-            theirs, version = ask(images, path, reference=reference, kwargs=kwargs, outputs=proof.outputs)
+            hosted = {"tflite": str(Path(folder, HOSTED))} if proof.is_hosted else {}
+            theirs, version = ask(images, path, reference=reference, kwargs=kwargs, outputs=proof.outputs, **hosted)
         heads = {"aux_heads": True} if len(proof.outputs) > 1 else {}
         model = create_model(
             proof.record.model, weights=path, input_shape=proof.shape, classifier_activation=None, **heads
@@ -251,6 +259,7 @@ def prove(proof: Proof, references: Mapping[str, Reference]) -> Iterator[Result]
         written = _written(proof, references, model, images, own, Path(folder)) if proof.is_written else None
         yield Result(
             written=written,
+            hosted=_hosted(proof, images, theirs["predictions"], Path(folder)) if proof.is_hosted else None,
             model=model,
             path=path,
             version=version,
@@ -281,3 +290,23 @@ def _written(
         images, path, reference=reference, kwargs=kwargs, outputs=proof.outputs, written=True
     )
     return max(float(np.abs(own[k] - theirs[k]).max()) for k in proof.outputs)
+
+
+def _hosted(proof: Proof, images: np.ndarray, theirs: np.ndarray, folder: Path) -> float:
+    """The largest difference between the reference's logits and ours with its float .tflite file.
+
+    Of the quantised file each kernel must be that of the float file within half a step of its scale.
+    """
+    float32, uint8 = (
+        create_model(proof.record.model, weights=folder / name, classifier_activation=None)
+        for name in (HOSTED, f"quant_{HOSTED}")
+    )
+    found = recognise_tflite(folder / HOSTED)
+    if {k: v for k, v in found.arguments.items() if k in proof.trained} != proof.trained or not found.background:
+        raise AssertionError(f"{proof.id} was taken for {found}")
+    for layer in (layer for layer in float32.layers if hasattr(layer, "kernel")):
+        exact, near = np.asarray(layer.kernel), np.asarray(uint8.get_layer(layer.name).kernel)
+        step = (max(exact.max(), 0) - min(exact.min(), 0)) / 254
+        if np.abs(exact - near).max() > 0.51 * step:
+            raise AssertionError(f"{proof.id}: {layer.name} of the quantised file has other weights")
+    return float(np.abs(np.asarray(float32(images, training=False)) - theirs).max())

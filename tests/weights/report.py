@@ -29,6 +29,14 @@ four images were compared. Keras' files were loaded by `tf_keras` and by Keras 3
 `keras_applications`.
 
 """
+HOSTED = """
+## Hosted files
+
+TensorFlow hosts these networks as .tflite files. TF-Slim's network was converted by TOCO, as those were, to float and
+to uint8 with one scale a tensor. Each file was recognised and loaded by its path. The logits of the float file were
+compared; the kernels of the quantised one were compared with those of the float one, to half a step of their scale.
+
+"""
 
 
 def table() -> str:
@@ -50,7 +58,7 @@ def table() -> str:
             *rows,
             "",
         )
-    ) + WRITERS + _writers(goldens)  # fmt: skip
+    ) + WRITERS + _writers(goldens) + HOSTED + _hosted(goldens)  # fmt: skip
 
 
 def _writers(goldens: dict[str, dict[str, Any]]) -> str:
@@ -70,6 +78,18 @@ def _writers(goldens: dict[str, dict[str, Any]]) -> str:
         network = f"{proof.record.model} ({trained})" if trained else proof.record.model
         cells = (network, proof.record.layout, proof.record.numerics, f"{golden['written']:.1e}")
         lines.append(f"| {' | '.join(cells)} | {golden['version']} | {golden['date']} |")
+    return "\n".join((*lines, ""))
+
+
+def _hosted(goldens: dict[str, dict[str, Any]]) -> str:
+    """The table of the .tflite files."""
+    lines = ["| network | largest difference | reference | on |", "|---|---:|---|---|"]
+    for proof in proofs():
+        golden = goldens[proof.id]
+        if "hosted" in golden:
+            width = f", alpha={proof.trained['alpha']}" if "alpha" in proof.trained else ""
+            cells = (f"{proof.record.model}{width}", f"{golden['hosted']:.1e}", golden["version"], golden["date"])
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join((*lines, ""))
 
 
