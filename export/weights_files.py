@@ -198,6 +198,7 @@ def _settings(model: keras.Model) -> dict[str, dict[str, Any]]:
 # ---------------------------------------------------------------------------------------------------------------- Keras
 
 
+@deep_graph()
 def _keras_layers(model: keras.Model, entry: Architecture, **width: float) -> dict[str, list[tuple[int, ...]]]:
     """The layers with weights of Keras' own network in its order, and the shapes of their weights.
 

@@ -172,7 +172,7 @@ def named(model: keras.Model, network: str, layout: Layout) -> dict[str, np.ndar
             if isinstance(layer, Dense) and kept["kernel"].ndim == 4 and not layout.convolutions.fullmatch(module):
                 kept["kernel"] = kept["kernel"].reshape(len(kept["kernel"]), -1)
         names = {name: f"{module}{framework.separator}{framework.variables[name]}" for name in kept}
-        tensors |= {names[name]: np.ascontiguousarray(array) for name, array in kept.items()}
+        tensors |= {names[name]: np.ascontiguousarray(array, np.float32) for name, array in kept.items()}
         if framework.counter and "moving_mean" in kept:
             tensors[f"{module}{framework.separator}{framework.counter}"] = np.zeros((), np.int64)
     return tensors

@@ -83,7 +83,7 @@ def recognise_tflite(path: str | Path) -> TFLiteNetwork:
     file = _File(path)
     known = _known().get(file.wiring.fingerprint())
     if known is None:
-        names = ", ".join(sorted({network for network, _ in _known().values()}))
+        names = ", ".join(dict.fromkeys(network for network, _ in _known().values()))
         raise InputError(
             f"{path} holds none of the networks that are recognised ({names}): build its network, and give that to "
             "weights.from_tflite"
@@ -91,8 +91,7 @@ def recognise_tflite(path: str | Path) -> TFLiteNetwork:
     network, arguments = known
     *_, classes = file.wiring.labels[file.wiring.classifier or 0][0]
     background = classes == BACKGROUND
-    shape = tuple(int(side) for side in file.graph.Tensors(file.graph.Inputs(0)).ShapeAsNumpy()[1:])
-    found = {"input_shape": shape, "classes": classes - background, **arguments}
+    found = {"input_shape": file.image, "classes": classes - background, **arguments}
     return TFLiteNetwork(network=network, arguments=found, background=background)
 
 
@@ -248,6 +247,7 @@ class _File:
             self.model = Model.GetRootAs(content, 0)
             self.graph = self.model.Subgraphs(0)
             self._read()
+            self.image = self._shape(self.graph.Inputs(0))[1:]
         except Exception as error:  # a wrong offset can raise anything
             raise self._damaged(error) from error
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_inception import InputError, Preprocessing, Run, create_model, export
+from keras_inception import InputError, Preprocessing, Run, cli, create_model, export
 from keras_inception.export.formats import export_run, exported
 from keras_inception.registry import get
 from keras_inception.weights import checkpoints
@@ -145,7 +145,7 @@ def test_each_layout_computes_a_network_in_one_way() -> None:
     assert not {key: found for key, found in ways.items() if len(found) > 1 and key[0] not in ("tf2cv", "slim")}
 
 
-def test_a_run_is_exported_beside_other_formats(tmp_path) -> None:
+def test_a_run_is_exported_and_not_measured(tmp_path, capsys) -> None:
     model = network("mobilenet_v2", alpha=1.0, numerics="torch")
     model.save(tmp_path / "model.keras")
     about = {"labels": ("a", "b", "c"), "preprocessing": Preprocessing(size=SHAPE[:2])}
@@ -159,3 +159,5 @@ def test_a_run_is_exported_beside_other_formats(tmp_path) -> None:
     np.testing.assert_allclose(logits(again), logits(model), rtol=0, atol=1e-6)
     with pytest.raises(InputError, match="has no exports"):  # none that is run here
         exported(run)
+    cli.app(["export", str(tmp_path), "--to", "torchvision", "--overwrite"], standalone_mode=False)
+    assert capsys.readouterr().out == f"wrote {file}\n"

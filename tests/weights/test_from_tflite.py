@@ -1,5 +1,6 @@
 """`weights.from_tflite`: a `.tflite` file back into the float network that it was converted from."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from keras.layers import (
     Rescaling,
 )
 
-from keras_inception import InputError, MobileNetV1, create_model, decode_predictions, preprocess_input
+from keras_inception import InputError, MobileNetV1, cli, create_model, decode_predictions, preprocess_input
 from keras_inception.analysis.cost import blueprint
 from keras_inception.registry import get
 from keras_inception.weights import from_tflite, recognise_tflite, tflite
@@ -268,8 +269,19 @@ def test_what_does_not_fit_a_file_is_said(small: tuple[keras.Model, Path], tmp_p
         MobileNetV1(weights=file, alpha=0.5)
     with pytest.raises(InputError, match=r"was made with numerics='tf'; got 'torch'"):
         MobileNetV1(weights=file, numerics="torch")
-    with pytest.raises(InputError, match=r"holds none of the networks that are recognised \(inception_resnet_v2, "):
+    with pytest.raises(InputError, match=r"holds none of the networks that are recognised \(inception_v1_bn, "):
         MobileNetV1(weights=convert(network(), tmp_path / "other.tflite"))
+
+
+def test_the_command_line_says_what_a_file_holds(
+    small: tuple[keras.Model, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.app(["info", str(small[1])], standalone_mode=False)
+    printed = capsys.readouterr().out
+    assert "holds mobilenet_v1 with input_shape=(96, 96, 3), classes=1000, numerics='tf', alpha=0.25, with a" in printed
+    assert "conv2d_13" in printed
+    cli.app(["info", str(small[1]), "--json"], standalone_mode=False)
+    assert json.loads(capsys.readouterr().out)["name"] == "mobilenet_v1"
 
 
 def test_a_file_that_is_too_large_is_not_read(small: tuple[keras.Model, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,6 +290,7 @@ def test_a_file_that_is_too_large_is_not_read(small: tuple[keras.Model, Path], m
         recognise_tflite(small[1])
 
 
+@pytest.mark.slow  # the conversion; `make weights` has all of them, from TF-Slim
 def test_an_inception_is_recognised_and_filled(tmp_path: Path) -> None:
     source = keras.applications.InceptionV3(
         weights=None, input_shape=(75, 75, 3), classes=7, classifier_activation=None
