@@ -16,12 +16,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from keras_inception import facts
+from keras_inception.analysis.cost import blueprint
 from keras_inception.analysis.table import described
 from keras_inception.arguments import Argument
 from keras_inception.builder import arguments
 from keras_inception.facts import by
-from keras_inception.registry import Architecture, Paper, architectures
+from keras_inception.registry import Architecture, Paper, architectures, get
+from keras_inception.weights import checkpoints, tflite
 from keras_inception.weights.download import addresses
+from keras_inception.weights.wiring import Network
 
 from .families import FAMILIES, Family
 
@@ -334,6 +337,18 @@ def facts_text() -> str:
     return f"[\n{lines}\n]\n"
 
 
+def hosted_text() -> str:
+    """keras_inception/weights/hosted.json: the fingerprints of TF-Slim's networks that TensorFlow hosts as .tflite."""
+    found: dict[str, str] = {}
+    for c in checkpoints():
+        if c.layout == "slim" and c.model.startswith(("inception", "mobilenet")):
+            arguments = {"numerics": c.numerics, **{k: v for k, v in c.kwargs.items() if k != "aux_heads"}}
+            known = json.dumps([c.model, arguments])
+            if known not in found.values():
+                found[Network(blueprint(get(c.model).build, **arguments)).wiring.fingerprint()] = known
+    return "{\n" + ",\n".join(f'"{key}":{known}' for key, known in found.items()) + "\n}\n"
+
+
 # --------------------------------------------------------------------------------------------------------- other pages
 
 
@@ -481,5 +496,6 @@ if __name__ == "__main__":
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
     facts.FILE.write_text(facts_text(), encoding="utf-8")
+    tflite.KNOWN.write_text(hosted_text(), encoding="utf-8")
     if "--diagrams" in sys.argv:
         draw_all()

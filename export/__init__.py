@@ -16,6 +16,7 @@ from .tflite.convert import to_tflite
 from .tflite.layer_errors import LayerError, layer_errors
 from .tflite.metadata import About, Record
 from .web import to_web
+from .weights_files import to_keras_h5, to_torch
 
 __all__ = [
     "FORMATS",
@@ -45,9 +46,11 @@ __all__ = [
     "optimize",
     "prune",
     "quantize_aware",
+    "to_keras_h5",
     "to_onnx",
     "to_openvino",
     "to_saved_model",
     "to_tflite",
+    "to_torch",
     "to_web",
 ]

@@ -20,6 +20,7 @@ from .quantization.qat import fine_tune
 from .quantization.qat.fine_tune import Compressed
 from .saved_model import signature_of, to_saved_model
 from .tflite.convert import Edge, Quantization, check_file_options, to_tflite
+from .weights_files import check_layout, to_keras_h5, to_torch
 
 # Format -> the file in a run's exports/, and its TFLite quantisation.
 FORMATS: dict[str, tuple[str, Quantization | None]] = {
@@ -31,7 +32,14 @@ FORMATS: dict[str, tuple[str, Quantization | None]] = {
 }
 # Formats that need an extra -> the file, what checks that the extra is installed, what exports.
 EXTRAS = {"onnx": ("model.onnx", need_onnx, to_onnx), "openvino": ("openvino", need_openvino, to_openvino)}
+# Weights for other libraries -> the file, the layout. The library opens such a file, so it is not run here.
+WEIGHTS = {
+    "timm": ("timm.safetensors", "timm"),
+    "torchvision": ("torchvision.pth", "torchvision"),
+    "keras-h5": ("keras.h5", "keras"),
+}
 _FILES = {name: row[0] for name, row in FORMATS.items()} | {name: row[0] for name, row in EXTRAS.items()}
+_ALL = _FILES | {name: row[0] for name, row in WEIGHTS.items()}
 MAX_DROP = 0.005  # of top-1 accuracy, from the Keras model to a file
 MIN_AGREEMENT = 0.9  # with the Keras model, for images without labels
 MAX_DIFFERENCE = 1e-3  # of a probability, for a file that is not quantised
@@ -56,7 +64,7 @@ def export_run(
 
     Args:
         run: a finished run.
-        formats: keys of `FORMATS` or `EXTRAS`.
+        formats: keys of `FORMATS`, `EXTRAS` or `WEIGHTS`.
         folder: where the files go; the run's `exports/` by default.
         images: what tflite-int8 is calibrated with: a split, or a folder of labelled images in place of a recorded one
             that moved. The default is the run's training images. Formats in float need none.
@@ -83,9 +91,11 @@ def export_run(
     pruning = _pruning(prune)
     folder = folder or run.beside("exports")
     need_writable(folder)
-    paths = {name: folder / _FILES[name] for name in formats}
+    paths = {name: folder / _ALL[name] for name in formats}
     if not overwrite and (existing := [path for path in paths.values() if path.exists()]):
         raise InputError(f"{existing[0]} exists; give --overwrite to replace it, or another --out")
+    for name in paths.keys() & WEIGHTS.keys():
+        check_layout(run, WEIGHTS[name][1])
     calibration = _calibration(run, images) if "tflite-int8" in formats and qat is None else None
     made: Run | Compressed = run
     if pruning:
@@ -99,6 +109,10 @@ def export_run(
             to_saved_model(model, path, serving_default=signature, **about)
         elif name in EXTRAS:
             EXTRAS[name][2](model, path, **about)
+        elif name == "keras-h5":
+            to_keras_h5(model, path, network=run.builder, overwrite=overwrite)
+        elif name in WEIGHTS:
+            to_torch(model, path, layout=WEIGHTS[name][1], network=run.builder, overwrite=overwrite)
         elif name == "tflite-int8" and qat is not None:
             fine_tune.quantize_aware(made, qat, path, teacher=teacher, batch=batch, edge=edge, overwrite=overwrite)
         else:
@@ -108,8 +122,8 @@ def export_run(
 
 
 def _check_formats(formats: Sequence[str], qat: str | Path | None, compress: str | int | None) -> None:
-    if unknown := [name for name in formats if name not in _FILES]:
-        raise InputError(f"unknown format {unknown[0]!r}; give one of {', '.join(_FILES)}")
+    if unknown := [name for name in formats if name not in _ALL]:
+        raise InputError(f"unknown format {unknown[0]!r}; give one of {', '.join(_ALL)}")
     for name in formats:
         if name in EXTRAS:
             EXTRAS[name][1]()
@@ -159,6 +173,11 @@ def exported(run: Run) -> list[Path]:
     if not (found := [path for path in paths if path.exists()]):
         raise InputError(f"{run.path} has no exports; `keras-inception export {run.path}` writes them")
     return found
+
+
+def is_measured(path: Path) -> bool:
+    """Whether a file that `export_run` wrote is run here; weights for other libraries are not."""
+    return path.name in _FILES.values()
 
 
 def allowed_losses(n: int) -> int:

@@ -56,8 +56,12 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Export a run for servers (saved_model) and phones (tflite, tflite-float16, tflite-dynamic, tflite-int8)."""
+    """Export a run for servers (saved_model) and phones (tflite, tflite-float16, tflite-dynamic, tflite-int8).
+
+    Others are onnx, openvino, and weights for other libraries (timm, torchvision, keras-h5).
+    """
     from keras_inception.export import FORMATS, export_run
+    from keras_inception.export.formats import is_measured
 
     from ..run import Run
 
@@ -83,13 +87,19 @@ def export(
 
         file = next(file for file in files if file.name == FORMATS["tflite-int8"][0])
         typer.echo(f"{file} is {zipped(file.read_bytes()):,} bytes in a zip archive", err=True)
+    measured = [file for file in files if is_measured(file)]
+    for file in files:
+        if file not in measured:
+            typer.echo(f"wrote {file}", err=as_json)
+    if not measured:
+        return
     if held_out is None:
-        for file in files:
+        for file in measured:
             say(f"wrote {file}")
         typer.echo(f"the files were not measured: {missing}", err=True)
         return
     sample = held_out.sample(50)
-    report_agreement(verified(files, run, sample), sample, as_json)
+    report_agreement(verified(measured, run, sample), sample, as_json)
 
 
 @app.command()

@@ -46,11 +46,20 @@ def models(
 
 @app.command()
 def info(
-    name: Annotated[str, typer.Argument(help="A network, as `models` lists them.")],
+    name: Annotated[str, typer.Argument(help="A network, as `models` lists them, or a .tflite file of one.")],
     diagram: Annotated[Path | None, typer.Option(help="Draw the network and its modules into this .svg file.")] = None,
     as_json: Json = False,
 ) -> None:
     """Print a network's table: every row of the paper's, with size, cost and receptive field; then its arguments."""
+    if name.endswith(".tflite"):
+        load_tensorflow()
+        from ..weights import recognise_tflite
+
+        found = recognise_tflite(name)
+        arguments = ", ".join(f"{key}={value!r}" for key, value in found.arguments.items())
+        before = ", with a background class before these" if found.background else ""
+        typer.echo(f"{name} holds {found.network} with {arguments}{before}", err=as_json)
+        name = found.network
     record = fact(name)
     if as_json:
         show([dict(record)], as_json, whole=True)

@@ -377,6 +377,8 @@ def _from_weights(
         )
     if checkpoint:
         return _Beginning(start, trained, _sized(checkpoint.preprocessing, size))
+    if source.input_shape:  # a .tflite file's
+        size = size or source.input_shape[0]
     return _Beginning(start, trained, _own_preprocessing(architecture, size, None if weights else recipe.crop))
 
 

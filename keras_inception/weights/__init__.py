@@ -4,13 +4,14 @@ from .labels import ClassScore, Label, decode_predictions, imagenet_labels, prep
 from .publishers import checkpoints, find
 from .record import Checkpoint, checkpoint_of
 from .source import Weights, WeightsSource, choose, load
-from .tflite import from_tflite
+from .tflite import TFLiteNetwork, from_tflite, recognise_tflite
 from .transfer import copy_weights, fit_classes
 
 __all__ = [
     "Checkpoint",
     "ClassScore",
     "Label",
+    "TFLiteNetwork",
     "Weights",
     "WeightsSource",
     "checkpoint_of",
@@ -24,4 +25,5 @@ __all__ = [
     "imagenet_labels",
     "load",
     "preprocess_input",
+    "recognise_tflite",
 ]

@@ -21,6 +21,9 @@ class Framework:
     variables: Mapping[str, str]  # our name -> theirs
     kernel: Callable[[np.ndarray, keras.layers.Layer], np.ndarray]  # their kernel and our layer -> our order of axes
     ignored: re.Pattern[str]  # names in a file that are no weights
+    # The reverse of `kernel`: our kernel and layer -> theirs. None: such files are not written.
+    stored: Callable[[np.ndarray, keras.layers.Layer], np.ndarray] | None = None
+    counter: str = ""  # a batch norm's number of batches, where files have one
 
 
 def torch_kernel(kernel: np.ndarray, layer: keras.layers.Layer) -> np.ndarray:
@@ -39,6 +42,15 @@ def torch_kernel(kernel: np.ndarray, layer: keras.layers.Layer) -> np.ndarray:
     return kernel.T
 
 
+def torch_stored(kernel: np.ndarray, layer: keras.layers.Layer) -> np.ndarray:
+    """Turn the layer's kernel into (out, in, height, width); a dense layer's has the height and width of its map."""
+    if isinstance(layer, DepthwiseConv2D):
+        return kernel.transpose(2, 3, 0, 1)
+    if isinstance(layer, Dense):
+        kernel = kernel.reshape(*grid(layer.input), -1)
+    return kernel.transpose(3, 2, 0, 1)
+
+
 def keras_kernel(kernel: np.ndarray, layer: keras.layers.Layer) -> np.ndarray:
     """Our order of axes; convert 1x1 convolutions from and to dense layers, and depthwise to grouped convolutions."""
     shape = tuple(layer.kernel.shape)
@@ -53,6 +65,15 @@ def keras_kernel(kernel: np.ndarray, layer: keras.layers.Layer) -> np.ndarray:
     return kernel
 
 
+def keras_stored(kernel: np.ndarray, layer: keras.layers.Layer) -> np.ndarray:
+    """The order of axes is ours; the grouped convolutions of ResNeXt become depthwise ones."""
+    height, width, inputs, outputs = (*kernel.shape, 0, 0)[:4]
+    if isinstance(layer, Conv2D) and layer.groups > 1 and outputs == inputs * layer.groups:
+        pairs = kernel.reshape(height, width, inputs, layer.groups, inputs)
+        return pairs.transpose(0, 1, 3, 2, 4).reshape(height, width, outputs, inputs)
+    return kernel
+
+
 TORCH = Framework(
     separator=".",
     variables={
@@ -64,12 +85,15 @@ TORCH = Framework(
         "moving_variance": "running_var",
     },
     kernel=torch_kernel,
+    stored=torch_stored,
     ignored=re.compile(r".*\.num_batches_tracked"),
+    counter="num_batches_tracked",
 )
 KERAS = Framework(
     separator="/",
     variables={v: v for v in ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")},
     kernel=keras_kernel,
+    stored=keras_stored,
     ignored=re.compile(r"(?!)"),
 )
 SLIM = Framework(

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 import keras
 import numpy as np
-from keras.layers import BatchNormalization
+from keras.layers import BatchNormalization, Dense
 
 from ..errors import InputError
 from ..model_graph import in_order
@@ -40,6 +40,7 @@ class Layout:
     framework: Framework
     tables: Mapping[str, NameTable]
     prepare: Callable[[Tensors], Tensors] = dict  # renames tensors to names that the tables can express
+    convolutions: re.Pattern[str] = re.compile(r"(?!)")  # modules of theirs that are dense layers of ours
 
     def ignores(self, name: str) -> bool:
         """Whether the tensor of this name is not a weight."""
@@ -156,6 +157,35 @@ def match(
         if not any(head.fullmatch(name.rsplit(framework.separator, 1)[0]) for head in heads)
     ]
     return matches, leftover, missing
+
+
+def named(model: keras.Model, network: str, layout: Layout) -> dict[str, np.ndarray]:
+    """The weights of a model of the registry's `network` as the layout names and stores them: the reverse of `match`.
+
+    Raises:
+        InputError: the model has a layer with weights that the layout has no name for, or its files are not written.
+    """
+    framework, tensors = layout.framework, dict[str, np.ndarray]()
+    if framework.stored is None:
+        raise InputError(f"files in the {layout.name} layout are not written")
+    layers = {base_and_kind(layer): layer for layer in in_order(model) if layer.weights}
+    modules = rules.translate(layers, layout.tables[network])
+    for key, layer in layers.items():
+        variables = {variable.name: np.asarray(variable) for variable in layer.weights}
+        kept = {name: array for name, array in variables.items() if name in framework.variables}
+        if not kept:  # a counter of drop path
+            continue
+        if (module := modules[key]) is None:
+            raise InputError(f"the {layout.name} layout of {network} has no name for the layer {layer.name}")
+        if (kernel := kept.get("kernel")) is not None:
+            kept["kernel"] = framework.stored(kernel, layer)
+            if isinstance(layer, Dense) and kept["kernel"].ndim == 4 and not layout.convolutions.fullmatch(module):
+                kept["kernel"] = kept["kernel"].reshape(len(kept["kernel"]), -1)
+        names = {name: f"{module}{framework.separator}{framework.variables[name]}" for name in kept}
+        tensors |= {names[name]: np.ascontiguousarray(array, np.float32) for name, array in kept.items()}
+        if framework.counter and "moving_mean" in kept:
+            tensors[f"{module}{framework.separator}{framework.counter}"] = np.zeros((), np.int64)
+    return tensors
 
 
 def _has(layers: Mapping[tuple[str, str], Any], ours: str) -> bool:

@@ -27,6 +27,7 @@ from .publishers import LAYOUTS, checkpoints, find
 from .readers import INDEX, READERS, read
 from .record import Checkpoint, loaded
 from .tensorflow import ARCHIVES, checkpoint_at
+from .tflite import TFLITE, TFLiteNetwork, fill_tflite, recognise_tflite
 from .transfer import CLASSIFIER, adapter, copy_tensors
 
 Weights: TypeAlias = str | Path | Checkpoint | None
@@ -46,17 +47,20 @@ class WeightsSource:
     """Where the weights of a network come from: nowhere, the caller's own file, or a published checkpoint.
 
     A file in a published layout that is none of the published files is treated as the first of those with this layout,
-    and is not `exact`.
+    and is not `exact`. A `.tflite` file is recognised as the network that it holds.
     """
 
     path: Path | None = None  # None: not downloaded yet
     checkpoint: Checkpoint | None = None
     tensors: Mapping[str, np.ndarray] | None = None  # None: not read yet
     exact: bool = True
+    tflite: TFLiteNetwork | None = None
 
     @property
     def arguments(self) -> dict[str, Any]:
         """The builder's arguments for the network that the weights were trained in, as far as they are known."""
+        if self.tflite:
+            return {k: v for k, v in self.tflite.arguments.items() if k != "input_shape"}
         if (c := self.checkpoint) is None:
             return _classes(self.tensors or {})
         trained = {k: v for k, v in c.kwargs.items() if k not in FREE}
@@ -65,7 +69,9 @@ class WeightsSource:
 
     @property
     def input_shape(self) -> tuple[int, int, int] | None:
-        """The shape of the images that the published accuracy was measured on."""
+        """The shape of the images that the published accuracy was measured on, or that a `.tflite` file takes."""
+        if self.tflite:
+            return self.tflite.arguments["input_shape"]
         return self.checkpoint.preprocessing.input_shape if self.checkpoint else None
 
 
@@ -119,6 +125,15 @@ def choose(
                 f"{checkpoint.id} was trained with {name}={value!r}; got {chosen[name]!r}: "
                 f"leave {name} out, or choose other weights"
             )
+    if found := source.tflite:
+        if found.network != network:
+            raise InputError(f"{source.path} holds {found.network}, not {network}")
+        for name, value in found.arguments.items():
+            same = (value, numerics.get(value)) if name == "numerics" else (value,)
+            if name not in FREE and chosen.get(name, value) not in same:
+                raise InputError(
+                    f"{source.path} was made with {name}={value!r}; got {chosen[name]!r}: leave {name} out"
+                )
     return source
 
 
@@ -136,6 +151,8 @@ def load(model: keras.Model, source: WeightsSource | str | Path) -> None:
             raise InputError(f"{source.path} is not a .weights.h5, .keras or .h5 file; others go to the builder")
     if source.checkpoint:
         _fill(model, source.checkpoint, source)
+    elif source.tflite and source.path:
+        fill_tflite(model, source.path, adapt=adapter(model, name=str(source.path)))
     elif source.path:
         tensors = read(source.path) if source.tensors is None else source.tensors
         copy_tensors(tensors, model, name=str(source.path), configs=_configs(source.path))
@@ -153,7 +170,7 @@ def _is_path(weights: str, network: str) -> bool:
 
 
 def _allowed(given: Any) -> str:
-    *endings, last = (*OWN, *(ending for ending in READERS if ending not in OWN))
+    *endings, last = (*OWN, *(ending for ending in (*READERS, TFLITE) if ending not in OWN))
     files = f"{', '.join(endings)} or {last} file or of a TensorFlow checkpoint"
     return f"weights is None, 'imagenet', a tag, a Checkpoint or the path of a {files}; got {given!r}"
 
@@ -161,6 +178,8 @@ def _allowed(given: Any) -> str:
 def _of_file(path: Path, network: str, fitting: Sequence[Checkpoint]) -> WeightsSource:
     """A file of the caller's; `fitting` are the checkpoints that agree with the arguments."""
     path = _file_at(path)
+    if path.suffix == TFLITE:
+        return WeightsSource(path, tflite=recognise_tflite(path))
     tensors = read(path)
     if path.name.endswith(OWN):
         return WeightsSource(path, tensors=tensors)
@@ -197,12 +216,10 @@ def _file_at(path: Path) -> Path:
         return inside
     if checkpoint := checkpoint_at(path):
         return checkpoint
-    if path.name.endswith((*READERS, *INDEX)):
+    if path.name.endswith((*READERS, *INDEX, TFLITE)):
         return path
     hint = ""
-    if path.suffix == ".tflite":
-        hint = "; weights.from_tflite(model, path) reads a .tflite"
-    elif (path / "saved_model.pb").is_file():
+    if (path / "saved_model.pb").is_file():
         hint = "; it is a SavedModel, which keeps no names of layers: save the model as .keras where it was made"
     elif path.is_dir():
         hint = f"; this folder has no TensorFlow checkpoint and none of {', '.join(IN_FOLDERS)}"

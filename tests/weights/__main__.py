@@ -1,12 +1,15 @@
 """Prove the published layouts: `python -m tests.weights [-k PART] [--accept]`; `make weights` installs the references.
 
 For each network and publisher the reference implementation writes a file with random weights in the published layout.
-The file is loaded by its path through the public API, and the logits must agree to 1e-4. One proof covers all records
-of a network by a publisher; the last column of the table lists them. Keras files are written here by `tf_keras`, those
-of ResNeXt by `keras_applications` 1.0.8, the others by Python environments that have the references, by default this
-one. `--accept` records the result and the names, shapes and places of the tensors in tests/goldens/weights/.
-`test_matching.py` repeats the loading from there without a reference, and tests/weights/proofs.md is written from it.
-To resume an interrupted run give `--before` with today's date.
+The file is loaded by its path through the public API, and the logits must agree to 1e-4. The other way is proven where
+`export` writes the layout: the reference loads a file that we write, strictly, and its logits must agree too. TF-Slim
+also writes the networks that TensorFlow hosts as .tflite files, float and quantised, and we recognise and load them.
+
+One proof covers all records of a network by a publisher; the last column of the table lists them. Keras files are
+written here by `tf_keras`, those of ResNeXt by `keras_applications` 1.0.8, the others by Python environments that have
+the references, by default this one. `--accept` records the result and the names, shapes and places of the tensors in
+tests/goldens/weights/. `test_matching.py` repeats the loading from there without a reference, and
+tests/weights/proofs.md is written from it. To resume an interrupted run give `--before` with today's date.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from .exchange import Reference
 from .golden import write
 from .proofs import proofs, prove
 
-LINE = "{:40} {:30} {:>10} {:>11} {:>5}  {}"
+LINE = "{:40} {:30} {:>10} {:>10} {:>11} {:>5}  {}"
 
 
 def main() -> int:
@@ -46,7 +49,7 @@ def main() -> int:
     if layouts - {"keras"} - {layout for layout, _ in others}:
         references["torch"] = Reference(options.reference_python, "torch_reference")
     references |= {layout: Reference(python, f"{layout}_reference") for layout, python in others if layout in layouts}
-    print(LINE.format("proof", "reference", "largest", "logits' std", "", "records"))
+    print(LINE.format("proof", "reference", "largest", "other way", "logits' std", "", "records"))
     failures = []
     for proof in chosen:
         reference = proof.reference[0]
@@ -55,15 +58,19 @@ def main() -> int:
                 spread = " ".join(f"{s:.2f}" for s in result.spread)
                 tags = ", ".join(record.tag for record in proof.records)
                 verdict = "ok" if result.ok else "FAIL"
-                print(LINE.format(proof.id, reference, f"{result.difference:.1e}", spread, verdict, tags), flush=True)
+                written = "" if result.written is None else f"{result.written:.1e}"
+                written += "" if result.hosted is None else f"{result.hosted:.1e}"
+                columns = (f"{result.difference:.1e}", written, spread, verdict, tags)
+                print(LINE.format(proof.id, reference, *columns), flush=True)
                 if not result.ok:
-                    failures.append(f"{proof.id}: {result.difference:.1e}, std {spread}, moves {result.moves:.1e}")
+                    found = f"{result.difference:.1e}, other way {written or '-'}, std {spread}"
+                    failures.append(f"{proof.id}: {found}, moves {result.moves:.1e}")
                 elif options.accept:
                     write(proof, result)
                     report.PATH.write_text(report.table())
         except Exception as error:
             failures.append(f"{proof.id}: {error}")
-            print(LINE.format(proof.id, reference, "", "", "FAIL", ""), flush=True)
+            print(LINE.format(proof.id, reference, "", "", "", "FAIL", ""), flush=True)
     for process in references.values():
         process.close()
     records = sum(len(proof.records) for proof in chosen)

@@ -81,6 +81,8 @@ def write(proof: Proof, result: Result) -> None:
         "version": result.version,
         "date": datetime.now(UTC).date().isoformat(),
         "largest": float(f"{result.difference:.1e}"),
+        **({} if result.written is None else {"written": float(f"{result.written:.1e}")}),
+        **({} if result.hosted is None else {"hosted": float(f"{result.hosted:.1e}")}),
         "places": places(result.model, record.model, record.layout, tensors),
         "tensors": fold({name: array.shape for name, array in tensors.items()}),
     }

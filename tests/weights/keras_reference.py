@@ -1,4 +1,4 @@
-"""The Keras 2 side of a proof: build a network of keras.applications, write its file, return logits.
+"""Keras' side of a proof: build a network of keras.applications, write or load a file, return logits.
 
 ResNeXt is only in `keras_applications` 1.0.8, the package that became keras.applications.
 """
@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 
@@ -35,6 +36,23 @@ def answer(reference: str, kwargs: Mapping[str, object], images: np.ndarray, pat
     last.kernel.assign(0.25 * last.kernel)
     network.save_weights(path)
     return network(images, training=False).numpy().reshape(len(images), -1), version
+
+
+def loaded(reference: str, kwargs: Mapping[str, object], images: np.ndarray, path: Path) -> list[np.ndarray]:
+    """The logits of the network with the weights of a file, in Keras 2 and, where it has the network, in Keras 3."""
+    import tf_keras
+
+    tf_keras.backend.clear_session()
+    package, name = reference.split(":")
+    options = {"weights": str(path), "input_shape": images.shape[1:], **kwargs}
+    if package == "keras_applications":
+        module = importlib.import_module("keras_applications.resnet_common")
+        parts = {part: getattr(tf_keras, part) for part in ("backend", "layers", "models", "utils")}
+        networks = [getattr(module, name)(**options, **parts)]
+        networks[0].layers[-1].activation = tf_keras.activations.linear
+    else:
+        networks = [getattr(k.applications, name)(classifier_activation=None, **options) for k in (tf_keras, keras)]
+    return [np.asarray(network(images, training=False)).reshape(len(images), -1) for network in networks]
 
 
 def randomize(network: Any, images: np.ndarray) -> None:

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 import keras
 import numpy as np
 
-from keras_inception import create_model
-from keras_inception.weights import Checkpoint, checkpoint_of, checkpoints
+from keras_inception import create_model, export
+from keras_inception.export.weights_files import layouts_of
+from keras_inception.weights import Checkpoint, checkpoint_of, checkpoints, recognise_tflite
 from keras_inception.weights.download import file_name
 from keras_inception.weights.labels import devkit_places
 from tests.parity.compare import BAR, MOVES, SPREAD
@@ -137,6 +138,8 @@ REFERENCES: dict[str, Callable[[Checkpoint], Network]] = {
 # Publishers whose networks take one input size, because their last pool has the size of the map.
 WHOLE = ("pytorchcv", "tf2cv", "cadene", "caffe")
 SIZES = {"vgg": 224, "alexnet": 224, "zfnet": 224, "inception": 107, "xception": 96, "nasnet": 96, "squeezenet": 96}
+WRITTEN = {"timm": ".safetensors", **dict.fromkeys(("torchvision", "cadene", "pytorchcv", "facenet"), ".pth")}
+HOSTED = "hosted.tflite"
 AUXILIARY = {  # the outputs of a network with auxiliary heads, in the reference's order, and the size they need
     "inception_v1": (("predictions", "aux_2", "aux_1"), 224),
     "inception_v1_bn": (("predictions", "aux_2", "aux_1"), 160),
@@ -178,6 +181,16 @@ class Proof:
         return REFERENCES[publisher(self.record)](self.record)
 
     @property
+    def is_written(self) -> bool:
+        """Whether the layout is one that `export` writes."""
+        return self.record.layout in layouts_of(self.record.model)
+
+    @property
+    def is_hosted(self) -> bool:
+        """Whether TensorFlow hosts the network as a .tflite file, which is recognised."""
+        return self.record.layout == "slim" and self.record.model.startswith(("inception", "mobilenet"))
+
+    @property
     def outputs(self) -> tuple[str, ...]:
         return AUXILIARY[self.record.model][0] if self.record.kwargs.get("aux_heads") else ("predictions",)
 
@@ -207,17 +220,24 @@ class Result:
     path: Path
     version: str
     difference: float  # the largest of a logit
+    written: (
+        float | None
+    )  # the largest difference after the reference has loaded a file that we wrote; None: not written
+    hosted: float | None  # the largest difference after we have loaded a .tflite file that the reference wrote
     spread: tuple[float, ...]  # standard deviations of the reference's logits
     moves: float  # the smallest change of the logits from one image to another
 
     @property
     def ok(self) -> bool:
         sane = all(SPREAD[0] <= s <= SPREAD[1] for s in self.spread)
-        return self.difference <= BAR and self.moves >= MOVES and sane
+        return max(self.difference, self.written or 0.0, self.hosted or 0.0) <= BAR and self.moves >= MOVES and sane
 
 
 def prove(proof: Proof, references: Mapping[str, Reference]) -> Iterator[Result]:
-    """Write the reference's file, load it by its path, compare the logits; the file exists until the next result."""
+    """Write the reference's file, load it by its path, compare the logits; the file exists until the next result.
+
+    Then, where we write the layout, the reverse: the reference loads our file of the same network.
+    """
     keras.backend.clear_session()
     images = np.random.default_rng(0).standard_normal((4, *proof.shape)).astype("float32")
     with tempfile.TemporaryDirectory() as folder:
@@ -230,7 +250,8 @@ def prove(proof: Proof, references: Mapping[str, Reference]) -> Iterator[Result]
         else:
             reference, kwargs = proof.reference
             ask = references.get(proof.record.layout, references.get("torch"))
-            theirs, version = ask(images, path, reference=reference, kwargs=kwargs, outputs=proof.outputs)
+            hosted = {"tflite": str(Path(folder, HOSTED))} if proof.is_hosted else {}
+            theirs, version = ask(images, path, reference=reference, kwargs=kwargs, outputs=proof.outputs, **hosted)
         heads = {"aux_heads": True} if len(proof.outputs) > 1 else {}
         model = create_model(
             proof.record.model, weights=path, input_shape=proof.shape, classifier_activation=None, **heads
@@ -246,7 +267,10 @@ def prove(proof: Proof, references: Mapping[str, Reference]) -> Iterator[Result]
             k: keras.ops.convert_to_numpy(v)
             for k, v in (outputs if isinstance(outputs, dict) else {"predictions": outputs}).items()
         }
+        written = _written(proof, references, model, images, own, Path(folder)) if proof.is_written else None
         yield Result(
+            written=written,
+            hosted=_hosted(proof, images, theirs["predictions"], Path(folder)) if proof.is_hosted else None,
             model=model,
             path=path,
             version=version,
@@ -254,3 +278,46 @@ def prove(proof: Proof, references: Mapping[str, Reference]) -> Iterator[Result]
             spread=tuple(float(theirs[k].std()) for k in proof.outputs),
             moves=min(float(np.abs(theirs[k][0] - theirs[k][1]).max()) for k in proof.outputs),
         )
+
+
+def _written(
+    proof: Proof,
+    references: Mapping[str, Reference],
+    model: keras.Model,
+    images: np.ndarray,
+    own: Mapping[str, np.ndarray],
+    folder: Path,
+) -> float:
+    """The largest difference between our logits and those of the reference with the file that we write."""
+    record, (reference, kwargs) = proof.record, proof.reference
+    if record.layout == "keras":
+        path = export.to_keras_h5(model, folder / "written.h5")
+        return max(
+            float(np.abs(own["predictions"] - x).max()) for x in keras_reference.loaded(reference, kwargs, images, path)
+        )
+    path = export.to_torch(model, folder / f"written{WRITTEN[record.layout]}", layout=record.layout)
+    kwargs = {k: 1000 if v == 1001 else v for k, v in kwargs.items()}
+    theirs, _ = references["torch"](
+        images, path, reference=reference, kwargs=kwargs, outputs=proof.outputs, written=True
+    )
+    return max(float(np.abs(own[k] - theirs[k]).max()) for k in proof.outputs)
+
+
+def _hosted(proof: Proof, images: np.ndarray, theirs: np.ndarray, folder: Path) -> float:
+    """The largest difference between the reference's logits and ours with its float .tflite file.
+
+    Of the quantised file each kernel must be that of the float file within half a step of its scale.
+    """
+    float32, uint8 = (
+        create_model(proof.record.model, weights=folder / name, classifier_activation=None)
+        for name in (HOSTED, f"quant_{HOSTED}")
+    )
+    found = recognise_tflite(folder / HOSTED)
+    if {k: v for k, v in found.arguments.items() if k in proof.trained} != proof.trained or not found.background:
+        raise AssertionError(f"{proof.id} was taken for {found}")
+    for layer in (layer for layer in float32.layers if hasattr(layer, "kernel")):
+        exact, near = np.asarray(layer.kernel), np.asarray(uint8.get_layer(layer.name).kernel)
+        step = (max(exact.max(), 0) - min(exact.min(), 0)) / 254
+        if np.abs(exact - near).max() > 0.51 * step:
+            raise AssertionError(f"{proof.id}: {layer.name} of the quantised file has other weights")
+    return float(np.abs(np.asarray(float32(images, training=False)) - theirs).max())

@@ -20,6 +20,23 @@ listed; it may not exceed {bar}. Checkpoints of one network, publisher and set o
 weights` repeats the proofs; `python -m tests.weights --accept` also writes this file.
 
 """
+WRITERS = """
+## Writers
+
+Where `export.to_torch` and `export.to_keras_h5` write the layout, the network of each proof was written to a file, and
+the reference implementation loaded that file strictly: no name more or less, no other shape. The logits of the same
+four images were compared. Keras' files were loaded by `tf_keras` and by Keras 3, those of ResNeXt by
+`keras_applications`.
+
+"""
+HOSTED = """
+## Hosted files
+
+TensorFlow hosts these networks as .tflite files. TF-Slim's network was converted by TOCO, as those were, to float and
+to uint8 with one scale a tensor. Each file was recognised and loaded by its path. The logits of the float file were
+compared; the kernels of the quantised one were compared with those of the float one, to half a step of their scale.
+
+"""
 
 
 def table() -> str:
@@ -41,7 +58,39 @@ def table() -> str:
             *rows,
             "",
         )
-    )
+    ) + WRITERS + _writers(goldens) + HOSTED + _hosted(goldens)  # fmt: skip
+
+
+def _writers(goldens: dict[str, dict[str, Any]]) -> str:
+    """The tables of the files that we wrote."""
+    written = [proof for proof in proofs() if "written" in goldens[proof.id]]
+    layouts: dict[str, list[Proof]] = {}
+    for proof in written:
+        layouts.setdefault(proof.record.layout, []).append(proof)
+    lines = ["| layout | networks | largest difference |", "|---|---:|---:|"]
+    for layout, chosen in (layouts | {"all": written}).items():
+        largest = max((goldens[proof.id]["written"] for proof in chosen), default=0.0)
+        lines.append(f"| {layout} | {len(chosen)} | {largest:.1e} |")
+    lines += ["", "| network | layout | numerics | largest difference | reference | on |", "|---|---|---|---:|---|---|"]
+    for proof in written:
+        golden = goldens[proof.id]
+        trained = ", ".join(f"{name}={value}" for name, value in proof.trained.items())
+        network = f"{proof.record.model} ({trained})" if trained else proof.record.model
+        cells = (network, proof.record.layout, proof.record.numerics, f"{golden['written']:.1e}")
+        lines.append(f"| {' | '.join(cells)} | {golden['version']} | {golden['date']} |")
+    return "\n".join((*lines, ""))
+
+
+def _hosted(goldens: dict[str, dict[str, Any]]) -> str:
+    """The table of the .tflite files."""
+    lines = ["| network | largest difference | reference | on |", "|---|---:|---|---|"]
+    for proof in proofs():
+        golden = goldens[proof.id]
+        if "hosted" in golden:
+            width = f", alpha={proof.trained['alpha']}" if "alpha" in proof.trained else ""
+            cells = (f"{proof.record.model}{width}", f"{golden['hosted']:.1e}", golden["version"], golden["date"])
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join((*lines, ""))
 
 
 def recorded(proof: Proof) -> dict[str, Any]:

@@ -6,6 +6,7 @@ TensorFlow 2.15, the last with which TF-Slim works: it looks for `tf_keras.legac
 """
 
 import importlib
+import os
 import sys
 import tarfile
 import tempfile
@@ -129,6 +130,30 @@ def save(prefix: Path, variables: Mapping[str, tf.Variable], session: tf.Session
         session.run(tf.raw_ops.SaveV2(prefix=str(prefix), tensor_names=names, shape_and_slices=whole, tensors=values))
 
 
+def convert(
+    network: str, kwargs: Mapping[str, Any], size: tuple[int, ...], values: Mapping[str, np.ndarray], path: Path
+) -> None:
+    """Write the network as TensorFlow's hosted files were written: float, and beside it uint8 with one scale a tensor.
+
+    TOCO, the converter of that time, makes both. It takes one range for all maps; the weights have their own.
+    """
+    with tf.Graph().as_default(), tf.Session() as session:
+        x = tf.placeholder(tf.float32, (1, *size), name="input")
+        logits, endpoints = build(network, kwargs, x)
+        variables = tf.global_variables()
+        session.run([v.initializer for v in variables], {v.initializer.inputs[1]: values[v.op.name] for v in variables})
+        for quantised in (False, True):
+            predictions = endpoints.get("Predictions", tf.nn.softmax(logits))
+            converter = tf.lite.TFLiteConverter.from_session(session, [x], [predictions])
+            converter.experimental_new_converter = False
+            if quantised:
+                converter.inference_type = tf.uint8
+                converter.quantized_input_stats = {"input": (127.5, 127.5)}
+                converter.default_ranges_stats = (-8, 8)
+                path = path.with_name(f"quant_{path.name}")
+            path.write_bytes(converter.convert())
+
+
 def answer(request: Mapping[str, Any], images: np.ndarray) -> tuple[dict[str, np.ndarray], str]:
     network, kwargs = request["reference"].partition(":")[2], dict(request["kwargs"])
     name, averaged, version = (kwargs.pop(key) for key in ("checkpoint", "averaged", "format"))
@@ -139,6 +164,11 @@ def answer(request: Mapping[str, Any], images: np.ndarray) -> tuple[dict[str, np
         heads = [logits, endpoints["AuxLogits"]][: len(request["outputs"])] if "AuxLogits" in endpoints else [logits]
         randomize(tf.global_variables(), session)
         found = session.run(heads, {x: images})  # settles the statistics first, each time to the same values
+        if "tflite" in request:
+            values = dict(
+                zip([v.op.name for v in tf.global_variables()], session.run(tf.global_variables()), strict=True)
+            )
+            convert(network, kwargs, images.shape[1:], values, Path(request["tflite"]))
         save(Path(folder, name), {v.op.name: v for v in tf.model_variables()}, session, averaged, version)
         with tarfile.open(request["path"], "w:gz", compresslevel=0) as archive:
             for file in sorted(Path(folder).iterdir()):
@@ -148,5 +178,6 @@ def answer(request: Mapping[str, Any], images: np.ndarray) -> tuple[dict[str, np
 
 
 if __name__ == "__main__":
+    os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # TOCO is a program there
     tf.disable_eager_execution()
     serve(answer)

@@ -170,7 +170,7 @@ def test_a_file_that_is_not_weights(checkpoint: Checkpoint, tmp_path: Path) -> N
         (tmp_path / name).write_bytes(b"whatever")
     taken = r"weights is None, 'imagenet', a tag, .* \.safetensors, .* file or of a TensorFlow checkpoint"
     refused(tmp_path / "x.onnx", rf"{taken}; got '.*x\.onnx'$")
-    refused(tmp_path / "x.tflite", r"x\.tflite'; weights\.from_tflite\(model, path\) reads a \.tflite$")
+    refused(tmp_path / "x.tflite", r"x\.tflite is not a \.tflite file: it does not have the identifier TFL3$")
     refused("x.params", "got 'x.params'$")
     refused(tmp_path / "nothing.safetensors", r"no weights file at .*nothing\.safetensors$")
     refused(str(tmp_path / "nothing.pth"), r"no weights file at .*nothing\.pth$")

@@ -1,4 +1,4 @@
-"""The PyTorch side of a proof, run in the reference environment: build a network, write its file, return logits."""
+"""The PyTorch side of a proof, run in the reference environment: build a network, write or load a file."""
 
 import re
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 
 from tests.parity.reference import build
 
@@ -53,8 +54,6 @@ def save(network: torch.nn.Module, reference: str, path: Path) -> None:
     if reference.startswith("torchvision:densenet"):  # as in the published files, which are older than the code
         state = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", k): v for k, v in state.items()}
     if path.suffix == ".safetensors":
-        from safetensors.torch import save_file
-
         save_file(state, path)
     else:  # Cadene's files are older than PyTorch's zip
         torch.save(state, path, _use_new_zipfile_serialization=not reference.startswith("pretrainedmodels:"))
@@ -64,10 +63,15 @@ def answer(request: Mapping[str, Any], images: np.ndarray) -> tuple[dict[str, np
     x = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
     network = build(request["reference"], request["kwargs"]).eval()
     network.training = len(request["outputs"]) > 1  # auxiliary heads run in training only, says the network's own flag
+    path = Path(request["path"])
+    if request.get("written"):  # by us
+        network.load_state_dict(load_file(path) if path.suffix == ".safetensors" else torch.load(path), strict=True)
     with torch.no_grad():
-        randomize(network, x)
+        if not request.get("written"):
+            randomize(network, x)
         outputs = network(x)
-    save(network, request["reference"], Path(request["path"]))
+    if not request.get("written"):
+        save(network, request["reference"], path)
     outputs = [outputs] if isinstance(outputs, torch.Tensor) else list(outputs)
     logits = {k: v.numpy().reshape(len(x), -1) for k, v in zip(request["outputs"], outputs, strict=True)}
     library = request["reference"].split(":")[0].replace("facenet_pytorch", "facenet-pytorch")

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ...errors import InputError
 from ...preprocessing import Preprocessing
 from ..frameworks import KERAS
 from ..matching import Layout, Tensors
@@ -117,6 +118,43 @@ def prepare(tensors: Tensors) -> Tensors:
         for layer, arrays in layers.items()
         for variable, array in zip(_variables(arrays), arrays, strict=True)
     }
+
+
+def layers_of(tensors: Tensors, network: Mapping[str, Sequence[tuple[int, ...]]]) -> dict[str, dict[str, np.ndarray]]:
+    """The tensors of the tables' names as a file has them, {layer: {weight: array}}: the reverse of `prepare`.
+
+    `network` are the layers of Keras' own network in its order, each with the shapes of its weights, if they are known.
+    Where its classifier is a convolution and ours a dense layer, the kernel gets two more axes; where its convolutions
+    have a bias before batch norm and ours have none, the bias is 0.
+
+    Raises:
+        InputError: it has other layers.
+    """
+    layers: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
+    for name, array in tensors.items():
+        module, _, variable = name.rpartition("/")
+        layer, _, part = module.partition(".")  # of a separable convolution
+        layers[layer][f"{part}_{variable}" if part else variable] = array
+    places = {
+        name.replace("/", "_"): shapes
+        for name, shapes in zip(_today([*network]).values(), network.values(), strict=True)
+    }
+    ours = {layer.replace("/", "_"): layer for layer in layers}
+    if ours.keys() != places.keys():
+        raise InputError(
+            f"the network of this Keras has other layers: {', '.join(sorted(ours.keys() ^ places.keys())[:5])}"
+        )
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for place, shapes in places.items():
+        layer = ours[place]
+        written = layer.removesuffix("_0") if NUMBERED.fullmatch(layer) else layer
+        weights = layers[layer]
+        if [len(shape) for shape in shapes] == [4, 1] and len(weights) == 1:
+            weights["bias"] = np.zeros(shapes[1], np.float32)
+        if shapes and len(shapes[0]) == 4 and "kernel" in weights and weights["kernel"].ndim == 2:
+            weights["kernel"] = weights["kernel"][None, None]
+        found[written] = {f"{written}/{weight}:0": array for weight, array in weights.items()}
+    return found
 
 
 def _today(layers: Sequence[str]) -> dict[str, str]:

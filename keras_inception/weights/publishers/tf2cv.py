@@ -187,7 +187,7 @@ def kernel(array: np.ndarray, layer: keras.layers.Layer) -> np.ndarray:
 
 LAYOUT = Layout(
     name="tf2cv",
-    framework=replace(KERAS, separator=".", kernel=kernel),
+    framework=replace(KERAS, separator=".", kernel=kernel, stored=None),
     prepare=prepare,
     tables={
         network: table

@@ -6,6 +6,7 @@ network was evaluated at several sizes, the accuracy is that at the training siz
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ...preprocessing import Preprocessing
@@ -279,6 +280,7 @@ LAYOUT = Layout(
     name="timm",
     framework=TORCH,
     prepare=with_current_names,
+    convolutions=re.compile(r"pre_logits\.fc[12]"),
     tables={
         **{
             f"vgg{depth}{suffix}": vgg_features(column, bool(suffix)) | VGG_HEAD
