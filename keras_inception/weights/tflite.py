@@ -335,8 +335,9 @@ class _File:
             (options.DilationHFactor(), options.DilationWFactor()),
         )
         kernel = tuple(shape[i] for i in (1, 2, 3, 0))
-        depthwise = kind == BuiltinOperator.DEPTHWISE_CONV_2D
-        return self.wiring.add(ways, kernel, strides, dilation, same=options.Padding() == SAME, depthwise=depthwise)
+        depthwise, same = kind == BuiltinOperator.DEPTHWISE_CONV_2D, options.Padding() == SAME
+        size = self._shape(inputs[0])[1:3]
+        return self.wiring.add(ways, kernel, strides, dilation, size=size, same=same, depthwise=depthwise)
 
     def _shape(self, tensor: int) -> tuple[int, ...]:
         return tuple(map(int, self.graph.Tensors(tensor).ShapeAsNumpy()))

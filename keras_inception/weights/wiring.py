@@ -65,13 +65,17 @@ class Wiring:
         strides: tuple[int, int] = (1, 1),
         dilation: tuple[int, int] = (1, 1),
         *,
+        size: tuple[int | None, ...] = (None, None),
         same: bool = True,
         depthwise: bool = False,
     ) -> Ways:
         """Add a layer with a kernel of (height, width, in, out), of a depthwise one (height, width, out, 1).
 
-        Returns the way from it.
+        `size` is that of the map that it reads, (height, width); zeros around the map, if they are those of SAME
+        padding, count as that. Returns the way from it.
         """
+        if not same and dilation == (1, 1) and (rest := _without_same_zeros(ways, size, kernel, strides)) is not None:
+            ways, same = rest, True
         same = same or (tuple(kernel[:2]) == (1, 1))
         self.labels.append((tuple(kernel), strides, dilation, same, depthwise))
         self.inputs.append(ways)
@@ -108,6 +112,23 @@ class Wiring:
 def through(ways: Ways, passed: Hashable) -> Ways:
     """The ways after something that the layers' outputs pass."""
     return frozenset(way._replace(passed=(*way.passed, passed)) for way in ways)
+
+
+def _without_same_zeros(
+    ways: Ways, size: tuple[int | None, ...], kernel: Sequence[int], strides: tuple[int, int]
+) -> Ways | None:
+    """The ways before zeros that SAME padding would put there; None if they are others, or there are none."""
+    lasts = {way.passed[-1] if way.passed else None for way in ways}
+    last = lasts.pop() if len(lasts) == 1 else None
+    if not isinstance(last, tuple) or last[0] != "pad":
+        return None
+    for (before, after), padded, length, stride in zip(last[1:], size, kernel, strides, strict=False):
+        if padded is None:
+            return None
+        total = max(0, length - 1 - (padded - before - after - 1) % stride)
+        if (before, after) != (total // 2, total - total // 2):
+            return None
+    return frozenset(way._replace(passed=way.passed[:-1]) for way in ways)
 
 
 def joined(parts: Iterable[Ways]) -> Ways:
@@ -293,8 +314,9 @@ class Network:
             return self.wiring.add(ways, (1, 1, *shape))
         depthwise = isinstance(layer, DepthwiseConv2D)
         kernel = (*shape[:2], shape[2] * shape[3], 1) if depthwise else shape
-        strides, dilation = tuple(layer.strides), tuple(layer.dilation_rate)
-        return self.wiring.add(ways, kernel, strides, dilation, same=layer.padding == "same", depthwise=depthwise)
+        strides, dilation, size = tuple(layer.strides), tuple(layer.dilation_rate), layer.input.shape[1:3]
+        same = layer.padding == "same"
+        return self.wiring.add(ways, kernel, strides, dilation, size=size, same=same, depthwise=depthwise)
 
 
 def _activated(ways: Ways, activation: Any) -> Ways:
