@@ -47,7 +47,15 @@ def op_types(function: Callable[..., Any], *arguments: Any) -> Counter[str]:
 # ----------------------------------------------------------------------------------------------------- stochastic depth
 
 
-@pytest.mark.parametrize("name", ["resnet20", "wide_resnet16_8", "resnet18", pytest.param("senet154", marks=SLOW)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnet20",
+        "wide_resnet16_8",
+        "resnet18",
+        *(pytest.param(name, marks=SLOW) for name in ("senet154", "resnet110_v2")),
+    ],
+)
 def test_drop_probability_grows_linearly_to_the_last_block(name: str) -> None:
     model = create_model(name, stochastic_depth=0.4, include_top=False)
     blocks = sum(isinstance(layer, keras.layers.Add) for layer in model.layers)
