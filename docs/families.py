@@ -129,6 +129,13 @@ FAMILIES = {  # by the paper's address
         "AlexNet's accuracy with a fiftieth of its parameters: fire modules squeeze to few channels by 1x1 and "
         "expand by parallel 1x1 and 3x3, pools come late, and no layer is dense.",
     ),
+    "https://arxiv.org/abs/1603.05027": Family(
+        "resnet_v2",
+        "ResNet v2",
+        "resnet50_v2",
+        "Batch norm and ReLU precede the convolutions, so that nothing stands between one addition and the next: a "
+        "signal passes unchanged from any block to any other. 1,001 layers on CIFAR and 200 on ImageNet still improve.",
+    ),
     "https://arxiv.org/abs/1605.07146": Family(
         "wide_resnet",
         "Wide ResNet",

@@ -56,14 +56,15 @@ _MODULE_OF = {
 
 _BUILDERS = """
     AlexNet AlexNetOWT BNInception DenseNet100_12 DenseNet100_24 DenseNet121 DenseNet161 DenseNet169 DenseNet201
-    DenseNet264 DenseNet40_12 DenseNetBC100_12 DenseNetBC190_40 DenseNetBC250_24 FractalNet20 FractalNet34
-    FractalNet40 GoogLeNet InceptionResNetV1 InceptionResNetV2 InceptionV1 InceptionV1BN InceptionV2
-    InceptionV2Rethinking InceptionV3 InceptionV4 LeNet5 MSDNet MSDNetCIFAR MSDNetCIFARBudget MobileNet MobileNetV1
-    MobileNetV2 NASNetLarge NASNetMobile NiN NiNCIFAR ResNeXt101_32x4d ResNeXt101_64x4d ResNeXt50_32x4d ResNet101
-    ResNet110 ResNet110SD ResNet1202SD ResNet152 ResNet152SD ResNet18 ResNet20 ResNet32 ResNet34 ResNet44 ResNet50
-    ResNet56 SEInceptionResNetV2 SEInceptionV2 SENet154 SEResNeXt101_32x4d SEResNeXt50_32x4d SEResNet101 SEResNet152
-    SEResNet50 ShuffleNetV1 ShuffleNetV2 SqueezeNet1_0 SqueezeNet1_1 VGG11 VGG11BN VGG13 VGG13BN VGG16 VGG16BN VGG19
-    VGG19BN WideResNet101_2 WideResNet16_8 WideResNet28_10 WideResNet40_4 WideResNet50_2 Xception ZFNet
+    DenseNet264 DenseNet40_12 DenseNetBC100_12 DenseNetBC190_40 DenseNetBC250_24 FractalNet20 FractalNet34 FractalNet40
+    GoogLeNet InceptionResNetV1 InceptionResNetV2 InceptionV1 InceptionV1BN InceptionV2 InceptionV2Rethinking
+    InceptionV3 InceptionV4 LeNet5 MSDNet MSDNetCIFAR MSDNetCIFARBudget MobileNet MobileNetV1 MobileNetV2 NASNetLarge
+    NASNetMobile NiN NiNCIFAR ResNeXt101_32x4d ResNeXt101_64x4d ResNeXt50_32x4d ResNet101 ResNet101V2 ResNet110
+    ResNet110SD ResNet110V2 ResNet1202SD ResNet152 ResNet152SD ResNet152V2 ResNet164V2 ResNet18 ResNet20 ResNet200V2
+    ResNet32 ResNet34 ResNet44 ResNet50 ResNet50V2 ResNet56 SEInceptionResNetV2 SEInceptionV2 SENet154
+    SEResNeXt101_32x4d SEResNeXt50_32x4d SEResNet101 SEResNet152 SEResNet50 ShuffleNetV1 ShuffleNetV2 SqueezeNet1_0
+    SqueezeNet1_1 VGG11 VGG11BN VGG13 VGG13BN VGG16 VGG16BN VGG19 VGG19BN WideResNet101_2 WideResNet16_8 WideResNet28_10
+    WideResNet40_4 WideResNet50_2 Xception ZFNet
 """
 _MODULE_OF |= dict.fromkeys(_BUILDERS.split(), "models")
 _ROOMS = [

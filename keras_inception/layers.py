@@ -77,14 +77,15 @@ class Numerics:
     momentum: float = 0.99  # of batch norm's moving statistics, in Keras' convention (1 - PyTorch's)
     gamma: bool = True  # batch norm has a scale
     pool_counts_padding: bool = False  # average pools divide by the full window at the border too
-    # Pool kinds whose strided SAME padding counts as real zeros in the max or mean (keras.applications' NASNet),
-    # instead of being ignored.
+    # Pool kinds whose strided SAME padding counts as real zeros in the max or mean (keras.applications' NASNet and
+    # ResNet v2), instead of being ignored.
     zeros_in_pools: tuple[str, ...] = ()
     # Where a "ceil" pool puts the zeros that its last window needs: after the edge, or the same number before it too.
     overhang: Literal["after", "around"] = "after"
     bottleneck_stride: Literal["1x1", "3x3"] = "3x3"  # which convolution of a residual bottleneck strides
     # Which block of a residual stage strides: the first, or, for the next stage, the last (TF-Slim's ResNet).
     stage_stride: Literal["first", "last"] = "first"
+    unnormed_bias: bool = False  # in ResNet v2 a convolution that no batch norm follows has a bias
 
 
 TF = Numerics()
@@ -367,6 +368,24 @@ class Pool:
     def __call__(self, x: Tensor, *, name: str) -> Tensor:
         """N x H x W x C -> N x H' x W' x C."""
         return pool(x, self.kind, self.size, self.strides, self.padding, name=name)
+
+
+@dataclass(frozen=True)
+class SignedPool:
+    """A 3x3 max pool of stride 2 on a map that may be negative.
+
+    PyTorch's padding ignores what is outside the map, and a ZeroPadding2D would not: zeros are larger than negative
+    values. So with PyTorch's numerics this pools at every pixel, where Keras' own padding is ignored too, and keeps
+    every second pixel. With numerics that say so the zeros count.
+    """
+
+    def __call__(self, x: Tensor, *, name: str) -> Tensor:
+        """N x H x W x C -> N x H/2 x W/2 x C, rounded up."""
+        if "max" in _numerics.get().zeros_in_pools:
+            return pool(x, "max", 3, 2, 1, name=name)
+        if _numerics.get().padding != "torch":
+            return pool(x, "max", 3, 2, name=name)
+        return pool(pool(x, "max", 3, name=f"{name}_each"), "max", 1, 2, name=name)
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ from .resnet import (
     ResNet152SD,
     ResNet1202SD,
 )
+from .resnet_v2 import ResNet50V2, ResNet101V2, ResNet110V2, ResNet152V2, ResNet164V2, ResNet200V2
 from .resnext import ResNeXt50_32x4d, ResNeXt101_32x4d, ResNeXt101_64x4d
 from .senet import SENet154, SEResNet50, SEResNet101, SEResNet152, SEResNeXt50_32x4d, SEResNeXt101_32x4d
 from .shufflenet_v1 import ShuffleNetV1
@@ -106,12 +107,18 @@ __all__ = [
     "ResNet34",
     "ResNet44",
     "ResNet50",
+    "ResNet50V2",
     "ResNet56",
     "ResNet101",
+    "ResNet101V2",
     "ResNet110",
     "ResNet110SD",
+    "ResNet110V2",
     "ResNet152",
     "ResNet152SD",
+    "ResNet152V2",
+    "ResNet164V2",
+    "ResNet200V2",
     "ResNet1202SD",
     "SEInceptionResNetV2",
     "SEInceptionV2",

@@ -968,6 +968,112 @@ def NiNCIFAR(
 ) -> keras.Model:
     """Lin, Chen, Yan, 2013. https://arxiv.org/abs/1312.4400"""
 
+def ResNet50V2(
+    *,
+    weights: str | Path | Checkpoint | None = None,
+    include_top: bool = True,
+    input_shape: tuple[int | None, int | None, int] | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    pooling: Literal["avg", "max"] | None = None,
+    classes: int = 1000,
+    classifier_activation: str | None = "softmax",
+    name: str | None = None,
+    numerics: Literal["torch", "pytorchcv", "keras", "slim"] | Numerics = "torch",
+    first_activation: Literal["block", "stem", "both"] = "block",
+    se_ratio: int | None = None,
+    stochastic_depth: float = 0.0,
+    stochastic_depth_per: Literal["batch", "sample"] = "batch",
+) -> keras.Model:
+    """He, Zhang, Ren, Sun, 2016. https://arxiv.org/abs/1603.05027"""
+
+def ResNet101V2(
+    *,
+    weights: str | Path | Checkpoint | None = None,
+    include_top: bool = True,
+    input_shape: tuple[int | None, int | None, int] | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    pooling: Literal["avg", "max"] | None = None,
+    classes: int = 1000,
+    classifier_activation: str | None = "softmax",
+    name: str | None = None,
+    numerics: Literal["torch", "pytorchcv", "keras", "slim"] | Numerics = "torch",
+    first_activation: Literal["block", "stem", "both"] = "block",
+    se_ratio: int | None = None,
+    stochastic_depth: float = 0.0,
+    stochastic_depth_per: Literal["batch", "sample"] = "batch",
+) -> keras.Model:
+    """He, Zhang, Ren, Sun, 2016. https://arxiv.org/abs/1603.05027"""
+
+def ResNet152V2(
+    *,
+    weights: str | Path | Checkpoint | None = None,
+    include_top: bool = True,
+    input_shape: tuple[int | None, int | None, int] | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    pooling: Literal["avg", "max"] | None = None,
+    classes: int = 1000,
+    classifier_activation: str | None = "softmax",
+    name: str | None = None,
+    numerics: Literal["torch", "pytorchcv", "keras", "slim"] | Numerics = "torch",
+    first_activation: Literal["block", "stem", "both"] = "block",
+    se_ratio: int | None = None,
+    stochastic_depth: float = 0.0,
+    stochastic_depth_per: Literal["batch", "sample"] = "batch",
+) -> keras.Model:
+    """He, Zhang, Ren, Sun, 2016. https://arxiv.org/abs/1603.05027"""
+
+def ResNet200V2(
+    *,
+    weights: str | Path | Checkpoint | None = None,
+    include_top: bool = True,
+    input_shape: tuple[int | None, int | None, int] | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    pooling: Literal["avg", "max"] | None = None,
+    classes: int = 1000,
+    classifier_activation: str | None = "softmax",
+    name: str | None = None,
+    numerics: Literal["torch", "pytorchcv", "keras", "slim"] | Numerics = "torch",
+    first_activation: Literal["block", "stem", "both"] = "block",
+    se_ratio: int | None = None,
+    stochastic_depth: float = 0.0,
+    stochastic_depth_per: Literal["batch", "sample"] = "batch",
+) -> keras.Model:
+    """He, Zhang, Ren, Sun, 2016. https://arxiv.org/abs/1603.05027"""
+
+def ResNet110V2(
+    *,
+    weights: str | Path | Checkpoint | None = None,
+    include_top: bool = True,
+    input_shape: tuple[int | None, int | None, int] | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    pooling: Literal["avg", "max"] | None = None,
+    classes: int = 10,
+    classifier_activation: str | None = "softmax",
+    name: str | None = None,
+    numerics: Literal["torch"] | Numerics = "torch",
+    se_ratio: int | None = None,
+    stochastic_depth: float = 0.0,
+    stochastic_depth_per: Literal["batch", "sample"] = "batch",
+) -> keras.Model:
+    """He, Zhang, Ren, Sun, 2016. https://arxiv.org/abs/1603.05027"""
+
+def ResNet164V2(
+    *,
+    weights: str | Path | Checkpoint | None = None,
+    include_top: bool = True,
+    input_shape: tuple[int | None, int | None, int] | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    pooling: Literal["avg", "max"] | None = None,
+    classes: int = 10,
+    classifier_activation: str | None = "softmax",
+    name: str | None = None,
+    numerics: Literal["torch"] | Numerics = "torch",
+    se_ratio: int | None = None,
+    stochastic_depth: float = 0.0,
+    stochastic_depth_per: Literal["batch", "sample"] = "batch",
+) -> keras.Model:
+    """He, Zhang, Ren, Sun, 2016. https://arxiv.org/abs/1603.05027"""
+
 def ResNeXt50_32x4d(
     *,
     weights: str | Path | Checkpoint | None = None,

@@ -4,16 +4,16 @@ The CIFAR networks are Table 1's: B(3, 3) blocks with batch norm and ReLU before
 are ResNets whose bottlenecks have a 3x3 of twice the width, as the authors released them.
 """
 
-from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
 from .. import layers
 from ..arguments import StochasticDepth, StochasticDepthPer, dropout_argument
 from ..builder import register
-from ..layers import TORCH, Chain, LayerSpec, LayerTable, Norm, Residual, Tensor, drop, pooled_head
+from ..layers import TORCH, Chain, LayerSpec, LayerTable, Norm, Tensor, drop, pooled_head
 from ..registry import Paper
 from .resnet import SERatio, imagenet, residual_chain, stages
+from .resnet_v2 import preactivated
 
 PAPER = Paper(
     title="Wide Residual Networks",
@@ -33,18 +33,6 @@ def basic(filters: int, strides: int, *, dropout: float) -> Chain:
 def projection(filters: int, strides: int) -> LayerSpec:
     """A 1x1 convolution where the shape changes."""
     return Conv(filters, 1, strides)
-
-
-def preactivated(table: dict[str, Residual]) -> LayerTable:
-    """The table with batch norm and ReLU before each block's path, and before its projection if it has one."""
-    rows: dict[str, LayerSpec] = {}
-    for name, block in table.items():
-        if block.shortcut:
-            rows[f"{name}_preact"] = Norm()
-        else:
-            block = replace(block, path=Chain(Norm(), block.path))
-        rows[name] = replace(block, activation=None)
-    return rows
 
 
 def cifar(

@@ -12,14 +12,13 @@ from ..layers import (
     Conv,
     LayerTable,
     Residual,
+    SignedPool,
     Tensor,
     activate,
     chain,
     conv,
-    current_numerics,
     depthwise,
     norm,
-    pool,
     with_squeeze_excite,
 )
 from ..registry import Paper
@@ -52,27 +51,9 @@ class SeparableConv:
         return norm(x, name=name)
 
 
-@dataclass(frozen=True)
-class Halve:
-    """A 3x3 max pool of stride 2 on a map that may be negative.
-
-    PyTorch's padding ignores what is outside the map, and a ZeroPadding2D would not: zeros are larger than negative
-    values. So with PyTorch's numerics this pools at every pixel, where Keras' own padding is ignored too, and keeps
-    every second pixel. In tf2cv the zeros count.
-    """
-
-    def __call__(self, x: Tensor, *, name: str) -> Tensor:
-        """N x H x W x C -> N x H/2 x W/2 x C, rounded up."""
-        if "max" in current_numerics().zeros_in_pools:
-            return pool(x, "max", 3, 2, 1, name=name)
-        if current_numerics().padding == "tf":
-            return pool(x, "max", 3, 2, name=name)
-        return pool(pool(x, "max", 3, name=f"{name}_each"), "max", 1, 2, name=name)
-
-
 def down(first: int, second: int, relu: str = "before") -> Residual:
     """Figure 5's modules that halve the map: two separable convolutions and a pool, with a strided 1x1 as shortcut."""
-    path = Chain(SeparableConv(first, relu), SeparableConv(second), Halve())
+    path = Chain(SeparableConv(first, relu), SeparableConv(second), SignedPool())
     return Residual(path, activation=None, shortcut=Conv(second, 1, 2, activation=None))
 
 

@@ -24,6 +24,8 @@ SLOW_TO_RUN = SLOW_TO_BUILD | {
     "msdnet_cifar_budget",
     "nasnet_large",
     "nasnet_mobile",
+    "resnet110_v2",
+    "resnet164_v2",
     "se_inception_resnet_v2",
     "senet154",
     "wide_resnet40_4",

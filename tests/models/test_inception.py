@@ -10,8 +10,7 @@ from keras.layers import AveragePooling2D, Multiply, Rescaling
 
 from keras_inception import InputError, create_model
 from keras_inception.analysis.cost import blueprint, total
-from keras_inception.layers import TORCH, numerics
-from keras_inception.models.xception import Halve
+from keras_inception.layers import TORCH, SignedPool, numerics
 from keras_inception.registry import get
 
 from ..parity.units import answers, assign, image, seeded, units
@@ -218,7 +217,7 @@ def test_xceptions_pool_pads_with_nothing_rather_than_zeros(size: int) -> None:
     x = -1 - np.random.default_rng(0).random((1, size, size, 2)).astype("float32")  # all below the padding's zeros
     inputs = keras.Input(x.shape[1:])
     with numerics(TORCH):
-        model = keras.Model(inputs, Halve()(inputs, name="pool"))
+        model = keras.Model(inputs, SignedPool()(inputs, name="pool"))
     padded = np.pad(x[0], ((1, 1), (1, 1), (0, 0)), constant_values=-np.inf)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(0, 1))[::2, ::2]
     np.testing.assert_array_equal(model(x)[0], windows.max((3, 4)))

@@ -12,7 +12,9 @@ import pytest
 import tensorflow as tf
 
 from keras_inception import create_model, layers
+from keras_inception.analysis.cost import blueprint, total
 from keras_inception.models import resnet
+from keras_inception.registry import get
 
 SLOW = pytest.mark.slow
 TINY = (8, 8, 3)
@@ -45,7 +47,15 @@ def op_types(function: Callable[..., Any], *arguments: Any) -> Counter[str]:
 # ----------------------------------------------------------------------------------------------------- stochastic depth
 
 
-@pytest.mark.parametrize("name", ["resnet20", "wide_resnet16_8", "resnet18", pytest.param("senet154", marks=SLOW)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnet20",
+        "wide_resnet16_8",
+        "resnet18",
+        *(pytest.param(name, marks=SLOW) for name in ("senet154", "resnet110_v2")),
+    ],
+)
 def test_drop_probability_grows_linearly_to_the_last_block(name: str) -> None:
     model = create_model(name, stochastic_depth=0.4, include_top=False)
     blocks = sum(isinstance(layer, keras.layers.Add) for layer in model.layers)
@@ -152,12 +162,89 @@ def test_which_convolution_of_a_bottleneck_strides(numerics: str, strides: list[
     assert [layer.strides[0] for layer in path if isinstance(layer, keras.layers.Conv2D)] == strides
 
 
+@pytest.mark.parametrize(
+    ("numerics", "strides"), [("torch", [1, 2, 1]), ("pytorchcv", [2, 1, 1]), ("keras", [1, 1, 1])]
+)
+def test_which_convolution_of_a_pre_activation_bottleneck_strides(numerics: str, strides: list[int]) -> None:
+    model = blueprint(get("resnet50_v2").build, numerics=numerics)
+    path = [layer for layer in model.layers if layer.name.startswith("conv3_block1_residual")]
+    assert [layer.strides[0] for layer in path if isinstance(layer, keras.layers.Conv2D)] == strides
+
+
 @pytest.mark.parametrize(("numerics", "ends"), [("torch", [32, 16, 8, 4]), ("slim", [16, 8, 4, 4])])
 def test_which_block_of_a_stage_strides(numerics: str, ends: list[int]) -> None:
     model = create_model("resnet50", include_top=False, numerics=numerics, input_shape=(128, 128, 3))
     blocks = ("conv2_block3", "conv3_block4", "conv4_block6", "conv5_block3")
     assert [model.get_layer(block).output.shape[1] for block in blocks] == ends
     assert model.count_params() == create_model("resnet50", include_top=False).count_params()
+
+
+# ------------------------------------------------------------------------------------------------------- pre-activation
+
+
+@pytest.mark.parametrize(
+    ("first", "norms", "trainable"),
+    [
+        ("block", ["conv2_block1_preact_bn"], 25_549_352),
+        ("stem", ["conv1_bn"], 25_549_352),
+        ("both", ["conv1_bn", "conv2_block1_preact_bn"], 25_549_480),
+    ],
+)
+def test_where_the_first_activation_is(first: str, norms: list[str], trainable: int) -> None:
+    model = blueprint(get("resnet50_v2").build, first_activation=first)
+    before = [layer.name for layer in model.layers[: model.layers.index(model.get_layer("conv2_block1_residual_0"))]]
+    assert [name for name in before if name.endswith("_bn")] == norms
+    assert total(model).trainable == trainable
+
+
+@pytest.mark.parametrize(
+    ("name", "macs", "trainable"),
+    [  # of tf_keras.applications, counted layer by layer
+        ("resnet50_v2", 3_482_255_360, 25_568_360),
+        ("resnet101_v2", 7_194_476_544, 44_577_896),
+        ("resnet152_v2", 10_906_697_728, 60_236_904),
+    ],
+)
+def test_keras_applications_v2_has_biases_and_strides_early(name: str, macs: int, trainable: int) -> None:
+    found = total(blueprint(get(name).build, numerics="keras"))
+    assert (found.macs, found.trainable) == (macs, trainable)
+
+
+def test_a_bias_is_only_where_no_batch_norm_follows() -> None:
+    def biased(numerics: str) -> set[str]:
+        model = blueprint(get("resnet50_v2").build, numerics=numerics)
+        return {layer.name for layer in model.layers if isinstance(layer, keras.layers.Conv2D) and layer.use_bias}
+
+    blocks = {
+        f"conv{stage}_block{i}" for stage, n in zip((2, 3, 4, 5), (3, 4, 6, 3), strict=True) for i in range(1, n + 1)
+    }
+    ends = {f"{block}_residual" for block in blocks} | {f"conv{stage}_block1_shortcut" for stage in (2, 3, 4, 5)}
+    assert not biased("torch") | biased("pytorchcv")
+    assert biased("keras") == biased("slim") == ends | {"conv1"}
+
+
+@pytest.mark.parametrize("numerics", ["torch", "keras"])
+def test_the_path_reads_an_activated_map_and_an_identity_shortcut_does_not(numerics: str) -> None:
+    model = blueprint(get("resnet50_v2").build, numerics=numerics)
+    producer = {}
+    for name in ("conv3_block1", "conv3_block2", "conv3_block4"):
+        path, shortcut = model.get_layer(name).input
+        first = next(layer for layer in model.layers if layer.name.startswith(f"{name}_residual"))
+        producer[name] = shortcut._keras_history.operation.name, first.input._keras_history.operation.name
+        assert path is model.get_layer(f"{name}_residual").output
+    assert producer["conv3_block1"] == ("conv3_block1_shortcut", "conv3_block1_preact")
+    assert model.get_layer("conv3_block1_shortcut").input is model.get_layer("conv3_block1_preact").output
+    assert producer["conv3_block2"] == ("conv3_block1", "conv3_block1")  # its path begins with its own batch norm
+    last = "conv3_block4_shortcut" if numerics == "keras" else "conv3_block3"
+    assert producer["conv3_block4"] == (last, "conv3_block3")
+
+
+def test_the_last_row_of_a_pre_activation_network_is_its_activation() -> None:
+    model = create_model("resnet110_v2", include_top=False, input_shape=TINY)
+    assert model.layers[-1].name == "norm"
+    assert isinstance(model.layers[-1], keras.layers.ReLU)
+    inner = keras.Model(model.input, model.get_layer("conv4_block18").output)
+    assert inner(images(2)).numpy().min() < 0
 
 
 def test_squeeze_and_excitation_stands_before_the_addition() -> None:

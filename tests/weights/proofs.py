@@ -39,7 +39,9 @@ def _torchvision(record: Checkpoint) -> Network:
 def _timm(record: Checkpoint) -> Network:
     if "alpha" in record.kwargs:
         return f"timm:{record.model.replace('_', '')}_{round(100 * record.kwargs['alpha']):03}", {}
-    name = "nasnetalarge" if record.model == "nasnet_large" else record.model
+    name = {"nasnet_large": "nasnetalarge", "resnet50_v2": "resnetv2_50", "resnet101_v2": "resnetv2_101"}.get(
+        record.model, record.model
+    )
     return f"timm:{name}", {}
 
 
@@ -77,6 +79,9 @@ KERAS = {
     "resnet50": "ResNet50",
     "resnet101": "ResNet101",
     "resnet152": "ResNet152",
+    "resnet50_v2": "ResNet50V2",
+    "resnet101_v2": "ResNet101V2",
+    "resnet152_v2": "ResNet152V2",
     "vgg16": "VGG16",
     "vgg19": "VGG19",
     "xception": "Xception",
@@ -99,6 +104,7 @@ def _facenet(record: Checkpoint) -> Network:
 SLIM = {
     "inception_v1_bn": "inception_v1",
     **{f"resnet{depth}": f"resnet_v1_{depth}" for depth in (50, 101, 152)},
+    **{f"resnet{depth}_v2": f"resnet_v2_{depth}" for depth in (50, 101, 152)},
     **{f"vgg{depth}": f"vgg_{depth}" for depth in (16, 19)},
     "mobilenet_v2": "mobilenet",
     "nasnet_mobile": "build_nasnet_mobile",
@@ -169,7 +175,8 @@ class Proof:
 
     @property
     def id(self) -> str:
-        return "-".join((publisher(self.record), self.record.model, *map(str, self.trained.values())))
+        strides = ("1x1",) if self.record.numerics == "pytorchcv" else ()
+        return "-".join((publisher(self.record), self.record.model, *map(str, self.trained.values()), *strides))
 
     @property
     def trained(self) -> dict[str, Any]:

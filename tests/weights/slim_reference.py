@@ -52,6 +52,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "inception_v4": ("inception_v4", {}),
     "inception_resnet_v2": ("inception_resnet_v2", {}),
     **{f"resnet_v1_{depth}": ("resnet_v1", {}) for depth in (50, 101, 152)},
+    **{f"resnet_v2_{depth}": ("resnet_v2", {}) for depth in (50, 101, 152)},
     "vgg_16": ("vgg", {}),
     "vgg_19": ("vgg", {}),
     "mobilenet_v1": ("mobilenet_v1", {"global_pool": True}),
@@ -60,7 +61,8 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "build_nasnet_large": ("nasnet.nasnet", {}),
 }
 SCOPES = {
-    **{"resnet_v1": "resnet_arg_scope", "vgg": "vgg_arg_scope", "mobilenet.mobilenet_v2": "training_scope"},
+    **{f"resnet_v{i}": "resnet_arg_scope" for i in (1, 2)},
+    **{"vgg": "vgg_arg_scope", "mobilenet.mobilenet_v2": "training_scope"},
     **{f"inception_v{i}": f"inception_v{i}_arg_scope" for i in (1, 2, 3, 4)},
 }
 

@@ -25,11 +25,13 @@ QUICK = {
     "keras-inception_v3",
     "keras-xception",
     "keras-resnet50",
+    "keras-resnet50_v2",
     "keras-densenet121",
     "keras-mobilenet_v1-0.25",
     "keras-mobilenet_v2-0.35",
     "timm-mobilenet_v1-1.0",
     "timm-mobilenet_v2-0.5",
+    "timm-resnet50_v2",
     "timm-seresnet50",
     "torchvision-inception_v1_bn",
     "torchvision-inception_v3",
@@ -46,6 +48,7 @@ QUICK = {
     "tf2cv-inception_v3",
     "tf2cv-mobilenet_v1-relu-0.25",
     "tf2cv-resnet18",
+    "tf2cv-resnet50_v2-both",
     "tf2cv-shufflenet_v1-3-0.25",
     "tf2cv-shufflenet_v2-0.5",
     "tf2cv-squeezenet1_1",
@@ -62,6 +65,7 @@ QUICK = {
     "caffe-densenet121",
     "caffe-seresnet50",
     "caffe-inception_v3-max",
+    "slim-resnet50_v2",
 }
 
 # ------------------------------------------------------------------------------------------------------ published files

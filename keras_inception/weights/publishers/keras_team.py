@@ -73,6 +73,9 @@ CHECKPOINTS = (
     row("resnet50", "resnet/resnet50_*.h5", "2cb95161c43110f7111970584f804107", 74.928, 92.06, CAFFE),
     row("resnet101", "resnet/resnet101_*.h5", "f1aeb4b969a6efcfb50fad2f0c20cfc5", 76.42, 92.786, CAFFE),
     row("resnet152", "resnet/resnet152_*.h5", "100835be76be38e30d865e96f2aaae62", 76.604, 93.118, CAFFE),
+    row("resnet50_v2", "resnet/resnet50v2_*.h5", "3ef43a0b657b3be2300d5770ece849e0", 75.96, 93.034, HALF, 299),
+    row("resnet101_v2", "resnet/resnet101v2_*.h5", "6343647c601c52e1368623803854d971", 77.234, 93.816, HALF, 299),
+    row("resnet152_v2", "resnet/resnet152v2_*.h5", "a49b44d1979771252814e80f8ec446f9", 78.032, 94.162, HALF, 299),
     row("densenet121", "densenet/densenet121_*.h5", "9d60b8095a5708f2dcce2bca79d332c7", 74.972, 92.258, IMAGENET),
     row("densenet169", "densenet/densenet169_*.h5", "d699b8f76981ab1b30698df4c175e90b", 76.176, 93.176, IMAGENET),
     row("densenet201", "densenet/densenet201_*.h5", "1ceb130c1ea1b78c3bf6114dbdfd8807", 77.32, 93.62, IMAGENET),
@@ -220,6 +223,19 @@ RESNET: NameTable = {
     "conv{s}_block{b}_shortcut": "conv{s}_block{b}_0_[conv|bn]",
 }
 
+# Pre-activation: where the shortcut reads the first batch norm's output too, it is not part of our residual path.
+RESNET_V2: NameTable = {
+    "conv1": "conv1_conv",
+    "conv{s}_block{b}_preact": "conv{s}_block{b}_preact_bn",
+    "conv{s}_block{b}_residual_0": "conv{s}_block{b}_[1_conv|preact_bn]",
+    "conv{s}_block{b}_residual_1": "conv{s}_block{b}_1_[conv|bn]",
+    "conv{s}_block{b}_residual_2": "conv{s}_block{b}_[2_conv|1_bn]",
+    "conv{s}_block{b}_residual_{i:3|4}": "conv{s}_block{b}_2_[conv|bn]",
+    "conv{s}_block{b}_residual": "conv{s}_block{b}_3_conv",
+    "conv{s}_block{b}_shortcut": "conv{s}_block{b}_0_conv",
+    "norm": "post_bn",
+}
+
 DENSENET: NameTable = {
     "conv0": "conv1/[conv|bn]",
     "denseblock{b}_layer{i}_conv{n}": "conv{b+1}_block{i}_{n}_conv",
@@ -278,6 +294,7 @@ LAYOUT = Layout(
             (("inception_resnet_v2",), INCEPTION_RESNET_V2),
             (("xception",), XCEPTION),
             (("resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x4d"), RESNET),
+            (("resnet50_v2", "resnet101_v2", "resnet152_v2"), RESNET_V2),
             (("densenet121", "densenet169", "densenet201"), DENSENET),
             (("nasnet_mobile",), nasnet(4)),
             (("nasnet_large",), nasnet(6)),

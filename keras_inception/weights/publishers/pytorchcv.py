@@ -5,6 +5,9 @@ Both packages publish in the releases of osmr/imgclsmob. A file name contains th
 stores have the whole SHA-1. Top-1 errors on ImageNet are from the READMEs, where tf2cv's ZFNet has 395.0 for 39.50.
 All networks use the same normalisation.
 
+For ResNet v2 the files whose names have no "b" are of networks that stride in the first 1x1 of a bottleneck, as the
+authors' release does: `numerics="pytorchcv"`.
+
 Not listed are networks that differ from the paper's and from ours: AlexNet without groups ("alexnet"), ZFNet with 512,
 1024 and 512 channels ("zfnetb"), and ShuffleNet v2 with other widths at 1.5 and 2.
 
@@ -36,6 +39,7 @@ TRAINED: dict[str, dict[str, Any]] = {  # the arguments that all checkpoints of 
     "resnet110": {"shortcut": "projection"},
     "resnet1202_sd": {"shortcut": "projection"},
     "mobilenet_v1": {"activation": "relu"},
+    **{f"resnet{depth}_v2": {"first_activation": "both"} for depth in (50, 101, 152, 200)},
 }
 
 
@@ -60,7 +64,7 @@ def row(
         top5 = error if top5 is None else top5
     return Checkpoint(
         model=model,
-        tag=f"{layout}{_variant(**kwargs)}_{dataset if cifar else 'in1k'}",
+        tag=f"{layout}{'_1x1' if numerics == 'pytorchcv' else ''}{_variant(**kwargs)}_{dataset if cifar else 'in1k'}",
         layout=layout,
         urls=(f"{URL}{file}-{sha1[:8]}{suffix}.zip",),
         hash=f"sha1:{sha1}",
@@ -83,9 +87,9 @@ def _variant(*, alpha: float = 1.0, groups: int | None = None, scale: float = 1.
     return (f"_g{groups}" if groups else "") + width
 
 
-def pytorchcv(model: str, *file: Any, **kwargs: Any) -> Checkpoint:
+def pytorchcv(model: str, *file: Any, numerics: str = "torch", **kwargs: Any) -> Checkpoint:
     """The record of a PyTorch file in a .zip."""
-    return row("pytorchcv", "torch", ".pth", model, *file, **kwargs)
+    return row("pytorchcv", numerics, ".pth", model, *file, **kwargs)
 
 
 # fmt: off
@@ -96,6 +100,20 @@ CHECKPOINTS = (
     pytorchcv("nin_cifar", "183/nin_cifar100-2839", "627a11c064eb44c6451fe53e0becfc21a6d57d7f"),
     pytorchcv("inception_v2", "405/bninception-0774", "d79ba5f573ba2da5fea5e4c9a7f67ddd526e234b", 25.37),
     pytorchcv("inception_resnet_v1", "552/inceptionresnetv1-0480", "f8b3e9e369ff38e28b4ae4def273ef78741e2e28", 19.63),
+    pytorchcv("resnet50_v2", "307/preresnet50b-0655", "8b60378ee3aed878d27a2b4a9ddc596a812c7649", 22.51),
+    pytorchcv("resnet50_v2", "330/preresnet50-0647",
+              "222ca73b021f893b925c15e24ea2a6bc0fdf2546", 22.40, numerics="pytorchcv"),
+    pytorchcv("resnet101_v2", "351/preresnet101b-0556", "76bfe6d020b55f163e77de6b1c27be6b0bed8b7b", 21.04),
+    pytorchcv("resnet101_v2", "504/preresnet101-0563",
+              "8ec82f7d697b7329aea2c95b399093e9cb2b1114", 20.81, numerics="pytorchcv"),
+    pytorchcv("resnet152_v2", "523/preresnet152b-0459", "42c9fbcfe4e92463497fa4c2d0b007a191c6c043", 19.23),
+    pytorchcv("resnet152_v2", "510/preresnet152-0464",
+              "baeb6c5208310ab7c919fc0da3c20267471a8fa1", 19.36, numerics="pytorchcv"),
+    pytorchcv("resnet200_v2", "529/preresnet200b-0468", "f82215f3a5616098e8172a85bb42071f1823a27d", 19.07),
+    pytorchcv("resnet110_v2", "164/preresnet110_cifar10-0386", "cc08946a2126a1224d1d2560a47cf766a763c52c"),
+    pytorchcv("resnet110_v2", "191/preresnet110_cifar100-2267", "3954e91581b7f3e5f689385d15f618fe16e995af"),
+    pytorchcv("resnet164_v2", "196/preresnet164bn_cifar10-0364", "429012d412e82df7961fa071f97c938530e1b005"),
+    pytorchcv("resnet164_v2", "192/preresnet164bn_cifar100-2018", "a8e67ca6e14f88b009d618b0e9b554312d862174"),
     pytorchcv("wide_resnet28_10", "166/wrn28_10_cifar10-0239", "fe97dcd6d0dd8dda8e9e38e6cfa320cffb9955ce"),
     pytorchcv("wide_resnet28_10", "320/wrn28_10_cifar100-1788", "8c3fe8185d3af9cc3813fe376cab895f6780ac18"),
 )
@@ -188,6 +206,15 @@ WRN_CIFAR: NameTable = {
     "norm": "features.post_activ.bn",
     "logits": "output",
 }
+
+PRERESNET_CIFAR = WRN_CIFAR  # of two 3x3 convolutions
+PRERESNET_CIFAR_BN: NameTable = {
+    **WRN_CIFAR,
+    "conv{s}_block{b}_residual_2": "features.stage{s-1}.unit{b}.body.[conv2.conv|conv2.bn]",
+    "conv{s}_block{b}_residual_{i:3|4}": "features.stage{s-1}.unit{b}.body.[conv2.conv|conv3.bn]",
+    "conv{s}_block{b}_residual": "features.stage{s-1}.unit{b}.body.conv3.conv",
+}
+PRERESNET = PRERESNET_CIFAR_BN | {"conv1": "features.init_block.[conv|bn]"}
 
 # -------------------------------------------------------------------------------------------------------- Inception
 
@@ -350,6 +377,9 @@ LAYOUT = Layout(
         "nin_cifar": NIN,
         "inception_v2": BN_INCEPTION,
         "inception_resnet_v1": INCEPTION_RESNET_V1,
+        **{f"resnet{depth}_v2": PRERESNET for depth in (50, 101, 152, 200)},
+        "resnet110_v2": PRERESNET_CIFAR,
+        "resnet164_v2": PRERESNET_CIFAR_BN,
         "wide_resnet28_10": WRN_CIFAR,
     },
 )

@@ -2,8 +2,8 @@
 
 The archives hold checkpoints of TensorFlow 1 (see `..tensorflow`). Their host serves them by https too. Those of VGG
 and ResNet v1 were converted from the authors' Caffe weights and have 1,000 classes; the others have a background class.
-Inception v3, v4 and Inception-ResNet v2 have their trained auxiliary heads. Not listed are ResNet v2, MobileNet v3 and
-PNASNet, which are no networks of ours, and the checkpoints for quantisation.
+Inception v3, v4 and Inception-ResNet v2 have their trained auxiliary heads. Not listed are MobileNet v3 and PNASNet,
+which are no networks of ours, and the checkpoints for quantisation.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def row(
     **kwargs: Any,
 ) -> Checkpoint:
     """The record of one archive."""
-    converted = model.startswith(("vgg", "resnet"))
+    converted = model.startswith(("vgg", "resnet")) and not model.endswith("_v2")
     width = f"_{round(100 * kwargs['alpha']):03}" if kwargs.get("alpha", 1.0) != 1.0 else ""
     resolution = f"_{size}" if "alpha" in kwargs and size != 224 else ""
     return Checkpoint(
@@ -83,6 +83,9 @@ CHECKPOINTS = (
     row("resnet50", f"{MODELS}resnet_v1_50_2016_08_28.tar.gz", 75.2, 92.2, numerics="slim"),
     row("resnet101", f"{MODELS}resnet_v1_101_2016_08_28.tar.gz", 76.4, 92.9, numerics="slim"),
     row("resnet152", f"{MODELS}resnet_v1_152_2016_08_28.tar.gz", 76.8, 93.2, numerics="slim"),
+    row("resnet50_v2", f"{MODELS}resnet_v2_50_2017_04_14.tar.gz", 75.6, 92.8, 299, "slim"),
+    row("resnet101_v2", f"{MODELS}resnet_v2_101_2017_04_14.tar.gz", 77.0, 93.7, 299, "slim"),
+    row("resnet152_v2", f"{MODELS}resnet_v2_152_2017_04_14.tar.gz", 77.8, 94.1, 299, "slim"),
     row("vgg16", f"{MODELS}vgg_16_2016_08_28.tar.gz", 71.5, 89.8),
     row("vgg19", f"{MODELS}vgg_19_2016_08_28.tar.gz", 71.1, 89.8),
     *mobilenet_v1(1.0, [(224, 70.9, 89.9), (192, 70.0, 89.2), (160, 68.0, 87.7), (128, 65.2, 85.8)]),
@@ -216,6 +219,23 @@ def resnet_v1(depth: int) -> NameTable:
     }
 
 
+def resnet_v2(depth: int) -> NameTable:
+    """Rows of ResNet v2; where the shortcut reads the first batch norm's output too, our path begins after it."""
+    unit = f"resnet_v2_{depth}/block{{s-1}}/unit_{{b}}/bottleneck_v2"
+    return {
+        "conv1": f"resnet_v2_{depth}/conv1",
+        "conv{s}_block{b}_preact": f"{unit}/preact",
+        "conv{s}_block{b}_residual_0": f"{unit}/[conv1|preact]",
+        "conv{s}_block{b}_residual_1": f"{unit}/conv1{NORM}",
+        "conv{s}_block{b}_residual_2": f"{unit}/[conv2|conv1/BatchNorm]",
+        "conv{s}_block{b}_residual_{i:3|4}": f"{unit}/conv2{NORM}",
+        "conv{s}_block{b}_residual": f"{unit}/conv3",
+        "conv{s}_block{b}_shortcut": f"{unit}/shortcut",
+        "norm": f"resnet_v2_{depth}/postnorm",
+        "logits": f"resnet_v2_{depth}/logits",
+    }
+
+
 def vgg(depth: int) -> NameTable:
     """Rows of VGG, whose dense layers are convolutions."""
     return {
@@ -287,6 +307,7 @@ LAYOUT = Layout(
         "inception_v4": INCEPTION_V4,
         "inception_resnet_v2": INCEPTION_RESNET_V2,
         **{f"resnet{depth}": resnet_v1(depth) for depth in (50, 101, 152)},
+        **{f"resnet{depth}_v2": resnet_v2(depth) for depth in (50, 101, 152)},
         **{f"vgg{depth}": vgg(depth) for depth in (16, 19)},
         "mobilenet_v1": MOBILENET_V1,
         "mobilenet_v2": MOBILENET_V2,

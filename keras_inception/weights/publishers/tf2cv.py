@@ -31,9 +31,9 @@ OWN = (
 )
 
 
-def tf2cv(model: str, *file: Any, **kwargs: Any) -> Checkpoint:
+def tf2cv(model: str, *file: Any, numerics: str = "torch", **kwargs: Any) -> Checkpoint:
     """The record of a Keras 2 file in a .zip."""
-    return osmr.row("tf2cv", "tf2cv" if model.startswith(OWN) else "torch", ".tf2.h5", model, *file, **kwargs)
+    return osmr.row("tf2cv", "tf2cv" if model.startswith(OWN) else numerics, ".tf2.h5", model, *file, **kwargs)
 
 
 # fmt: off
@@ -61,6 +61,20 @@ CHECKPOINTS = (
     tf2cv("wide_resnet50_2", "520/wrn50_2-0608", "646ef77ea91cc2105cfd55e9587f2a2d29f10e98", 22.03),
     tf2cv("resnet110", "438/resnet110_cifar10-0369", "c625643a3c10909cdfc6c955418f0fca174b8d01"),
     tf2cv("resnet1202_sd", "438/resnet1202_cifar10-0353", "3559a9431d3ddd3ef1ee24bf2baa1b7184a21108"),
+    tf2cv("resnet50_v2", "422/preresnet50b-0634", "711227b1a93dd721dd3e37709456acfde969ba18", 22.37),
+    tf2cv("resnet50_v2", "422/preresnet50-0625",
+          "208605629d347a64b9a354f5ad7f441f736eb418", 22.22, numerics="pytorchcv"),
+    tf2cv("resnet101_v2", "422/preresnet101b-0539", "54d23aff956752be614c2ba66d8bff5477cf0367", 20.86),
+    tf2cv("resnet101_v2", "504/preresnet101-0536",
+          "2a62fe0a86c8a6a6ef0613dbd7aacfeee8300393", 20.59, numerics="pytorchcv"),
+    tf2cv("resnet152_v2", "523/preresnet152b-0439", "224a0baeb02d642716395f937316e071bd7ec25c", 19.00),
+    tf2cv("resnet152_v2", "510/preresnet152-0446",
+          "60b1d0972b2c70ede4111a48641ebdb9a6bb22aa", 19.17, numerics="pytorchcv"),
+    tf2cv("resnet200_v2", "529/preresnet200b-0448", "94152aa3e45bb3c923d3d09199dcde475058bbfe", 18.96),
+    tf2cv("resnet110_v2", "439/preresnet110_cifar10-0386", "287a4b0cdd424fdf29d862b411f556f3d8f57f98"),
+    tf2cv("resnet110_v2", "439/preresnet110_cifar100-2267", "ab677c09518f0b7aae855153fc820811bd530c28"),
+    tf2cv("resnet164_v2", "439/preresnet164bn_cifar10-0364", "29a459fad0f60028b48f1908970d3947728d76b0"),
+    tf2cv("resnet164_v2", "439/preresnet164bn_cifar100-2018", "c764970119e627e5c88fe3c7cb6a7d36cd7f29d0"),
     tf2cv("densenet121", "422/densenet121-0684", "e9196a9c93534ca7b71ef136e5cc27f240370481", 23.23),
     tf2cv("densenet169", "422/densenet169-0606", "f708dc3310008e59814745ffc22ddf829fb2d25a", 22.13),
     tf2cv("densenet201", "426/densenet201-0591", "450c656858d693932253b486069690fe727f6f89", 21.57),
@@ -203,6 +217,9 @@ LAYOUT = Layout(
             (("resnet50", "resnet101", "resnet152", "wide_resnet50_2"), osmr.BOTTLENECK),
             (("resnext50_32x4d", "resnext101_32x4d", "resnext101_64x4d"), osmr.BOTTLENECK),
             (("resnet110", "resnet1202_sd"), osmr.RESNET_CIFAR),
+            (("resnet50_v2", "resnet101_v2", "resnet152_v2", "resnet200_v2"), osmr.PRERESNET),
+            (("resnet110_v2",), osmr.PRERESNET_CIFAR),
+            (("resnet164_v2",), osmr.PRERESNET_CIFAR_BN),
             (("densenet121", "densenet161", "densenet169", "densenet201"), osmr.DENSENET),
             (("densenet_bc100_12", "densenet_bc190_40", "densenet_bc250_24"), osmr.DENSENET_CIFAR),
             (("xception",), osmr.XCEPTION),

@@ -110,6 +110,8 @@ HUB = (
     hub("resnet152", "resnet152.tv_in1k", IMAGENET, 224, 0.875, BILINEAR, 78.33, 94.046, BSD),
     hub("resnet152", "resnet152.a1_in1k", IMAGENET, 224, 0.95, BICUBIC, 81.998, 95.294, APACHE),
     hub("resnet152", "resnet152.gluon_in1k", IMAGENET, 224, 0.875, BICUBIC, 79.712, 94.72, APACHE),
+    hub("resnet50_v2", "resnetv2_50.a1h_in1k", HALF, 224, 0.95, BICUBIC, 80.41, 95.082, APACHE),
+    hub("resnet101_v2", "resnetv2_101.a1h_in1k", HALF, 224, 0.95, BICUBIC, 82.042, 95.866, APACHE),
     hub("wide_resnet50_2", "wide_resnet50_2.tv_in1k", IMAGENET, 224, 0.875, BILINEAR, 78.486, 94.084, BSD),
     hub("wide_resnet50_2", "wide_resnet50_2.racm_in1k", IMAGENET, 224, 0.875, BICUBIC, 81.466, 95.544, APACHE),
     hub("wide_resnet101_2", "wide_resnet101_2.tv_in1k", IMAGENET, 224, 0.875, BILINEAR, 78.862, 94.312, BSD),
@@ -171,6 +173,20 @@ def numbered(counts: tuple[int, ...]) -> list[str]:
 
 
 VGG_HEAD: NameTable = {"fc6": "pre_logits.fc1", "fc7": "pre_logits.fc2", "logits": "head.fc"}
+
+# Pre-activation: where the shortcut reads the first batch norm's output too, it is not part of our residual path.
+RESNET_V2: NameTable = {
+    "conv1": "stem.conv",
+    "conv{s}_block{b}_preact": "stages.{s-2}.blocks.{b-1}.norm1",
+    "conv{s}_block{b}_residual_0": "stages.{s-2}.blocks.{b-1}.[conv1|norm1]",
+    "conv{s}_block{b}_residual_1": "stages.{s-2}.blocks.{b-1}.[conv1|norm2]",
+    "conv{s}_block{b}_residual_2": "stages.{s-2}.blocks.{b-1}.[conv2|norm2]",
+    "conv{s}_block{b}_residual_{i:3|4}": "stages.{s-2}.blocks.{b-1}.[conv2|norm3]",
+    "conv{s}_block{b}_residual": "stages.{s-2}.blocks.{b-1}.conv3",
+    "conv{s}_block{b}_shortcut": "stages.{s-2}.blocks.{b-1}.downsample.conv",
+    "norm": "norm",
+    "logits": "head.fc",
+}
 
 SENET154: NameTable = excited(BOTTLENECK, "se") | {
     "conv1": "conv1.[0|1]",
@@ -294,6 +310,7 @@ LAYOUT = Layout(
         **dict.fromkeys(("resnet50", "resnet101", "resnet152"), BOTTLENECK),
         **dict.fromkeys(("resnext50_32x4d", "resnext101_32x4d", "resnext101_64x4d"), BOTTLENECK),
         **dict.fromkeys(("wide_resnet50_2", "wide_resnet101_2"), BOTTLENECK),
+        **dict.fromkeys(("resnet50_v2", "resnet101_v2"), RESNET_V2),
         **dict.fromkeys(
             ("seresnet50", "seresnet101", "seresnet152", "seresnext50_32x4d", "seresnext101_32x4d"),
             excited(BOTTLENECK, "se"),

@@ -1,10 +1,10 @@
-"""The residual stream: ResNet, Wide ResNet, ResNeXt, SENet."""
+"""The residual stream: ResNet, ResNet v2, Wide ResNet, ResNeXt, SENet."""
 
 from ..row import Row
 
 SMALL, CIFAR = (64, 64, 3), (32, 32, 3)
 KERAS, CAFFE = {"numerics": "keras"}, {"numerics": "caffe"}
-SHORTCUT_FIRST = {"Add": (1, 0)}  # in keras.applications' and pytorchcv's ResNets
+SHORTCUT_FIRST = {"Add": (1, 0)}  # in keras.applications', pytorchcv's and (v2) timm's ResNets
 
 
 def torchvision(model: str, name: str, slow: bool = True) -> Row:
@@ -25,6 +25,17 @@ def cifar(model: str, depth: int, slow: bool = False) -> Row:
 def wide(model: str, depth: int, width: int, slow: bool = True) -> Row:
     arguments = {"num_classes": 10, "blocks": depth, "width_factor": width}
     return Row(model, "pytorchcv:wrn_cifar.get_wrn_cifar", CIFAR, {}, arguments, slow=slow)
+
+
+def preresnet(model: str, name: str, numerics: str = "torch") -> Row:
+    """pytorchcv's ResNet v2; its last pool is 7 x 7 whatever the map is."""
+    kwargs = {"numerics": numerics, "first_activation": "both"}
+    return Row(model, f"pytorchcv:{name}", (224, 224, 3), kwargs, case="1x1" * (numerics != "torch"), slow=True)
+
+
+def preresnet_cifar(model: str, depth: int, bottleneck: bool, slow: bool = True) -> Row:
+    arguments = {"num_classes": 10, "blocks": depth, "bottleneck": bottleneck}
+    return Row(model, "pytorchcv:preresnet_cifar.get_preresnet_cifar", CIFAR, {}, arguments, slow=slow)
 
 
 def timm(model: str, name: str, slow: bool = True, case: str = "", **kwargs: object) -> Row:
@@ -51,6 +62,18 @@ ROWS = [
     cifar("resnet110", 110, slow=True),
     cifar("resnet110_sd", 110, slow=True),
     cifar("resnet1202_sd", 1202, slow=True),
+    *(
+        Row(f"resnet{depth}_v2", f"timm:resnetv2_{depth}", SMALL, order=SHORTCUT_FIRST, slow=depth > 50)
+        for depth in (50, 101, 152)
+    ),
+    keras("resnet50_v2", "ResNet50V2", slow=False),
+    keras("resnet101_v2", "ResNet101V2"),
+    keras("resnet152_v2", "ResNet152V2"),
+    preresnet("resnet50_v2", "preresnet50b"),
+    preresnet("resnet50_v2", "preresnet50", numerics="pytorchcv"),
+    preresnet("resnet200_v2", "preresnet200b"),
+    preresnet_cifar("resnet110_v2", 110, bottleneck=False, slow=False),
+    preresnet_cifar("resnet164_v2", 164, bottleneck=True),
     wide("wide_resnet16_8", 16, 8, slow=False),
     wide("wide_resnet28_10", 28, 10),
     wide("wide_resnet40_4", 40, 4),
