@@ -19,6 +19,7 @@ def AlexNet(
     name: str | None = None,
     numerics: Literal["tf"] | Numerics = "tf",
     lrn: Literal["caffe", "paper"] = "caffe",
+    pool_first: bool = False,
     dropout: float = 0.5,
 ) -> keras.Model:
     """Krizhevsky, Sutskever, Hinton, 2012. https://papers.nips.cc/paper/4824-imagenet-classification-with-deep-convolutional-neural-networks"""
@@ -310,6 +311,7 @@ def InceptionV3(
     classifier_activation: str | None = "softmax",
     name: str | None = None,
     numerics: Literal["tf", "torch"] | Numerics = "tf",
+    last_pool: Literal["avg", "max"] = "avg",
     se_ratio: int | None = None,
     dropout: float = 0.0,
     aux_heads: bool = False,
@@ -801,6 +803,7 @@ def LeNet5(
     classifier_activation: str | None = "softmax",
     name: str | None = None,
     numerics: Literal["tf"] | Numerics = "tf",
+    variant: Literal["paper", "caffe"] = "paper",
 ) -> keras.Model:
     """LeCun, Bottou, Bengio, Haffner, 1998. https://doi.org/10.1109/5.726791"""
 
@@ -1176,6 +1179,7 @@ def SqueezeNet1_0(
     numerics: Literal["torch", "tf2cv"] | Numerics = "torch",
     se_ratio: int | None = None,
     dropout: float = 0.5,
+    conv10_padding: Literal[0, 1] = 0,
 ) -> keras.Model:
     """Iandola, Han, Moskewicz, Ashraf, Dally, Keutzer, 2016. https://arxiv.org/abs/1602.07360"""
 
@@ -1192,6 +1196,7 @@ def SqueezeNet1_1(
     numerics: Literal["torch", "tf2cv"] | Numerics = "torch",
     se_ratio: int | None = None,
     dropout: float = 0.5,
+    conv10_padding: Literal[0, 1] = 0,
 ) -> keras.Model:
     """Iandola, Han, Moskewicz, Ashraf, Dally, Keutzer, 2016. https://arxiv.org/abs/1602.07360"""
 
