@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # constraints.txt pins the version of every dependency and tool.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web docs diagrams conformance-qat conformance-tflite runtimes servers scan applications clean steps distillation jit
+.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web docs diagrams conformance-qat conformance-tflite runtimes servers scan applications clean steps distillation jit micro
 .DEFAULT_GOAL := test
 
 $(BIN)/installed: pyproject.toml constraints.txt
@@ -121,6 +121,23 @@ $(WEB)/installed: tests/web/requirements.txt tests/web/package.json
 test-web: $(BIN)/installed $(WEB)/installed  ## classify photographs by the web page in headless Chromium; pictures in build/web/
 	WEB_PYTHON=$(WEB)/bin/python WEB_NPM=$(WEB)/node_modules $(BIN)/python -m pytest tests/web
 
+# A phone's kernels, under emulation: apt and pip fetch Python and LiteRT for arm64.
+ARM64 = .venv-arm64
+$(ARM64)/python: tests/arm64/environment.sh | $(BIN)/installed
+	sh tests/arm64/environment.sh $(ARM64) $(abspath $(BIN)/python)
+
+test-arm64: $(BIN)/installed $(ARM64)/python  ## run exported files on arm64 kernels under QEMU; needs qemu-user-static
+	ARM64_PYTHON=$(abspath $(ARM64)/python) $(BIN)/python -m pytest tests/arm64 -n 2
+
+MICRO = .venv-micro
+$(MICRO)/installed:
+	$(PYTHON) -m venv $(MICRO)
+	$(MICRO)/bin/python -m pip install --quiet --disable-pip-version-check --pre tflite-micro
+	touch $@
+
+micro: $(BIN)/installed $(MICRO)/installed  ## flash and RAM of small networks on TensorFlow Lite Micro: 5 minutes
+	$(BIN)/python benchmarks/micro.py --micro-python $(MICRO)/bin/python
+
 docs: $(BIN)/installed  ## build the documentation site, build/site/index.html; warnings are errors
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/site
 
@@ -159,4 +176,4 @@ applications: $(BIN)/installed  ## export every network of keras.applications: h
 	$(BIN)/python benchmarks/applications.py
 
 clean:  ## remove the environments and what was built
-	rm -rf $(VENV) $(OLDEST) $(REFERENCE) $(WEIGHTS) $(SLIM) $(CAFFE) $(MEDIAPIPE) $(WEB) .venv-runtimes build dist *.egg-info demo
+	rm -rf $(VENV) $(OLDEST) $(REFERENCE) $(WEIGHTS) $(SLIM) $(CAFFE) $(MEDIAPIPE) $(WEB) $(ARM64) $(MICRO) .venv-runtimes build dist *.egg-info demo
