@@ -212,7 +212,7 @@ def _checkpoints(networks: list[Architecture]) -> Iterable[str]:
                 (
                     f'`{a.builder}(weights="{c.tag}")`',
                     ", ".join(f"`{k}={v!r}`" for k, v in sets.items()).replace("'", '"'),
-                    f"[{PUBLISHERS.get(c.layout, c.layout)}]({addresses(c)[0]})",
+                    f"[{PUBLISHERS.get(c.layout, c.layout)}{' (page)' if c.page else ''}]({addresses(c)[0]})",
                     re.sub(r" \(.*states none for the weights\)", " (code)", c.license),
                     "-" if c.top1 is None else f"{c.top1:.2f}",
                     "-" if c.top5 is None else f"{c.top5:.2f}",
@@ -227,7 +227,8 @@ def _checkpoints(networks: list[Architecture]) -> Iterable[str]:
     titles = ("network", "which sets", "file of", "licence", "top-1, %", "top-5, %", "of", "pixels", "crop")
     yield _table(titles, "llllrrllr", rows)
     yield (
-        "A licence marked (code) is that of the publisher's code; the publisher states none for the weights. "
+        "A licence marked (code) is that of the publisher's code; the publisher states none for the weights. A file "
+        "marked (page) is served to browsers only: download it, and give its path. "
         "Accuracies are the publishers', with one central crop of that share of the image's side, resized to the "
         'pixels. The first tag of a network is `weights="imagenet"`: [published weights](../howto/weights.md).'
     )

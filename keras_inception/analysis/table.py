@@ -51,7 +51,7 @@ def checkpoint_rows(architecture: Architecture) -> list[dict[str, Any]]:
             "resize": f"{checkpoint.preprocessing.resize_mode} {checkpoint.preprocessing.crop:.3g}",
             "bytes": checkpoint.bytes,
             "licence": checkpoint.license.split(" (")[0],
-            "source": checkpoint.layout,
+            "source": f"{checkpoint.layout} (page)" if checkpoint.page else checkpoint.layout,
             "url": addresses(checkpoint)[0],
         }
         for checkpoint in architecture.weights

@@ -56,8 +56,12 @@ def licence_of(run: Run, given: str | None) -> str:
 
 
 def identifier(licence: str) -> str:
-    """The hub's identifier of a licence as a checkpoint states it: "MIT (facenet-pytorch; ...)" is "mit"."""
-    return licence.partition(" (")[0].lower()
+    """The hub's identifier of a licence as a checkpoint states it: "MIT (facenet-pytorch; ...)" is "mit".
+
+    One that has no identifier, "non-commercial use only", is "other".
+    """
+    name = licence.partition(" (")[0].lower()
+    return name if LICENCE.fullmatch(name) else "other"
 
 
 def card(run: Run, address: hub.Address, licence: str, files: Iterable[str]) -> str:
