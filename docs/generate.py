@@ -318,7 +318,14 @@ def _type(kind: object) -> str:
     if typing.get_origin(kind) is tuple:
         return f"tuple[{', '.join(map(_type, options))}]"
     if options:
-        return " | ".join(map(_type, options))
+        values = [
+            value
+            for option in options
+            if typing.get_origin(option) is typing.Literal
+            for value in typing.get_args(option)
+        ]
+        others = [_type(option) for option in options if typing.get_origin(option) is not typing.Literal]
+        return " | ".join([*([_type(typing.Literal[tuple(values)])] if values else []), *others])
     if kind is type(None):
         return "None"
     assert isinstance(kind, type), kind

@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Union
 
 import keras
 from keras.layers import Activation, GlobalAveragePooling2D, GlobalMaxPooling2D
@@ -117,7 +117,8 @@ def arguments(entry: Architecture) -> dict[str, Argument]:
         Argument(
             "Which framework's padding and batch norm to follow.",
             name="numerics",
-            type=Literal[tuple(entry.numerics)] | Numerics,  # type: ignore[valid-type]
+            # One Literal a name: Python keeps unions, and takes those of Literals that differ in order for the same.
+            type=Union[*(Literal[name] for name in entry.numerics), Numerics],  # type: ignore[valid-type]
             default=next(iter(entry.numerics)),
         ),
     ]

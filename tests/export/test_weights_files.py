@@ -138,11 +138,15 @@ def test_a_file_is_replaced_only_when_that_is_said(shuffled, tmp_path) -> None:
 
 
 def test_each_layout_computes_a_network_in_one_way() -> None:
-    """Otherwise the numerics that an error names would be one choice of several."""
+    """Otherwise the numerics that an error names would be one choice of several.
+
+    pytorchcv has ResNet v2 in two, under two names of its own; an error names the one with fewer differences.
+    """
     ways: dict[tuple[str, str], set[str]] = {}
     for record in checkpoints():
         ways.setdefault((record.layout, record.model), set()).add(record.numerics)
-    assert not {key: found for key, found in ways.items() if len(found) > 1 and key[0] not in ("tf2cv", "slim")}
+    several = {key: found for key, found in ways.items() if len(found) > 1 and key[0] not in ("tf2cv", "slim")}
+    assert several == {("pytorchcv", f"resnet{depth}_v2"): {"pytorchcv", "torch"} for depth in (50, 101, 152)}
 
 
 def test_a_run_is_exported_and_not_measured(tmp_path, capsys) -> None:
