@@ -40,7 +40,7 @@ class Layout:
     framework: Framework
     tables: Mapping[str, NameTable]
     prepare: Callable[[Tensors], Tensors] = dict  # renames tensors to names that the tables can express
-    convolutions: re.Pattern[str] = re.compile(r"(?!)")  # modules of theirs that are dense layers of ours
+    convolutions: re.Pattern[str] = re.compile(r"(?!)")  # "network/module" of theirs that are dense layers of ours
 
     def ignores(self, name: str) -> bool:
         """Whether the tensor of this name is not a weight."""
@@ -179,7 +179,11 @@ def named(model: keras.Model, network: str, layout: Layout) -> dict[str, np.ndar
             raise InputError(f"the {layout.name} layout of {network} has no name for the layer {layer.name}")
         if (kernel := kept.get("kernel")) is not None:
             kept["kernel"] = framework.stored(kernel, layer)
-            if isinstance(layer, Dense) and kept["kernel"].ndim == 4 and not layout.convolutions.fullmatch(module):
+            if (
+                isinstance(layer, Dense)
+                and kept["kernel"].ndim == 4
+                and not layout.convolutions.fullmatch(f"{network}/{module}")
+            ):
                 kept["kernel"] = kept["kernel"].reshape(len(kept["kernel"]), -1)
         names = {name: f"{module}{framework.separator}{framework.variables[name]}" for name in kept}
         tensors |= {names[name]: np.ascontiguousarray(array, np.float32) for name, array in kept.items()}

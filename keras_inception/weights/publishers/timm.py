@@ -296,7 +296,7 @@ LAYOUT = Layout(
     name="timm",
     framework=TORCH,
     prepare=with_current_names,
-    convolutions=re.compile(r"pre_logits\.fc[12]"),
+    convolutions=re.compile(r"vgg.*/pre_logits\.fc[12]|resnet.*_v2/head\.fc"),
     tables={
         **{
             f"vgg{depth}{suffix}": vgg_features(column, bool(suffix)) | VGG_HEAD
