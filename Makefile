@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # constraints.txt pins the version of every dependency and tool.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web docs diagrams conformance-qat conformance-tflite runtimes servers scan applications clean steps distillation jit micro
+.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-gpu test-arm64 docs diagrams conformance-qat conformance-tflite runtimes servers scan applications clean steps distillation jit micro
 .DEFAULT_GOAL := test
 
 $(BIN)/installed: pyproject.toml constraints.txt
@@ -120,6 +120,12 @@ $(WEB)/installed: tests/web/requirements.txt tests/web/package.json
 
 test-web: $(BIN)/installed $(WEB)/installed  ## classify photographs by the web page in headless Chromium; pictures in build/web/
 	WEB_PYTHON=$(WEB)/bin/python WEB_NPM=$(WEB)/node_modules $(BIN)/python -m pytest tests/web
+
+# LiteRT's GPU accelerator on the software adapter for Vulkan that Debian's Chromium has.
+ADAPTER ?= /usr/lib/chromium/vk_swiftshader_icd.json
+
+test-gpu: $(BIN)/installed  ## run exported files by LiteRT's GPU accelerator; needs libvulkan1 and a GPU, or chromium's software adapter
+	VK_ICD_FILENAMES=$(ADAPTER) $(BIN)/python -m pytest tests/export/test_gpu.py
 
 # A phone's kernels, under emulation: apt and pip fetch Python and LiteRT for arm64.
 ARM64 = .venv-arm64

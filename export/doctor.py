@@ -17,6 +17,8 @@ from ai_edge_litert.interpreter import Interpreter
 from keras_inception.errors import InputError, first_line
 from keras_inception.terminal import quiet
 
+from .comparison import snr
+from .runtimes.gpu import run_on_gpu
 from .tflite import mediapipe_metadata
 from .tflite.edge_tpu import left_on_cpu
 from .tflite.flatbuffer import (
@@ -32,6 +34,7 @@ from .tflite.flatbuffer import (
 )
 from .tflite.metadata import Record, read_metadata, read_record, runtime_of
 from .tflite.runtimes import LAST_TFLITE_RUNTIME, OldestRuntime, litert, numbers
+from .tflite.tensors import dequantize
 
 LARGE = 100_000_000  # bytes
 # Measured with LiteRT 2.3.0's GPU accelerator, and listed as unsupported by TensorFlow's GPU delegate.
@@ -40,6 +43,7 @@ NOT_ON_GPU = {
     *("SHAPE", "PACK", "UNPACK", "GATHER_ND", "SCATTER_ND"),
     *("WHILE", "IF", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"),
 }
+WRONG = 10  # decibels: a GPU's outputs, compared with the CPU's, that no rounding explains
 AGAIN = "export the Keras model again with to_tflite"
 APP = {"crop": "cut out the image's middle", "letterbox": "add the borders"}  # what MediaPipe does not
 
@@ -62,7 +66,8 @@ class Finding:
 class Diagnosis:
     """The contents of a file and the findings; `ready` says whether it runs on a phone.
 
-    `runtime` is the oldest release of TensorFlow Lite that has the file's operators.
+    `runtime` is the oldest release of TensorFlow Lite that has the file's operators. `gpu` says how LiteRT's GPU
+    accelerator ran it on this machine; empty where there is no GPU, or for several inputs or outputs.
     """
 
     path: str
@@ -72,6 +77,7 @@ class Diagnosis:
     operators: dict[str, int]
     types: dict[str, int]
     runtime: OldestRuntime
+    gpu: str
     findings: tuple[Finding, ...]
 
     @property
@@ -98,7 +104,7 @@ def doctor(path: str | Path) -> Diagnosis:
     if not is_tflite(path):
         raise InputError(f"{path} is not a TFLite file")
     try:
-        file = _File(path.read_bytes())
+        file = _File(path, path.read_bytes())
         return Diagnosis(
             path=str(path),
             format=f"tflite {file.precision}",
@@ -107,6 +113,7 @@ def doctor(path: str | Path) -> Diagnosis:
             operators=dict(Counter(op.kind for op in file.ops).most_common()),
             types=dict(Counter(_type(t) for g in file.model.subgraphs for t in g.tensors).most_common()),
             runtime=file.runtime,
+            gpu=file.on_gpu.said if file.on_gpu else "",
             findings=tuple(sorted((f for check in CHECKS for f in check(file)), key=_gravity)),
         )
     except (struct.error, IndexError, KeyError, ValueError, TypeError, AttributeError, AssertionError) as error:
@@ -115,7 +122,23 @@ def doctor(path: str | Path) -> Diagnosis:
 
 
 @dataclass(frozen=True)
+class _OnGpu:
+    """What a GPU made of a file: why it refuses it, or the signal-to-noise ratio of its outputs against the CPU's."""
+
+    refusal: str
+    decibels: float
+
+    @property
+    def said(self) -> str:
+        if self.refusal:
+            return f"refused: {self.refusal}"
+        right = "runs" if self.decibels >= WRONG else "wrong outputs"
+        return f"{right}, {self.decibels:.0f} dB to the CPU's"
+
+
+@dataclass(frozen=True)
 class _File:
+    path: Path
     content: bytes
 
     @cached_property
@@ -147,6 +170,29 @@ class _File:
             for graph in self.model.subgraphs
             for op in (graph.operators if graph.operators is not None else ())
         ]
+
+    @cached_property
+    def on_gpu(self) -> _OnGpu | None:
+        """A run on noise; None without a GPU, or if the file does not run on the CPU, or has several ends."""
+        inputs, outputs = _ends(self.model)
+        if foreign_operators(self.content) or len(inputs) != 1 or len(outputs) != 1:
+            return None
+        try:
+            with quiet():
+                interpreter = Interpreter(model_content=self.content)
+                interpreter.allocate_tensors()
+                [given], [output] = interpreter.get_input_details(), interpreter.get_output_details()
+                x = _noise(given, pixels=self.record.input == "pixels")
+                interpreter.set_tensor(given["index"], x)
+                interpreter.invoke()
+                want = interpreter.get_tensor(output["index"])
+        except Exception:  # which `_runs` reports
+            return None
+        if (run := run_on_gpu(self.path, x[np.newaxis])) is None:
+            return None
+        if run.outputs is None:
+            return _OnGpu(run.refusal, 0.0)
+        return _OnGpu("", snr(dequantize(want, output), dequantize(run.outputs[0], output)))
 
     @property
     def ends(self) -> tuple[Any, Any]:
@@ -215,6 +261,10 @@ def _gpu(file: _File) -> Iterator[Finding]:
         problem = f"{len(high)} tensors have more than four dimensions, as {_name(high[0])}: GPU delegates refuse them"
         cure = "write the reshape with at most four dimensions, as this package's shuffle does"
         yield Finding("warning", problem, cure)
+    padded = {id(op.outputs[0]) for op in file.ops if op.kind in ("PAD", "PADV2")}
+    if pools := [op for op in file.ops if op.kind == "AVERAGE_POOL_2D" and id(op.inputs[0]) in padded]:
+        problem = f"{len(pools)} average pools of padded maps, which LiteRT's GPU accelerator (2.3.0) computes wrongly"
+        yield Finding("warning", problem, f"{AGAIN}, which makes convolutions of them")
     if refused := sorted({op.kind for op in file.ops} & NOT_ON_GPU):
         yield Finding(
             "warning", f"{', '.join(refused)} do not run on a GPU", f"{AGAIN}, which rewrites them where it can"
@@ -227,6 +277,17 @@ def _gpu(file: _File) -> Iterator[Finding]:
             f"{len(grouped)} grouped 1x1 convolutions in int8, which LiteRT's GPU accelerator (2.3.0) computes wrongly",
             "run it on the CPU; for GPUs export quantization='float16'",
         )
+
+
+def _on_gpu(file: _File) -> Iterator[Finding]:
+    """What a GPU of this machine did, unless `_gpu` foresaw it."""
+    if (run := file.on_gpu) is None or any(_gpu(file)):
+        return
+    cure = f"run it on the CPU; or {AGAIN} and quantization='float16', which is for GPUs"
+    if run.refusal:
+        yield Finding("warning", f"LiteRT's GPU accelerator refuses it: {run.refusal}", cure)
+    elif run.decibels < WRONG:
+        yield Finding("warning", f"wrong on this machine's GPU: outputs of {run.decibels:.0f} dB to the CPU's", cure)
 
 
 def _float_islands(file: _File) -> Iterator[Finding]:
@@ -340,6 +401,7 @@ CHECKS: tuple[Check, ...] = (
     _labels,
     _dynamic,
     _gpu,
+    _on_gpu,
     _float_islands,
     _precision,
     _runtime,
@@ -370,6 +432,20 @@ def _signatures(file: _File) -> dict[str, str]:
 
 def _shape(tensor: Any) -> str:
     return f"{_type(tensor)} {'x'.join(map(str, shape_of(tensor))) or 'scalar'}"
+
+
+def _ends(model: Any) -> tuple[Any, Any]:
+    graph = model.subgraphs[0]
+    return graph.inputs, graph.outputs
+
+
+def _noise(given: dict[str, Any], *, pixels: bool) -> np.ndarray:
+    """Random values as an input takes them: pixels, integers, or numbers of a deviation of 1."""
+    rng, dtype = np.random.default_rng(0), np.dtype(given["dtype"])
+    if np.issubdtype(dtype, np.integer):
+        return rng.integers(np.iinfo(dtype).min, np.iinfo(dtype).max + 1, given["shape"], dtype)
+    values = rng.uniform(0, 255, given["shape"]) if pixels else rng.normal(size=given["shape"])
+    return values.astype(dtype)
 
 
 def _is_grouped_1x1(op: Operator) -> bool:

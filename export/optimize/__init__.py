@@ -13,13 +13,25 @@ from keras_inception.layers import deep_graph
 from keras_inception.outputs import auxiliary_names, without_auxiliary
 
 from .fold import into_layer_after, into_layer_before
+from .gpu import padded_pool_as_convolution
 from .graph import Graph, Node, Rule
 from .integer import norm_as_convolution, pool_as_convolution
 from .lrn import lrn_as_convolution
 from .move import pool_after_projection, pool_before_projection
 from .simplify import operation_as_layer, pad_in_layer, without_identity, without_training_layer
 
-__all__ = ["INTEGER_RULES", "RULES", "TRAINING_RULES", "Graph", "Node", "Report", "Rule", "optimize", "rewrite"]
+__all__ = [
+    "INTEGER_RULES",
+    "RULES",
+    "TFLITE_RULES",
+    "TRAINING_RULES",
+    "Graph",
+    "Node",
+    "Report",
+    "Rule",
+    "optimize",
+    "rewrite",
+]
 
 RULES: dict[str, Rule] = {
     "training layer dropped": without_training_layer,
@@ -31,7 +43,11 @@ RULES: dict[str, Rule] = {
     "zero padding taken into the layer": pad_in_layer,
     "local response norm as convolution": lrn_as_convolution,
 }
-INTEGER_RULES: dict[str, Rule] = {  # for int8 files, after the others
+TFLITE_RULES: dict[str, Rule] = {  # for .tflite files, after the others
+    "padded average pool as convolution": padded_pool_as_convolution,
+    "zero padding taken into the layer": pad_in_layer,
+}
+INTEGER_RULES: dict[str, Rule] = {  # for int8 files, after these
     "average pool as convolution": pool_as_convolution,
     "norm or scale as convolution": norm_as_convolution,
 }

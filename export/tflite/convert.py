@@ -23,7 +23,7 @@ from keras_inception.terminal import foreign_call, quiet
 
 from ..exits import exit_networks
 from ..inputs import Exportable, ModelOrRun, as_convolution
-from ..optimize import INTEGER_RULES, optimize, rewrite
+from ..optimize import INTEGER_RULES, TFLITE_RULES, optimize, rewrite
 from ..quantization.bias_correction import bias_corrected
 from ..quantization.calibration import Calibration, CalibrationSet, calibration_set
 from .flatbuffer import float_operators, foreign_operators, is_tflite
@@ -161,9 +161,8 @@ def _converted(
     source: Exportable, model: keras.Model, options: _Options, images: CalibrationSet | None, work: Path
 ) -> bytes:
     """Run TensorFlow's converter on a SavedModel in `work`: only that way leaves no trace of variables."""
-    network = optimize(model)
-    if options.quantization == "int8":
-        network = rewrite(network, INTEGER_RULES)[0]
+    rules = TFLITE_RULES | (INTEGER_RULES if options.quantization == "int8" else {})
+    network = rewrite(optimize(model), rules)[0]
     normalize = _normalize(source.preprocessing) if source.preprocessing else lambda x: x
     examples = list(images.representative(source.input_dtype)) if images else []
     if examples:

@@ -179,6 +179,8 @@ def doctor(
             say(f"{title}: {', '.join(f'{n:,} {kind}' for kind, n in counts.items())}")
         needed = f" ({found.runtime.reason})" if found.runtime.reason else ""
         say(f"oldest runtime: TensorFlow Lite {found.runtime.release}{needed}")
+        if found.gpu:
+            say(f"GPU of this machine, by LiteRT: {found.gpu}")
         for name, ends in found.signatures.items():
             say(f"signature {name}: {ends}")
         for finding in found.findings:

@@ -190,6 +190,13 @@ def test_grouped_convolutions_in_int8(tmp_path):
         assert all("float16" in f.cure for f in found)
 
 
+def test_average_pools_over_zeros(examined, tmp_path):
+    padded = converted(lambda x: tf.nn.avg_pool(tf.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)]), 3, 2, "VALID"))
+    assert level(examined(padded), "1 average pools of padded maps", "to_tflite") == "warning"
+    path = export.to_tflite(network(layers.ZeroPadding2D(1), layers.AveragePooling2D(3, 2)), tmp_path / "own")
+    assert not any("average pools" in f.problem for f in export.doctor(path).findings)
+
+
 def test_int8_and_int16_by_their_edges(tmp_path):
     model, options = network(layers.Conv2D(4, 3)), {"calibration": INPUTS, "preprocessing": PREPROCESSING}
     path = export.to_tflite(model, tmp_path / "int8", quantization="int8", edge="int8", **options)

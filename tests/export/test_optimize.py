@@ -11,7 +11,7 @@ from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
 from keras_inception import InputError, create_model
 from keras_inception.analysis.cost import total
 from keras_inception.export import optimize
-from keras_inception.export.optimize import INTEGER_RULES, RULES, TRAINING_RULES, Report, rewrite
+from keras_inception.export.optimize import INTEGER_RULES, RULES, TFLITE_RULES, TRAINING_RULES, Report, rewrite
 from keras_inception.layers import DropPath, LocalResponseNormalization
 from keras_inception.model_graph import times_called
 
@@ -262,6 +262,21 @@ def test_zeros_before_a_max_pool_count(rectified):
     before = layers.ReLU() if rectified else layers.Conv2D(6, 1)
     model = chain(before, layers.ZeroPadding2D(((0, 1), (0, 1))), layers.MaxPooling2D(3, 2), shape=(8, 8, 6))
     assert count(check(model)[0], layers.ZeroPadding2D) == (not rectified)
+
+
+# ---------------------------------------------------------------------------------------------------- for .tflite files
+
+
+@pytest.mark.parametrize("size", [8, 9])
+def test_average_pool_over_zeros_as_convolution(size):
+    """The zeros count; where they lie as "same" puts them, the convolution has them."""
+    pool = layers.AveragePooling2D(3, 2, name="pool")
+    model = chain(layers.ZeroPadding2D(1), pool, shape=(size, size, 6))
+    optimized, report = check(model, rules=TFLITE_RULES, tolerance=1e-6)
+    assert report.applied["padded average pool as convolution"] == ("pool",)
+    assert count(optimized, layers.AveragePooling2D) == 0
+    assert count(optimized, layers.ZeroPadding2D) == (size == 8)
+    assert not rewrite(chain(layers.AveragePooling2D(3, 2, "same"), shape=(8, 8, 6)), TFLITE_RULES)[1].applied
 
 
 # ------------------------------------------------------------------------------------------------------ for int8 files
