@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # constraints.txt pins the version of every dependency and tool.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-gpu test-arm64 docs diagrams conformance-qat conformance-tflite runtimes servers scan applications clean steps distillation jit micro
+.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-gpu test-arm64 docs diagrams conformance-qat conformance-tflite conformance-runtimes runtimes servers scan applications clean steps distillation jit micro
 .DEFAULT_GOAL := test
 
 $(BIN)/installed: pyproject.toml constraints.txt
@@ -158,6 +158,18 @@ conformance-qat: $(BIN)/installed  ## train every network quantised and convert 
 
 conformance-tflite: $(BIN)/installed  ## convert every network to .tflite, float32 and int8: hours; resumes
 	$(BIN)/python -m tests.conformance.tflite
+
+# Every runtime of the other targets, and those of the package's extras.
+EXPORTS = .venv-exports
+$(EXPORTS)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(EXPORTS)
+	$(EXPORTS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		--editable ".[onnx,openvino]" --group dev
+	touch $@
+
+conformance-runtimes: $(EXPORTS)/installed $(MEDIAPIPE)/installed $(WEB)/installed $(ARM64)/python  ## run exported files of every network in every runtime: hours; resumes
+	VK_ICD_FILENAMES=$(ADAPTER) ARM64_PYTHON=$(abspath $(ARM64)/python) MEDIAPIPE_PYTHON=$(MEDIAPIPE)/bin/python \
+		WEB_PYTHON=$(WEB)/bin/python WEB_NPM=$(WEB)/node_modules $(EXPORTS)/bin/python -m tests.conformance.runtimes
 
 runtimes: $(BIN)/installed  ## run small exported files in older TFLite and LiteRT runtimes: half an hour; resumes
 	$(BIN)/python benchmarks/runtimes.py build/runtimes

@@ -1,4 +1,4 @@
-"""Run .tflite files on an image: `run.py INPUTS.npz OUTPUTS.npz`, names of files -> what they take, what they return.
+"""Run .tflite files on images: `run.py INPUTS.npz OUTPUTS.npz`, names of files -> images (n, ...), outputs (n, ...).
 
 It needs LiteRT and NumPy alone. LiteRT gives all operators that it can to XNNPACK, as on a phone.
 """
@@ -16,9 +16,13 @@ def main() -> None:
         for path in inputs.files:
             interpreter = Interpreter(path, num_threads=1)
             interpreter.allocate_tensors()
-            interpreter.set_tensor(interpreter.get_input_details()[0]["index"], inputs[path])
-            interpreter.invoke()
-            outputs[path] = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+            [given], [output] = interpreter.get_input_details(), interpreter.get_output_details()
+            rows = []
+            for image in inputs[path]:
+                interpreter.set_tensor(given["index"], image[np.newaxis])
+                interpreter.invoke()
+                rows.append(interpreter.get_tensor(output["index"])[0])
+            outputs[path] = np.stack(rows)
     np.savez(sys.argv[2], **outputs)
 
 

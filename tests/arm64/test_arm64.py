@@ -8,31 +8,21 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
-from keras_inception import create_model, export
-from keras_inception.registry import get
+from keras_inception import export
+from keras_inception.registry import Architecture
 
-from ..conformance.networks import ONE_A_FAMILY, smallest_shape
+from ..conformance.networks import FOR_PHONES, smallest_shape
 
 PYTHON = os.environ.get("ARM64_PYTHON")
 CPUS = ("cortex-a76", "cortex-a53")
 FLOAT = 1e-6  # of a probability
 
 pytestmark = pytest.mark.skipif(not PYTHON, reason="ARM64_PYTHON is not set: run `make test-arm64`")
-
-MOBILE: list[tuple[str, dict[str, Any]]] = [
-    *(("mobilenet_v1", {"alpha": alpha}) for alpha in (0.25, 0.5, 0.75, 1.0)),
-    *(("mobilenet_v2", {"alpha": alpha}) for alpha in (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)),
-    *(("shufflenet_v1", {"groups": groups}) for groups in (1, 2, 3, 4, 8)),
-    *(("shufflenet_v2", {"scale": scale}) for scale in (0.5, 1.0, 1.5, 2.0)),
-    *((name, {}) for name in ("squeezenet1_0", "squeezenet1_1", "nasnet_mobile")),
-]
-OTHERS = [(p.values[0].name, {}) for p in ONE_A_FAMILY if not p.marks and p.values[0].name not in dict(MOBILE)]
 
 
 def run(python: list[str], inputs: dict[str, np.ndarray], folder: Path, **environment: str) -> dict[str, np.ndarray]:
@@ -47,16 +37,12 @@ def run(python: list[str], inputs: dict[str, np.ndarray], folder: Path, **enviro
         return dict(outputs)
 
 
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [*MOBILE, *OTHERS],
-    ids=lambda value: value if isinstance(value, str) else "-".join(map(str, value.values())),
-)
-def test_a_phones_kernels_return_what_these_do(name: str, options: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("architecture", FOR_PHONES.values(), ids=FOR_PHONES)
+def test_a_phones_kernels_return_what_these_do(architecture: Architecture, tmp_path: Path) -> None:
     keras.utils.set_random_seed(0)
-    height, width, channels = smallest_shape(get(name))
+    height, width, channels = smallest_shape(architecture)
     shape = (max(height, 64), max(width, 64), channels)
-    model = create_model(name, input_shape=shape, classes=10, **options)
+    model = architecture.build(input_shape=shape, classes=10)
     images = np.random.default_rng(0).normal(size=(8, *shape)).astype("float32")
     files = {
         "none": export.to_tflite(model, tmp_path / "float32.tflite", exits=False),

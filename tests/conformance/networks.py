@@ -56,6 +56,40 @@ ONE_A_FAMILY = _parameters(set(ARCHITECTURES) - _cheapest_of_each_family(), list
 WITH_AUX_HEADS = _parameters(SLOW_TO_RUN, [a for a in NETWORKS if a.aux_heads])
 
 
+# What is in the file of another family, or slow.
+FURTHER = (
+    *("resnet110_sd", "msdnet_cifar", "inception_v3", "resnext50_32x4d", "seresnet50", "inception_v4"),
+    *("inception_resnet_v2", "senet154"),
+)
+
+
+def _variants() -> dict[str, Architecture]:
+    """Every variant for phones, as "mobilenet_v1 alpha=0.25", and at least one network of every other family."""
+    mobile = {
+        "mobilenet_v1": ("alpha", (0.25, 0.5, 0.75, 1.0)),
+        "mobilenet_v2": ("alpha", (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)),
+        "shufflenet_v1": ("groups", (1, 2, 3, 4, 8)),
+        "shufflenet_v2": ("scale", (0.5, 1.0, 1.5, 2.0)),
+        "squeezenet1_0": (None, ()),
+        "squeezenet1_1": (None, ()),
+        "nasnet_mobile": (None, ()),
+    }
+    found = {}
+    for name, (argument, values) in mobile.items():
+        own = ARCHITECTURES[name]
+        for value in values:
+            label = f"{name} {argument}={value}"
+            found[label] = replace(own, name=label, build=partial(own.build, **{argument: value}))
+        if argument is None:
+            found[name] = own
+    others = [parameter.values[0] for parameter in ONE_A_FAMILY if not parameter.marks]
+    others += [_single(ARCHITECTURES[name]) for name in FURTHER]
+    return found | {other.name: other for other in others if other.name not in mobile}
+
+
+FOR_PHONES = _variants()
+
+
 def smallest_shape(architecture: Architecture) -> tuple[int, int, int]:
     """The smallest legal input."""
     return architecture.smallest, architecture.smallest, architecture.input_shape[-1]

@@ -12,13 +12,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from keras_inception.registry import Architecture, architectures, get
+from keras_inception.registry import Architecture, architectures
 
 from .networks import SLOW_TO_BUILD
 
@@ -27,11 +27,17 @@ Row: TypeAlias = dict[str, Any]
 LIMIT = 3600  # seconds per network
 
 
+def every_network() -> dict[str, Architecture]:
+    """The registry, the smallest networks first."""
+    return {a.name: a for a in sorted(architectures(), key=lambda a: (a.name in SLOW_TO_BUILD, a.parameters or 0))}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Table:
     """`columns` are the figures of a row, between the network's name and its seconds; `notes` explain them.
 
-    The row of a network that could not be measured has the reason in its last column.
+    The row of a network that could not be measured has the reason in its last column. `networks` are measured in their
+    order, by default the registry's.
     """
 
     module: str
@@ -41,6 +47,7 @@ class Table:
     columns: tuple[str, ...]
     packages: tuple[str, ...]
     measure: Callable[[Architecture], Row]
+    networks: dict[str, Architecture] = field(default_factory=every_network)
 
     def main(self) -> None:
         parser = argparse.ArgumentParser(prog=f"python -m {self.module}", description=self.title)
@@ -48,11 +55,11 @@ class Table:
         parser.add_argument("--row", action="store_true", help="measure one network in this process and print its row")
         arguments = parser.parse_args()
         if arguments.row:
-            started, architecture = time.monotonic(), get(arguments.names[0])
+            started, architecture = time.monotonic(), self.networks[arguments.names[0]]
             row = {"network": architecture.name} | self.measure(architecture)
             print(json.dumps(row | {"s": round(time.monotonic() - started)}))
             return
-        for name in arguments.names or names():
+        for name in arguments.names or self.networks:
             if not arguments.names and name in {row["network"] for row in self.read() if row["ok"] == "yes"}:
                 continue
             row = self.run(name)
@@ -108,11 +115,6 @@ class Table:
             *("| " + " | ".join(_cell(row[column]) for column in self.all_columns) + " |" for row in rows),
         ]
         self.path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def names() -> list[str]:
-    """All networks, the smallest first."""
-    return [a.name for a in sorted(architectures(), key=lambda a: (a.name in SLOW_TO_BUILD, a.parameters or 0))]
 
 
 def _cell(value: Any) -> str:

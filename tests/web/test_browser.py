@@ -176,7 +176,7 @@ def test_mediapipe_in_the_browser_takes_the_file(network, prepared, photographs,
         Image.fromarray(np.asarray(pixels, "uint8")).save(small / f"{image.stem}.png")
     files = sorted(small.iterdir())
     folders = {"/": Path(__file__).parent, "/page": folder, "/npm": Path(str(NPM)), "/small": small}
-    steps = [("evaluate", "classify", f"/small/{file.name}") for file in files]
+    steps = [("evaluate", "classify", f"/small/{file.name}", "/page/model.tflite") for file in files]
     _, *found = drive(folders, ("open", "/mediapipe.html"), *steps)
     expected = in_python(folder, stretched, files)
     for scores, row in zip(found, expected, strict=True):
