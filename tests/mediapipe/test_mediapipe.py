@@ -21,10 +21,11 @@ LIMIT = 120  # seconds: it may hang instead of failing
 pytestmark = pytest.mark.skipif(not PYTHON, reason="MEDIAPIPE_PYTHON is not set: run `make test-mediapipe`")
 
 
-def classified(path: Path, images: np.ndarray, folder: Path) -> list:
-    """What MediaPipe says of images, uint8 (n, H, W, 3)."""
+def classified(path: Path, images: np.ndarray, folder: Path, classes: int = 5) -> list:
+    """What MediaPipe says of images, uint8 (n, H, W, 3); -1 classes are all."""
     np.save(folder / "images.npy", images)
-    command = [PYTHON, str(Path(__file__).with_name("classify.py")), str(path), str(folder / "images.npy")]
+    script, given = str(Path(__file__).with_name("classify.py")), str(folder / "images.npy")
+    command = [PYTHON, script, str(path), given, str(classes)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
     assert done.returncode == 0, done.stderr[-1500:]
     return json.loads(done.stdout.splitlines()[-1])
@@ -92,6 +93,38 @@ def test_mobilenet_on_photographs(photographs, mobilenet, tmp_path, quantization
     assert top1 >= keras_top1 - 0.02
     if near:
         np.testing.assert_allclose(score, want[np.arange(len(index)), index], atol=near)
+
+
+@pytest.mark.parametrize("quantization", ["none", "float16", "int8"])
+def test_stretched_photographs_have_the_answers_that_verify_measures(
+    data_folder, mobilenet, tmp_path, quantization
+) -> None:
+    """To 1/256 at the network's size. MediaPipe shrinks larger images without antialiasing: some answers change."""
+    (model, names), prepare = mobilenet, keras_inception.model_info("mobilenet_v2").preprocessing_for(None)
+    prepare = prepare.with_resize("stretch")
+    with tarfile.open(data_folder / "imagenet_sample_200.tar") as archive:
+        files = [archive.extractfile(member).read() for member in archive if member.isfile()][::8]
+    photographs = [tf.io.decode_jpeg(file, channels=3).numpy() for file in files]
+    pixels = np.stack([np.round(prepare.resize(image)).astype(np.uint8) for image in photographs])
+    path = export.to_tflite(
+        model,
+        tmp_path / "phone.tflite",
+        quantization=quantization,
+        calibration=prepare.normalize(pixels).numpy() if quantization == "int8" else None,
+        preprocessing=prepare,
+        labels=names,
+    )
+    run = export.open_predictor(path).file.runners["pixels"]
+    want = np.concatenate([run(image[np.newaxis].astype(np.float32)) for image in pixels])
+    answers = classified(path, pixels, tmp_path, -1)
+    got = np.array([[score for _, _, score in sorted(answer)] for answer in answers])
+    np.testing.assert_allclose(got, want, rtol=0, atol=1 / 256)
+    whole = [classified(path, image[np.newaxis], tmp_path)[0][0][0] for image in photographs]
+    same = np.mean(np.array(whole) == want.argmax(-1))
+    print(
+        f"{quantization}: largest difference {np.abs(got - want).max():.1e}; of whole photographs {same:.0%} the same"
+    )
+    assert same >= 0.8
 
 
 # ------------------------------------------------------------------------------------------------------ small networks
