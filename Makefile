@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # constraints.txt pins the version of every dependency and tool.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web docs diagrams conformance-qat conformance-tflite runtimes servers scan applications clean steps distillation jit micro
+.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-phone docs diagrams conformance-qat conformance-tflite runtimes servers scan applications clean steps distillation jit micro
 .DEFAULT_GOAL := test
 
 $(BIN)/installed: pyproject.toml constraints.txt
@@ -120,6 +120,19 @@ $(WEB)/installed: tests/web/requirements.txt tests/web/package.json
 
 test-web: $(BIN)/installed $(WEB)/installed  ## classify photographs by the web page in headless Chromium; pictures in build/web/
 	WEB_PYTHON=$(WEB)/bin/python WEB_NPM=$(WEB)/node_modules $(BIN)/python -m pytest tests/web
+
+# The phone kit's apps: Kotlin's compiler from npm, and what checks the rest from pip. Stubs stand for the libraries.
+PHONE = .venv-phone
+$(PHONE)/installed: tests/phone/requirements.txt tests/phone/package.json
+	$(PYTHON) -m venv $(PHONE)
+	$(PHONE)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/phone/requirements.txt
+	cp tests/phone/package.json $(PHONE)/package.json
+	cd $(PHONE) && npm install --no-audit --no-fund --ignore-scripts
+	touch $@
+
+test-phone: $(BIN)/installed $(PHONE)/installed  ## compile the Android app against stubs, check the iOS app's syntax; needs a JDK
+	PHONE_PYTHON=$(abspath $(PHONE)/bin/python) PHONE_KOTLIN=$(abspath $(PHONE))/node_modules/kotlin-compiler \
+		PHONE_SHELLCHECK=$(abspath $(PHONE)/bin/shellcheck) $(BIN)/python -m pytest tests/phone
 
 # A phone's kernels, under emulation: apt and pip fetch Python and LiteRT for arm64.
 ARM64 = .venv-arm64
