@@ -39,7 +39,7 @@ def to_phone(
     - `benchmark.sh`: times the files on a phone with adb and LiteRT's `benchmark_model`; `phone_results` reads what it
       leaves.
     - `android/`: a Gradle project in Kotlin with CameraX and MediaPipe. `ios/`: a SwiftUI app with MediaPipe. Both
-      classify pictures, resized as in training, on the GPU or, if it cannot, on the CPU.
+      classify images, resized as in training, on the GPU or, if it cannot, on the CPU.
 
     Args:
         model_or_run: a functional model, a run or a run directory, whose images are RGB or grey.
