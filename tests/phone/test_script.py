@@ -56,7 +56,8 @@ def test_every_processor_is_timed_and_the_table_follows(desk: Path) -> None:
         f"float16.tflite --num_threads=4 {counts} --use_gpu=true",
     ]
     asked = (desk / "asked").read_text()
-    for file in ("./benchmark_model", "models/int8.tflite", "models/float16.tflite"):
+    assert f"push ./benchmark_model {THERE}/benchmark_model" in asked
+    for file in ("models/int8.tflite", "models/float16.tflite"):
         assert f"push {file} {THERE}/" in asked
     assert f"shell chmod 755 {THERE}/benchmark_model" in asked
     said = done.stdout.splitlines()
@@ -77,11 +78,14 @@ def test_every_processor_is_timed_and_the_table_follows(desk: Path) -> None:
 
 def test_an_npu_with_its_libraries(desk: Path) -> None:
     (desk / "libraries").mkdir()
-    done = script(desk, str(desk / "kit" / "benchmark_model"), NPU_LIBRARIES=str(desk / "libraries"))
+    (desk / "kit" / "benchmark_model").rename(desk / "nightly")
+    done = script(desk, "nightly", NPU_LIBRARIES="libraries")
     assert done.returncode == 0, done.stderr
     paths = f"--dispatch_library_path={THERE} --compiler_plugin_library_path={THERE}"
     assert commands(desk)[-1] == f"int8.tflite --num_threads=4 --num_runs=100 --warmup_runs=10 --use_npu=true {paths}"
-    assert f"push {desk / 'libraries'}/. {THERE}/" in (desk / "asked").read_text()
+    asked = (desk / "asked").read_text()
+    assert f"push {desk / 'nightly'} {THERE}/benchmark_model" in asked
+    assert f"push {desk / 'libraries'}/. {THERE}/" in asked
 
 
 def test_a_processor_that_fails_does_not_end_it(desk: Path) -> None:
@@ -93,7 +97,7 @@ def test_a_processor_that_fails_does_not_end_it(desk: Path) -> None:
     done = script(desk, FAILING="num_threads")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        "error: no file could be timed: is benchmark_model made for this phone's arm64-v8a?"
+        "error: no file could be timed: is ./benchmark_model made for this phone's arm64-v8a?"
     )
 
 
@@ -108,10 +112,10 @@ REFUSED = [
         LOCKED,
         "the phone does not answer (error: device unauthorized.): unlock it, and allow debugging by this computer",
     ),
-    (("no",), {}, "no is not there: download LiteRT's benchmark_model for android_arm64, and give its path"),
+    (("no",), {}, "{desk}/no is not there: download LiteRT's benchmark_model for android_arm64, and give its path"),
     ((), {"RUNS": "many"}, f"{RUNS} 'many'"),
     ((), {"RUNS": "0"}, f"{RUNS} '0'"),
-    ((), {"NPU_LIBRARIES": "no"}, "NPU_LIBRARIES=no is not a folder"),
+    ((), {"NPU_LIBRARIES": "no"}, "NPU_LIBRARIES={desk}/no is not a folder"),
 ]
 
 
@@ -119,7 +123,7 @@ REFUSED = [
 def test_what_cannot_be_done_is_said_in_one_line(desk: Path, words: tuple, variables: dict, error: str) -> None:
     done = script(desk, *words, **variables)
     assert done.returncode == 1
-    assert done.stderr == f"error: {error}\n"
+    assert done.stderr == f"error: {error.replace('{desk}', str(desk))}\n"
     assert not (desk / "kit" / "results").exists()
 
 

@@ -11,8 +11,9 @@
 #   https://ai.google.dev/edge/litert/next/npu
 # ANDROID_SERIAL=...  the phone, where adb sees several
 set -eu
+here=$(pwd)
 cd "$(dirname "$0")"
-program=${1:-./benchmark_model}
+program=./benchmark_model
 runs=${RUNS:-100}
 there=/data/local/tmp/keras_inception
 
@@ -21,10 +22,20 @@ fail() {
     exit 1
 }
 
+# Where a path leads from the folder in which the script was called.
+from_here() {
+    case $1 in
+    /*) echo "$1" ;;
+    *) echo "$here/$1" ;;
+    esac
+}
+
 on_phone() {
     adb shell "$@" </dev/null | tr -d '\r'
 }
 
+[ -z "${1:-}" ] || program=$(from_here "$1")
+[ -z "${NPU_LIBRARIES:-}" ] || NPU_LIBRARIES=$(from_here "$NPU_LIBRARIES")
 command -v adb >/dev/null || fail "adb is not installed: install Android's platform tools, which have it"
 [ -f "$program" ] || fail "$program is not there: download LiteRT's benchmark_model for android_arm64, and give its path"
 case $runs in
@@ -51,13 +62,16 @@ mkdir -p "$results"
 echo "$maker $model, $chip, Android $android"
 
 on_phone mkdir -p "$there"
-for file in "$program" models/*.tflite; do
-    adb push "$file" "$there/" >/dev/null </dev/null || fail "$file could not be copied to the phone"
+push() {
+    adb push "$1" "$2" >/dev/null </dev/null || fail "$1 could not be copied to the phone"
+}
+push "$program" "$there/benchmark_model"
+on_phone chmod 755 "$there/benchmark_model"
+for file in models/*.tflite; do
+    push "$file" "$there/"
 done
-program=$(basename "$program")
-on_phone chmod 755 "$there/$program"
 
-failed=0
+timed=0
 # time_file FILE ACCELERATOR THREADS FLAG...
 time_file() {
     file=$1 accelerator=$2 threads=$3
@@ -74,15 +88,15 @@ time_file() {
         echo "# flags: $*"
     } >"$log.part"
     status=0
-    adb shell "cd $there && LD_LIBRARY_PATH=$there ADSP_LIBRARY_PATH=$there ./$program --graph=$there/$file" \
+    adb shell "cd $there && LD_LIBRARY_PATH=$there ADSP_LIBRARY_PATH=$there ./benchmark_model --graph=$there/$file" \
         "--num_threads=${threads:-4} --num_runs=$runs --warmup_runs=$(((runs + 9) / 10)) $*" \
         </dev/null >>"$log.part" 2>&1 || status=$?
     echo "# exit: $status" >>"$log.part"
     mv "$log.part" "$log"
     if [ "$status" -eq 0 ]; then
+        timed=$((timed + 1))
         echo "timed $file on the $accelerator${threads:+, $threads threads}: $log"
     else
-        failed=$((failed + 1))
         echo "failed: $file on the $accelerator: $log says why" >&2
     fi
 }
@@ -92,11 +106,11 @@ time_file int8.tflite cpu 4
 time_file float16.tflite cpu 4
 time_file float16.tflite gpu '' --use_gpu=true
 if [ -n "${NPU_LIBRARIES:-}" ]; then
-    adb push "$NPU_LIBRARIES/." "$there/" >/dev/null </dev/null || fail "$NPU_LIBRARIES could not be copied to the phone"
+    push "$NPU_LIBRARIES/." "$there/"
     time_file int8.tflite npu '' \
         --use_npu=true "--dispatch_library_path=$there" "--compiler_plugin_library_path=$there"
 else
     echo "not on the NPU: NPU_LIBRARIES is not set (README.md)"
 fi
-[ "$failed" -lt 4 ] || fail "no file could be timed: is $program made for this phone's $abi?"
+[ "$timed" -gt 0 ] || fail "no file could be timed: is $program made for this phone's $abi?"
 echo "the table: keras-inception benchmark $(pwd)"

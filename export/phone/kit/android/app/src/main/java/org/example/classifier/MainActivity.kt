@@ -114,19 +114,22 @@ class MainActivity : ComponentActivity() {
     }
 
     private fun classify(chosen: Uri) {
-        ProcessCameraProvider.getInstance(this).apply { addListener({ get().unbindAll() }, mainExecutor) }
-        worker.execute {
-            try {
-                val image = read(chosen)
-                runOnUiThread {
-                    picture.setImageBitmap(image)
-                    picture.visibility = View.VISIBLE
+        val provider = ProcessCameraProvider.getInstance(this)
+        provider.addListener({
+            provider.get().unbindAll() // so the last answer is the picture's
+            worker.execute {
+                try {
+                    val image = read(chosen)
+                    runOnUiThread {
+                        picture.setImageBitmap(image)
+                        picture.visibility = View.VISIBLE
+                    }
+                    show(image)
+                } catch (error: IOException) {
+                    say("This picture cannot be read: ${error.message}")
                 }
-                show(image)
-            } catch (error: IOException) {
-                say("This picture cannot be read: ${error.message}")
             }
-        }
+        }, mainExecutor)
     }
 
     /** Upright, on white and in sRGB, as training sees images. */
