@@ -17,12 +17,12 @@ from . import is_kit
 CPU, NPU = ("TfLiteXNNPackDelegate",), ("DispatchDelegate", "TfLiteNnapiDelegate", "TfLiteQnnDelegate")
 REPLACED = re.compile(r"Replacing (\d+) out of (\d+) node\(s\) with delegate \((\w+)\)")
 NUMBER = r"([\d.]+(?:e[+-]\d+)?)"
-# One line sums up the warm-up, one the runs that count; later ones are the profiler's. Percentiles came in 2024.
+# One line sums up the warm-up, one the images that count; later ones are the profiler's. Percentiles came in 2024.
 PHASE = "Running benchmark for at least "
 TIMED = re.compile(r"(?<!\(microseconds\): )\bcount=(\d+) (.*)")
 FIGURE = re.compile(rf"(\w+)={NUMBER}")
-# As LiteRT's program writes them, and as TensorFlow Lite's.
-INIT = (rf"Model initialization:\s+{NUMBER} ms", 1), (rf"Inference timings in us: Init: {NUMBER}", 1000)
+INITIALIZED = re.compile(rf"Initialized session in {NUMBER}ms")
+# As LiteRT's program writes it, and as TensorFlow Lite's.
 MEMORY = rf"Overall footprint:\s+{NUMBER} MB", rf"Memory footprint delta .*overall={NUMBER}"
 
 
@@ -110,9 +110,8 @@ def _read(log: Path, folder: Path) -> tuple[str, PhoneTiming]:
 
 def _measured(text: str, accelerator: str) -> dict[str, Any]:
     """The figures of a log of `benchmark_model`, by the names of `PhoneTiming`'s fields."""
-    inits = [float(found[1]) / unit for pattern, unit in INIT if (found := re.search(pattern, text))]
-    timed = TIMED.findall(text.rpartition(PHASE)[2])
-    if not inits or not timed:  # they are written at the end
+    initialized, timed = INITIALIZED.search(text), TIMED.findall(text.rpartition(PHASE)[2])
+    if not (initialized and timed and text.count(PHASE) > 1):  # it ended before, perhaps after the warm-up
         said = [line for line in text.splitlines() if line.strip() and not line.startswith("# ")]
         return {"problem": said[-1].strip() if said else "it ended without a message"}
     runs, figures = timed[0]
@@ -124,7 +123,7 @@ def _measured(text: str, accelerator: str) -> dict[str, Any]:
         "runs": int(runs),
         "milliseconds": middle and middle / 1000,
         "percentiles": (microseconds["p5"] / 1000, microseconds["p95"] / 1000) if "p5" in microseconds else None,
-        "initialization": inits[0],
+        "initialization": float(initialized[1]),
         "memory": round(memory[0] * 2**20) if memory else None,
         "on_it": on_it,
         "nodes": nodes,

@@ -56,7 +56,7 @@ def test_a_log_of_litert(own_kit: Path) -> None:
             runs=2112,
             milliseconds=0.462,
             percentiles=(0.46, 0.478),
-            initialization=4.48,
+            initialization=4.478,
             memory=round(11.51 * 2**20),
             on_it=1,
             nodes=1,
@@ -70,7 +70,7 @@ LOGCAT = (25, 141.253, (140.545, 187.533), 92.318, round(73.4102 * 2**20), 539, 
 @pytest.mark.parametrize(
     ("text", "accelerator", "expected"),
     [
-        (logs.TFLITE_GPU, "gpu", (50, 307.968, (306.372, 315.711), 5664.363, round(375.48 * 2**20), 49, 49)),
+        (logs.TFLITE_GPU, "gpu", (50, 307.968, (306.372, 315.711), 5664.36, round(375.48 * 2**20), 49, 49)),
         (logs.TFLITE_OLD, "cpu", (50, 2950.34, None, 17.187, round(46.0859 * 2**20), None, None)),
         (logs.TFLITE_LOGCAT, "cpu", LOGCAT),
         (logs.TFLITE_LOGCAT.replace("\n", "\r\n"), "cpu", LOGCAT),
@@ -102,11 +102,17 @@ def test_where_a_network_was_computed(own_kit: Path, line: str, accelerator: str
 
 
 WARM, ENDED = logs.LITERT_CPU.partition("INFO: count=2112")[0], logs.LITERT_ENDED
+COLD = WARM.partition("\nINFO: Running benchmark for at least 1000")[0]
 
 
 @pytest.mark.parametrize(
     ("text", "problem"),
-    [(ENDED, ENDED.splitlines()[-1]), (WARM, WARM.splitlines()[-1]), ("", "it ended without a message")],
+    [
+        (ENDED, ENDED.splitlines()[-1]),
+        (WARM, WARM.splitlines()[-1]),
+        (COLD, COLD.splitlines()[-1]),
+        ("", "it ended without a message"),
+    ],
 )
 def test_a_program_that_ended_early_measured_nothing(own_kit: Path, text: str, problem: str) -> None:
     """Its warm-up is no result."""
