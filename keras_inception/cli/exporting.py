@@ -230,8 +230,10 @@ def benchmark(
     from keras_inception.export.phone import is_kit
     from keras_inception.export.runtimes.benchmark import benchmark
 
-    if len(files) == 1 and is_kit(files[0]):
-        _show_phones(files[0], as_json)
+    if kits := [path for path in files if is_kit(path)]:
+        if len(files) > 1:
+            raise InputError(f"{kits[0]} is a phone kit, whose results are read, not timed: give it alone")
+        _show_phones(kits[0], as_json)
         return
     result = benchmark(files, runtimes=runtime or (), threads=threads, seconds=seconds)
     if as_json:
@@ -268,7 +270,7 @@ def _show_phones(kit: Path, as_json: bool) -> None:
         rows = [
             {
                 "file": t.path,
-                "runtime": f"litert {t.accelerator}{f', {t.threads} threads' if t.threads else ''}",
+                "runtime": f"litert {t.accelerator}" + (f", threads: {t.threads}" if t.threads else ""),
                 "format": t.format,
                 "ms": t.milliseconds,
                 "5 % to 95 %": " to ".join(f"{p:.3g}" for p in t.percentiles) if t.percentiles else "-",

@@ -137,6 +137,11 @@ def test_what_is_no_result_is_refused(own_kit: Path, tmp_path: Path) -> None:
         export.phone_results(own_kit)
 
 
+def test_a_kit_is_not_timed_beside_files(own_kit: Path) -> None:
+    with pytest.raises(InputError, match="is a phone kit, whose results are read, not timed: give it alone"):
+        cli.app(["benchmark", str(own_kit / "models/int8.tflite"), str(own_kit)], standalone_mode=False)
+
+
 def test_the_command_shows_a_table_for_each_phone(own_kit: Path, capsys) -> None:
     log_of(own_kit, logs.LITERT_CPU, "cpu", 1)
     log_of(own_kit, logs.LITERT_CPU, "gpu")
@@ -145,7 +150,7 @@ def test_the_command_shows_a_table_for_each_phone(own_kit: Path, capsys) -> None
     cli.app(["benchmark", str(own_kit)], standalone_mode=False)
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == "Google Pixel 2, Google Tensor G3, Android 16"
-    assert "litert cpu, 4 threads" in lines[2]
+    assert "litert cpu, threads: 4" in lines[2]
     assert lines[3] == "Google Pixel 8a, Google Tensor G3, Android 16"
     assert lines[4].split() == (
         ["file", "runtime", "format", "ms", "5", "%", "to", "95", "%", "on", "it", "MB", "memory,", "MB"]

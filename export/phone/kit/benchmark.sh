@@ -95,7 +95,7 @@ time_file() {
     mv "$log.part" "$log"
     if [ "$status" -eq 0 ]; then
         timed=$((timed + 1))
-        echo "timed $file on the $accelerator${threads:+, $threads threads}: $log"
+        echo "timed $file on the $accelerator: $log"
     else
         echo "failed: $file on the $accelerator: $log says why" >&2
     fi
