@@ -17,7 +17,7 @@ from . import is_kit
 CPU, NPU = ("TfLiteXNNPackDelegate",), ("DispatchDelegate", "TfLiteNnapiDelegate", "TfLiteQnnDelegate")
 REPLACED = re.compile(r"Replacing (\d+) out of (\d+) node\(s\) with delegate \((\w+)\)")
 NUMBER = r"([\d.]+(?:e[+-]\d+)?)"
-# One line sums up the warm-up, one the images that count; later ones are the profiler's. Percentiles came in 2024.
+# One line sums up the warm-up, one the images that count; later ones are the profiler's.
 PHASE = "Running benchmark for at least "
 TIMED = re.compile(r"(?<!\(microseconds\): )\bcount=(\d+) (.*)")
 FIGURE = re.compile(rf"(\w+)={NUMBER}")
@@ -31,7 +31,7 @@ class PhoneTiming:
     """A file on a phone's processor.
 
     `accelerator` is "cpu", "gpu" or "npu", and `threads` the CPU's. `milliseconds` is the median of `runs` images, and
-    `percentiles` are the 5th and the 95th; programs before 2024 give the mean instead, and no percentiles.
+    `percentiles` are the 5th and the 95th; older programs give the mean instead, and no percentiles.
     `initialization` is in milliseconds too. `memory` is what the program's process grew by, in bytes. Of the network's
     `nodes` operators the accelerator computed `on_it`, and the CPU the others; an NPU's compiler joins operators first.
     What the log does not say is None. If the program failed, all that it measures is None, and `problem` is the last

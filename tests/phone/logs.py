@@ -1,6 +1,6 @@
-"""What real programs printed on real phones, cut to the lines that matter; where each is from."""
+"""What real programs printed, as found in public, cut to the lines that matter; where each is from."""
 
-# LiteRT's benchmark_model of late 2025, one dense layer on one core of a phone with SME2 (Arm's learning path on LiteRT
+# LiteRT's benchmark_model, a 2.x, one dense layer on one core of a phone with SME2 (Arm's learning path on LiteRT
 # and KleidiAI, "Benchmark the LiteRT model"; --use_profiler=true, so figures of the profiler follow).
 LITERT_CPU = """\
 INFO: [litert/runtime/accelerators/auto_registration.cc:148] CPU accelerator registered.
@@ -46,7 +46,7 @@ LITERT_NPU_LINE = (
     "Replacing 2 out of 3 node(s) with delegate (DispatchDelegate) node, yielding 3 partitions for subgraph 0 (main)."
 )
 
-# TensorFlow Lite's benchmark_model of 2024 on a phone's GPU, by OpenCL.
+# TensorFlow Lite's benchmark_model, one with percentiles, on an Android device's GPU, by OpenCL.
 TFLITE_GPU = """\
 INFO: STARTING!
 INFO: Log parameter values verbosely: [0]
@@ -76,8 +76,7 @@ memory footprint of the model at runtime. Take the information at your discretio
 INFO: Memory footprint delta from the start of the tool (MB): init=375.48 overall=375.48
 """
 
-# The same of about 2021 on an emulated board: no percentiles, means in powers of ten, no levels (meta-tensorflow-lite's
-# notes).
+# An older one in a Yocto image under QEMU: no percentiles, means in powers of ten, no levels, no word of delegates.
 TFLITE_OLD = """\
 STARTING!
 Log parameter values verbosely: [0]
@@ -99,7 +98,8 @@ footprint of the model at runtime. Take the information at your discretion.
 Memory footprint delta from the start of the tool (MB): init=4.21094 overall=46.0859
 """
 
-# The app that TensorFlow Lite's benchmark is as well, by logcat, of an int8 file on four cores.
+# The app that TensorFlow Lite's benchmark is as well, by logcat, of an int8 file on four cores. A guide to such logs has
+# these lines apart; those that begin a phase are put between them, as the program writes them.
 TFLITE_LOGCAT = """\
 07-14 13:14:52.113 22838 22838 I tflite  : Created TensorFlow Lite XNNPACK delegate for CPU.
 07-14 13:14:52.113 22838 22838 I tflite  : Replacing 539 out of 548 node(s) with delegate \
@@ -120,7 +120,7 @@ Warmup (avg): 211669, Inference (avg): 145528
 overall=73.4102
 """
 
-# LiteRT's on an NPU without the vendor's libraries: it ends in the middle (LiteRT's issue 6059).
+# How LiteRT's begins on a Qualcomm NPU (LiteRT's issue 6059), cut as if it had ended there.
 LITERT_ENDED = """\
 INFO: STARTING!
 INFO: Log parameter values verbosely: [0]
