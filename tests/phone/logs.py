@@ -98,8 +98,8 @@ footprint of the model at runtime. Take the information at your discretion.
 Memory footprint delta from the start of the tool (MB): init=4.21094 overall=46.0859
 """
 
-# The app that TensorFlow Lite's benchmark is as well, by logcat, of an int8 file on four cores. A guide to such logs has
-# these lines apart; those that begin a phase are put between them, as the program writes them.
+# The app that TensorFlow Lite's benchmark is as well, by logcat, of an int8 file on four cores. A guide to such logs
+# has these lines apart; those that begin a phase are put between them, as the program writes them.
 TFLITE_LOGCAT = """\
 07-14 13:14:52.113 22838 22838 I tflite  : Created TensorFlow Lite XNNPACK delegate for CPU.
 07-14 13:14:52.113 22838 22838 I tflite  : Replacing 539 out of 548 node(s) with delegate \
