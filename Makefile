@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # constraints.txt pins the version of every dependency and tool.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-gpu test-arm64 docs diagrams conformance-qat conformance-tflite conformance-runtimes runtimes servers scan applications clean steps distillation jit micro
+.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-phone test-gpu test-arm64 docs diagrams conformance-qat conformance-tflite conformance-runtimes runtimes servers scan applications clean steps distillation jit micro
 .DEFAULT_GOAL := test
 
 $(BIN)/installed: pyproject.toml constraints.txt
@@ -126,6 +126,19 @@ ADAPTER ?= /usr/lib/chromium/vk_swiftshader_icd.json
 
 test-gpu: $(BIN)/installed  ## run exported files by LiteRT's GPU accelerator; needs libvulkan1 and a GPU, or chromium's software adapter
 	VK_ICD_FILENAMES=$(ADAPTER) $(BIN)/python -m pytest tests/export/test_gpu.py
+
+# The phone kit's apps: Kotlin's compiler from npm, and what checks the rest from pip. Stubs stand for the libraries.
+PHONE = .venv-phone
+$(PHONE)/installed: tests/phone/requirements.txt tests/phone/package.json
+	$(PYTHON) -m venv $(PHONE)
+	$(PHONE)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/phone/requirements.txt
+	cp tests/phone/package.json $(PHONE)/package.json
+	cd $(PHONE) && npm install --no-audit --no-fund --ignore-scripts
+	touch $@
+
+test-phone: $(BIN)/installed $(PHONE)/installed  ## compile the Android app against stubs, check the iOS app's syntax; needs a JDK
+	PHONE_PYTHON=$(abspath $(PHONE)/bin/python) PHONE_KOTLIN=$(abspath $(PHONE))/node_modules/kotlin-compiler \
+		PHONE_SHELLCHECK=$(abspath $(PHONE)/bin/shellcheck) $(BIN)/python -m pytest tests/phone
 
 # A phone's kernels, under emulation: apt and pip fetch Python and LiteRT for arm64.
 ARM64 = .venv-arm64

@@ -6,6 +6,8 @@ from .formats import FORMATS, export_run, exported, misses
 from .onnx import to_onnx
 from .openvino import to_openvino
 from .optimize import optimize
+from .phone import to_phone
+from .phone.results import PhoneResults, PhoneTiming, phone_results
 from .quantization.calibration import CalibrationSet
 from .quantization.qat.fine_tune import Compressed, Quantized, cluster, prune, quantize_aware
 from .quantization.qat.settings import FineTuning
@@ -30,6 +32,8 @@ __all__ = [
     "Finding",
     "FineTuning",
     "LayerError",
+    "PhoneResults",
+    "PhoneTiming",
     "Quantized",
     "Record",
     "Timing",
@@ -44,11 +48,13 @@ __all__ = [
     "misses",
     "open_predictor",
     "optimize",
+    "phone_results",
     "prune",
     "quantize_aware",
     "to_keras_h5",
     "to_onnx",
     "to_openvino",
+    "to_phone",
     "to_saved_model",
     "to_tflite",
     "to_torch",

@@ -17,6 +17,7 @@ from keras_inception.files import cache_directory, new_output
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.transport import is_offline
 
+from ..app import about_app
 from ..inputs import Exportable, ModelOrRun
 from ..quantization.calibration import Calibration
 from ..tflite.convert import Quantization, to_tflite
@@ -65,11 +66,7 @@ def to_web(
     """
     folder = Path(folder)
     source = Exportable.of(model_or_run, labels=labels, preprocessing=preprocessing)
-    if source.preprocessing is None or source.labels is None:
-        lacking = "preprocessing" if source.preprocessing is None else "labels"
-        raise InputError(f"a page shows images and names: give {lacking}=, or a run, which knows them")
-    if source.output_name != "probabilities":
-        raise InputError("a page shows probabilities: the network must end in a softmax or a sigmoid")
+    app = about_app(source, title, "page")
     library = _library(Path(runtime) if runtime else None)
     with new_output(folder, overwrite=overwrite, kind="web page of this package", is_kind=is_page) as part:
         part.mkdir()
@@ -85,7 +82,7 @@ def to_web(
         _copy_runtime(library, part / "runtime")
         for file in files(__package__).joinpath("page").iterdir():
             (part / file.name).write_bytes(file.read_bytes())
-        about = _about(source, source.preprocessing, model, quantization, title)
+        about = _about(app, source, model, quantization)
         (part / ABOUT).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return folder
 
@@ -102,16 +99,14 @@ def is_page(folder: Path) -> bool:
 # ---------------------------------------------------------------------------------------------------------- internals
 
 
-def _about(
-    source: Exportable, prepared: Preprocessing, model: Path, quantization: Quantization, title: str | None
-) -> dict[str, Any]:
+def _about(app: dict[str, Any], source: Exportable, model: Path, quantization: Quantization) -> dict[str, Any]:
     """What the page reads: the network's file, its classes, how images become its input, and facts for its reader."""
-    content, run, labels = model.read_bytes(), source.run, source.labels or ()
-    height, width = prepared.size
+    content, run = model.read_bytes(), source.run
+    height, width = app["input"]["size"]
     facts = {
         "network": source.model.name,
-        "classes": f"{len(labels):,}",
-        "images": f"{width} x {height} pixels, {prepared.resize_mode}",
+        "classes": f"{len(app['labels']):,}",
+        "images": f"{width} x {height} pixels, {app['input']['mode']}",
         "file": f"{len(content) / 1e6:.1f} MB, {'float32' if quantization == 'none' else quantization}",
         "runtime": f"LiteRT.js {VERSION}",
     }
@@ -121,16 +116,7 @@ def _about(
         "page": "keras_inception",
         "version": hashlib.sha256(content).hexdigest()[:16],
         "file": MODEL,
-        "title": title or (run.path.name if run else source.model.name),
-        "description": f"Tells {len(labels):,} classes apart.",
-        "labels": labels,
-        "input": {
-            "size": [height, width],
-            "mode": prepared.resize_mode,
-            "crop": prepared.crop_share.as_integer_ratio(),
-            "fill": prepared.border,
-            "interpolation": prepared.interpolation,
-        },
+        **app,
         "facts": list(facts.items()),
     }
 

@@ -1,4 +1,4 @@
-"""`export`, `verify`, `doctor` and `benchmark`."""
+"""`export`, `web`, `phone`, `verify`, `doctor` and `benchmark`."""
 
 from __future__ import annotations
 
@@ -141,6 +141,25 @@ def web(
 
 
 @app.command()
+def phone(
+    run_path: RunPath,
+    out_path: Annotated[Path, typer.Option("--out", help="Folder for the kit.", show_default=False)],
+    images: Images = None,
+    title: Annotated[str | None, typer.Option(help="The app's name.", show_default="the run's name")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a kit that exists, and its results.")] = False,
+) -> None:
+    """Write a kit for phones: .tflite files, a script that times them there, and apps for Android and iOS."""
+    from keras_inception.export import to_phone
+
+    from ..run import Run
+
+    run = Run.load(run_path)
+    folder = to_phone(run, out_path, calibration=run.images("train", images), title=title, overwrite=overwrite)
+    say(f"wrote {folder}")
+    say(f"what to do with it: {folder / 'README.md'}")
+
+
+@app.command()
 def verify(
     run_path: RunPath,
     files: Annotated[
@@ -193,7 +212,9 @@ def doctor(
 
 @app.command()
 def benchmark(
-    files: Annotated[list[Path], typer.Argument(help="SavedModels, .tflite and .onnx files, OpenVINO's folders.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="SavedModels, .tflite and .onnx files, OpenVINO's folders; or a phone kit.")
+    ],
     runtime: Annotated[
         list[str] | None,
         typer.Option(
@@ -204,9 +225,18 @@ def benchmark(
     seconds: Annotated[float, typer.Option(help="To spend on each file.")] = 10.0,
     as_json: Json = False,
 ) -> None:
-    """Time exported files side by side, in turns, beside the peak of the machine."""
+    """Time exported files side by side, in turns, beside the peak of the machine.
+
+    Of a phone kit it shows what was timed on phones.
+    """
+    from keras_inception.export.phone import is_kit
     from keras_inception.export.runtimes.benchmark import benchmark
 
+    if kits := [path for path in files if is_kit(path)]:
+        if len(files) > 1:
+            raise InputError(f"{kits[0]} is a phone kit, whose results are read, not timed: give it alone")
+        _show_phones(kits[0], as_json)
+        return
     result = benchmark(files, runtimes=runtime or (), threads=threads, seconds=seconds)
     if as_json:
         print(json.dumps(result.to_dict(), indent=2))
@@ -227,6 +257,37 @@ def benchmark(
         for t in result.timings
     ]
     show(rows, as_json)
+
+
+def _show_phones(kit: Path, as_json: bool) -> None:
+    """Print what was timed on phones, a table for each."""
+    from keras_inception.export import phone_results
+
+    results = phone_results(kit)
+    if as_json:
+        print(json.dumps([result.to_dict() for result in results], indent=2))
+        return
+    for result in results:
+        say(result.phone)
+        rows = [
+            {
+                "file": t.path,
+                "runtime": f"litert {t.accelerator}" + (f", threads: {t.threads}" if t.threads else ""),
+                "format": t.format,
+                "ms": t.milliseconds,
+                "5 % to 95 %": " to ".join(f"{p:.3g}" for p in t.percentiles) if t.percentiles else "-",
+                "on it": "-" if t.on_it is None else f"{t.on_it} of {t.nodes}",
+                "MB": t.bytes / 1e6,
+                "memory, MB": None if t.memory is None else t.memory // 10**6,
+            }
+            for t in result.timings
+        ]
+        show(rows, as_json)
+        for t in result.timings:
+            if t.problem:
+                say(f"{t.path} failed on the {t.accelerator}: {t.problem}")
+            elif t.on_it == 0 and t.accelerator != "cpu":
+                say(f"{t.path} was asked of the {t.accelerator}, but the CPU computed all of it")
 
 
 def _held_out(run: Run, images: str | None, *, needed: bool) -> tuple[Split | None, str]:

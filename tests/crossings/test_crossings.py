@@ -249,6 +249,13 @@ class Cell:
         about = json.loads((page / "model.json").read_text(encoding="utf-8"))
         assert about["labels"] == list(run.labels)
         assert about["input"]["mode"] == run.preprocessing.resize_mode
+        models = self.place / "kit" / "models"
+        words = ("phone", run.path, "--out", models.parent)
+        self.command(*words, *self.images(run, *words))
+        assert export.doctor(models / "int8.tflite").ready
+        about = json.loads((models / "model.json").read_text(encoding="utf-8"))
+        assert about["labels"] == (models / "labels.txt").read_text(encoding="utf-8").split("\n")[:-1]
+        assert about["input"]["mode"] == run.preprocessing.resize_mode
 
     def verify(self, run: Run) -> None:
         file = export.to_tflite(run, self.place / "float32.tflite")
