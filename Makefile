@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # constraints.txt pins the version of every dependency and tool.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-phone test-gpu test-arm64 docs diagrams conformance-qat conformance-tflite conformance-runtimes runtimes servers scan applications clean steps distillation jit micro
+.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-phone test-gpu test-arm64 docs site diagrams conformance-qat conformance-tflite conformance-runtimes runtimes servers scan applications clean steps distillation jit micro grouped
 .DEFAULT_GOAL := test
 
 $(BIN)/installed: pyproject.toml constraints.txt
@@ -148,6 +148,9 @@ $(ARM64)/python: tests/arm64/environment.sh | $(BIN)/installed
 test-arm64: $(BIN)/installed $(ARM64)/python  ## run exported files on arm64 kernels under QEMU; needs qemu-user-static
 	ARM64_PYTHON=$(abspath $(ARM64)/python) $(BIN)/python -m pytest tests/arm64 -n 2
 
+grouped: $(BIN)/installed  ## forms of grouped 1x1 convolutions in int8 on a GPU, and their price on the CPU: minutes
+	VK_ICD_FILENAMES=$(ADAPTER) $(BIN)/python benchmarks/grouped.py
+
 MICRO = .venv-micro
 $(MICRO)/installed:
 	$(PYTHON) -m venv $(MICRO)
@@ -159,6 +162,12 @@ micro: $(BIN)/installed $(MICRO)/installed  ## flash and RAM of small networks o
 
 docs: $(BIN)/installed  ## build the documentation site, build/site/index.html; warnings are errors
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/site
+
+site: $(BIN)/installed $(WEB)/installed demo  ## the site, with the demo's page in it, live
+	rm -rf build/live && mkdir -p build/live
+	$(BIN)/keras-inception web demo --out build/live/page --title "Handwritten digits" \
+		--runtime $(WEB)/node_modules/@litertjs/core
+	$(MAKE) docs
 
 diagrams: $(BIN)/installed  ## renew the generated pages and the diagrams of docs/
 	$(BIN)/python -m docs.generate --diagrams

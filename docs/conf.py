@@ -25,6 +25,8 @@ html_theme_options = {
     "source_directory": "docs/",
 }
 html_static_path = ["_static"]
+LIVE = Path(__file__).parents[1] / "build" / "live"  # `make site` puts the demo's page into it
+html_extra_path = [str(LIVE)] if LIVE.is_dir() else []
 html_css_files = ["site.css"]
 
 myst_enable_extensions = ["attrs_block", "colon_fence"]
@@ -68,8 +70,21 @@ def fields(app, what, name, obj, skip, options):
     return True if type(obj).__name__ == "_tuplegetter" else None
 
 
+def live(app, docname, source):
+    """The page of the demo's network, where a reader can try it, in the place of its picture."""
+    if docname == "howto/web" and LIVE.is_dir():
+        frame = '<iframe src="../page/index.html" title="Handwritten digits" allow="camera" class="live"></iframe>'
+        said = (
+            "This is the page of [`keras-inception demo`](../tutorial.md): it reads handwritten digits, white on black."
+        )
+        source[0] = re.sub(
+            r"^!\[The page on.*$", f"{said}\n\n```{{raw}} html\n{frame}\n```\n\n\\g<0>", source[0], flags=re.M
+        )
+
+
 def setup(app):
     """Sphinx calls this."""
+    app.connect("source-read", live)
     app.connect("autodoc-skip-member", fields)
     app.connect("autodoc-process-docstring", once_a_family, priority=100)
     app.connect("autodoc-process-docstring", stars, priority=200)

@@ -121,6 +121,11 @@ def doctor(path: str | Path) -> Diagnosis:
         raise InputError(f"{path} is damaged: export it again, or copy it again") from error
 
 
+def gpu_problems(path: Path) -> list[str]:
+    """Why GPUs refuse a .tflite file or compute it wrongly, as far as its operators tell."""
+    return [finding.problem for finding in _gpu(_File(path, path.read_bytes()))]
+
+
 @dataclass(frozen=True)
 class _OnGpu:
     """What a GPU made of a file: why it refuses it, or the signal-to-noise ratio of its outputs against the CPU's."""

@@ -18,6 +18,7 @@ from keras_inception.preprocessing import Preprocessing
 from keras_inception.transport import is_offline
 
 from ..app import about_app
+from ..doctor import gpu_problems
 from ..inputs import Exportable, ModelOrRun
 from ..quantization.calibration import Calibration
 from ..tflite.convert import Quantization, to_tflite
@@ -45,7 +46,7 @@ def to_web(
 
     The folder is complete: page, network, LiteRT.js. Any static server serves it, and after the first visit the page
     works without a connection. Images are resized in the page as in training. It computes on the processor
-    (WebAssembly), or on the graphics card where the browser has WebGPU.
+    (WebAssembly), or on the graphics card where the browser has WebGPU and graphics cards compute the file rightly.
 
     Args:
         model_or_run: a functional model, a run or a run directory, whose images are RGB or grey.
@@ -116,6 +117,7 @@ def _about(app: dict[str, Any], source: Exportable, model: Path, quantization: Q
         "page": "keras_inception",
         "version": hashlib.sha256(content).hexdigest()[:16],
         "file": MODEL,
+        "gpu": not gpu_problems(model),
         **app,
         "facts": list(facts.items()),
     }

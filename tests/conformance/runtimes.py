@@ -24,6 +24,7 @@ from PIL import Image
 
 from keras_inception import export
 from keras_inception.export.comparison import snr
+from keras_inception.export.doctor import gpu_problems
 from keras_inception.export.runtimes.gpu import run_on_gpu
 from keras_inception.export.runtimes.runners import open_file
 from keras_inception.preprocessing import Preprocessing
@@ -228,7 +229,7 @@ def _cell(case: Case, here: Outputs, form: str, y: np.ndarray | str) -> tuple[st
 
 def _is_told(file: Path, runtime: str) -> bool:
     """Whether `doctor` warns of this file on GPUs."""
-    return runtime in ("GPU", "WebGPU") and any("GPU" in finding.problem for finding in export.doctor(file).findings)
+    return runtime in ("GPU", "WebGPU") and bool(gpu_problems(file))
 
 
 # ------------------------------------------------------------------------------------------------------------ internals

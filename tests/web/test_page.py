@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -41,6 +42,23 @@ def library(tmp_path_factory) -> Path:
     return litert_js(tmp_path_factory.mktemp("npm"))
 
 
+def test_a_file_that_graphics_cards_compute_wrongly_is_not_offered_to_them(library: Path, tmp_path: Path) -> None:
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(9, 1, groups=3)(image)
+    x = keras.layers.Dense(3, activation="softmax")(keras.layers.GlobalAveragePooling2D()(x))
+    known = {"labels": ["a", "b", "c"], "preprocessing": Preprocessing(size=(8, 8)), "runtime": library}
+    calibration = np.random.default_rng(0).uniform(-1, 1, (50, 8, 8, 3)).astype("float32")
+    for quantization, offered in (("float16", True), ("int8", False)):
+        folder = export.to_web(
+            keras.Model(image, x),
+            tmp_path / quantization,
+            quantization=quantization,
+            calibration=calibration if quantization == "int8" else None,
+            **known,
+        )
+        assert json.loads((folder / "model.json").read_text(encoding="utf-8"))["gpu"] is offered
+
+
 def test_the_folder_is_complete(run: Run, library: Path, tmp_path: Path) -> None:
     folder = export.to_web(run, tmp_path / "page", runtime=library)
     about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
@@ -50,6 +68,7 @@ def test_the_folder_is_complete(run: Run, library: Path, tmp_path: Path) -> None
         **{"size": [32, 32], "mode": "letterbox", "crop": [1, 1], "fill": [1, 2, 3], "interpolation": "bilinear"}
     }
     assert dict(about["facts"])["network"] == "lenet5"
+    assert about["gpu"] is True
     files = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
     own = {file.name for file in PAGE.iterdir()}
     wasm = {f"runtime/wasm/{name}.{ending}" for name in web.PROGRAMS for ending in ("js", "wasm")}

@@ -14,7 +14,7 @@ async function start() {
   about = await (await fetch("model.json")).json();
   describe();
   await loadLiteRt("./runtime/wasm/");
-  if (await navigator.gpu?.requestAdapter()) {
+  if (about.gpu && (await navigator.gpu?.requestAdapter())) {
     part("accelerator").add(new Option("the graphics card (WebGPU)", "webgpu"));
   }
   await compile("wasm");
