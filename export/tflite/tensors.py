@@ -43,16 +43,20 @@ def layer_of(tensor: str) -> str:
     return scopes[1].removesuffix("_1") if len(scopes) > 2 else tensor.split(";")[0]
 
 
+def layers_in(content: bytes) -> set[str]:
+    """The layers whose outputs are tensors of the file."""
+    return {layer_of(name) for name in outputs_of_operators(content)}
+
+
 def tensors_of(content: bytes, layers: Sequence[str]) -> list[str]:
     """The names of the tensors that these layers compute.
 
     Raises:
         InputError: the file has no such layer.
     """
-    tensors = outputs_of_operators(content)
-    known = {layer_of(name) for name in tensors}
+    known = layers_in(content)
     if unknown := [layer for layer in layers if layer not in known]:
         raise InputError(
             f"the file has no layer {unknown[0]!r}; layer_errors lists the layers it has, such as {min(known)!r}"
         )
-    return [name for name in tensors if layer_of(name) in layers]
+    return [name for name in outputs_of_operators(content) if layer_of(name) in layers]
