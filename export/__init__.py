@@ -9,6 +9,7 @@ from .optimize import optimize
 from .quantization.calibration import CalibrationSet
 from .quantization.qat.fine_tune import Compressed, Quantized, cluster, prune, quantize_aware
 from .quantization.qat.settings import FineTuning
+from .quantization.search import QuantizationSearch, TargetMissed, Trial, quantize_to_target
 from .runtimes.benchmark import Benchmark, Timing, benchmark
 from .runtimes.predictor import ExportedFile, open_predictor
 from .saved_model import to_saved_model
@@ -30,9 +31,12 @@ __all__ = [
     "Finding",
     "FineTuning",
     "LayerError",
+    "QuantizationSearch",
     "Quantized",
     "Record",
+    "TargetMissed",
     "Timing",
+    "Trial",
     "agreement",
     "agreements",
     "benchmark",
@@ -46,6 +50,7 @@ __all__ = [
     "optimize",
     "prune",
     "quantize_aware",
+    "quantize_to_target",
     "to_keras_h5",
     "to_onnx",
     "to_openvino",

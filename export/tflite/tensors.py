@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_inception.errors import InputError
 
-from .flatbuffer import outputs_of_operators
+from .flatbuffer import inputs_of_operators, outputs_of_operators
 
 
 def quantize(x: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
@@ -46,6 +46,15 @@ def layer_of(tensor: str) -> str:
 def layers_in(content: bytes) -> set[str]:
     """The layers whose outputs are tensors of the file."""
     return {layer_of(name) for name in outputs_of_operators(content)}
+
+
+def layers_before(content: bytes) -> dict[str, list[str]]:
+    """For each layer of the file, those whose outputs it reads."""
+    before: dict[str, list[str]] = {}
+    for name, read in inputs_of_operators(content).items():
+        layer = layer_of(name)
+        before[layer] = [*before.get(layer, ()), *(other for other in map(layer_of, read) if other != layer)]
+    return before
 
 
 def tensors_of(content: bytes, layers: Sequence[str]) -> list[str]:
