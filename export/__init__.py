@@ -2,7 +2,7 @@
 
 from .agreement import Agreement, agreement, agreements
 from .doctor import Diagnosis, Finding, doctor
-from .formats import FORMATS, export_run, exported, misses
+from .formats import FORMATS, Target, export_run, exported, misses
 from .onnx import to_onnx
 from .openvino import to_openvino
 from .optimize import optimize
@@ -34,6 +34,7 @@ __all__ = [
     "QuantizationSearch",
     "Quantized",
     "Record",
+    "Target",
     "TargetMissed",
     "Timing",
     "Trial",

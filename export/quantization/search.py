@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
@@ -212,6 +213,7 @@ def quantize_to_target(
     ):
         try:
             with new_output(path, overwrite=overwrite, kind="TFLite file", is_kind=is_tflite) as part:
+                made = Path(tempfile.mkdtemp(dir=part.parent))
                 source = Exportable.of(model_or_run, labels=labels, preprocessing=preprocessing)
                 images = _held_out(source, held_out, labelled=measure == "top-1")
                 known: dict[str, Any] = {"preprocessing": source.preprocessing, "labels": source.labels}
@@ -222,7 +224,7 @@ def quantize_to_target(
                     measure=measure,
                     target=target,
                     options=known | {"batch": batch, "about": about},
-                    folder=part.parent,
+                    folder=made,
                     most=trials,
                 )
                 data = None if qat is None else _to_train_on(qat, source, images)
@@ -239,10 +241,10 @@ def quantize_to_target(
                     chosen = chosen if chosen.holds else None
                 search = attempts.timed(path, chosen)
                 if kept is not None:
-                    _keep(search, part.parent, kept)
+                    _keep(search, made, kept)
                 if search.chosen is None:
                     raise TargetMissed(search)
-                shutil.copyfile(part.parent / search.chosen.file, part)
+                shutil.copyfile(made / search.chosen.file, part)
         except TargetMissed as error:
             missed = error
     if missed is not None:
