@@ -138,6 +138,23 @@ def test_a_target_that_is_missed_writes_no_file_but_the_frontier(sensitive, held
     assert {p.name for p in tmp_path.iterdir()} == {"small.tflite", "frontier"}
 
 
+def test_layers_in_float_of_a_network_with_early_exits(tmp_path):
+    """The first exit does not have the layers after it."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((SIZE, SIZE, 3))
+    first = layers.Conv2D(8, 3, activation="relu", name="first")(image)
+    second = layers.Conv2D(8, 3, activation="relu", name="second")(first)
+    outputs = {
+        name: layers.Dense(CLASSES, activation="softmax")(layers.GlobalAveragePooling2D()(x))
+        for name, x in (("exit_1", first), ("predictions", second))
+    }
+    model = keras.Model(image, outputs, name="two")
+    options = {"quantization": "int8", "calibration": CALIBRATION, "float_layers": ["first", "second"]}
+    path = export.to_tflite(model, tmp_path / "two.tflite", **options)
+    assert float_operators(path.read_bytes()) == ["CONV_2D"] * 3
+    assert [found.exit for found in export.agreements(path, model, CALIBRATION[:8])] == ["exit_1", "exit_2"]
+
+
 def test_training_comes_last(sensitive, held_out, tmp_path, untimed):
     inputs = np.random.default_rng(2).uniform(0, 1, (64, SIZE, SIZE, 3)).astype("float32")
     labelled = inputs, np.argmax(sensitive(inputs), axis=-1)
