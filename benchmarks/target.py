@@ -72,7 +72,7 @@ if __name__ == "__main__":
 
 By `{command}`, {date.today()}; {platform.machine()}, {os.cpu_count()} cores; {packages}.
 
-One photograph is a point. The times are of all files in turns.
+One photograph is a point; classes that tie for the highest probability share it. The times are of all files in turns.
 {chr(10).join(tables)}
 """
     write_file(TABLE, lambda part: part.write_text(text))
