@@ -16,7 +16,7 @@ import numpy as np
 
 from keras_inception.data import Dataset, Split, as_dataset, is_tf_data
 from keras_inception.errors import InputError, first_line
-from keras_inception.files import new_output
+from keras_inception.files import new_output, write_file
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.run import Run
 from keras_inception.terminal import tell_progress
@@ -102,13 +102,22 @@ class QuantizationSearch:
         return asdict(self) | {"path": str(self.path), "frontier": frontier}
 
     def plot(self, path: str | Path) -> None:
-        """Plot the loss of each trial against its size; the frontier is marked, and the target is a line."""
+        """Plot the loss of each trial against its size; the frontier is marked, and the target is a line.
+
+        The file extension of `path` determines the format: ".png", ".svg" or another one of Matplotlib's.
+
+        Raises:
+            InputError: Matplotlib does not write that format.
+        """
         from matplotlib.figure import Figure  # half a second, which nothing else here needs
 
         figure = Figure(figsize=(7, 4.5), layout="constrained")
+        formats = figure.canvas.get_supported_filetypes()
+        if Path(path).suffix.removeprefix(".") not in formats:
+            raise InputError(f"a plot is written as .{', .'.join(formats)}; got {str(path)!r}")
         axes = figure.subplots()
-        for trials, style in ((self.trials, "o"), (self.frontier, "C1o")):
-            axes.plot([t.bytes / 1e6 for t in trials], [t.loss for t in trials], style)
+        for trials, style, label in ((self.trials, "o", None), (self.frontier, "C1o", "no other beats it")):
+            axes.plot([t.bytes / 1e6 for t in trials], [t.loss for t in trials], style, label=label)
         for trial in self.trials:
             label = f"{trial.file.removesuffix('.tflite')}, {trial.milliseconds:.2g} ms"
             axes.annotate(label, (trial.bytes / 1e6, trial.loss), (5, 4), textcoords="offset points", fontsize=8)
@@ -117,7 +126,7 @@ class QuantizationSearch:
         axes.set(xlabel="megabytes", ylabel=f"points of {self.measure} lost")
         axes.grid(alpha=0.3)
         axes.legend()
-        figure.savefig(path)
+        write_file(Path(path), lambda part: figure.savefig(part, dpi=150))
 
 
 class TargetMissed(InputError):

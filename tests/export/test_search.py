@@ -245,3 +245,7 @@ def test_the_frontier_is_what_no_other_beats(tmp_path):
     )
     assert [t.file for t in found.frontier] == ["int8", "slow but small", "equal", "float32"]
     assert found.best.file == "slow but small"
+    found.plot(tmp_path / "tried.png")
+    assert (tmp_path / "tried.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(InputError, match=r"a plot is written as .* got 'tried\.abc'"):
+        found.plot("tried.abc")
