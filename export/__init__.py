@@ -2,7 +2,7 @@
 
 from .agreement import Agreement, agreement, agreements
 from .doctor import Diagnosis, Finding, doctor
-from .formats import FORMATS, export_run, exported, misses
+from .formats import FORMATS, Target, export_run, exported, misses
 from .onnx import to_onnx
 from .openvino import to_openvino
 from .optimize import optimize
@@ -11,6 +11,7 @@ from .phone.results import PhoneResults, PhoneTiming, phone_results
 from .quantization.calibration import CalibrationSet
 from .quantization.qat.fine_tune import Compressed, Quantized, cluster, prune, quantize_aware
 from .quantization.qat.settings import FineTuning
+from .quantization.search import QuantizationSearch, TargetMissed, Trial, quantize_to_target
 from .runtimes.benchmark import Benchmark, Timing, benchmark
 from .runtimes.predictor import ExportedFile, open_predictor
 from .saved_model import to_saved_model
@@ -34,9 +35,13 @@ __all__ = [
     "LayerError",
     "PhoneResults",
     "PhoneTiming",
+    "QuantizationSearch",
     "Quantized",
     "Record",
+    "Target",
+    "TargetMissed",
     "Timing",
+    "Trial",
     "agreement",
     "agreements",
     "benchmark",
@@ -51,6 +56,7 @@ __all__ = [
     "phone_results",
     "prune",
     "quantize_aware",
+    "quantize_to_target",
     "to_keras_h5",
     "to_onnx",
     "to_openvino",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from .openvino import need_openvino, to_openvino
 from .quantization.calibration import CalibrationSet
 from .quantization.qat import fine_tune
 from .quantization.qat.fine_tune import Compressed
+from .quantization.search import QuantizationSearch, quantize_to_target
 from .saved_model import signature_of, to_saved_model
 from .tflite.convert import Edge, Quantization, check_file_options, to_tflite
 from .weights_files import check_layout, to_keras_h5, to_torch
@@ -30,6 +31,8 @@ FORMATS: dict[str, tuple[str, Quantization | None]] = {
     "tflite-dynamic": ("dynamic.tflite", "dynamic"),
     "tflite-int8": ("int8.tflite", "int8"),
 }
+# The same for those that are made only if they are asked for.
+RARE: dict[str, tuple[str, Quantization | None]] = {"tflite-int16x8": ("int16x8.tflite", "int16x8")}
 # Formats that need an extra -> the file, what checks that the extra is installed, what exports.
 EXTRAS = {"onnx": ("model.onnx", need_onnx, to_onnx), "openvino": ("openvino", need_openvino, to_openvino)}
 # Weights for other libraries -> the file, the layout. The library opens such a file, so it is not run here.
@@ -38,11 +41,23 @@ WEIGHTS = {
     "torchvision": ("torchvision.pth", "torchvision"),
     "keras-h5": ("keras.h5", "keras"),
 }
-_FILES = {name: row[0] for name, row in FORMATS.items()} | {name: row[0] for name, row in EXTRAS.items()}
+_FILES = {name: row[0] for name, row in (FORMATS | RARE).items()} | {name: row[0] for name, row in EXTRAS.items()}
 _ALL = _FILES | {name: row[0] for name, row in WEIGHTS.items()}
+CALIBRATED = "tflite-int8", "tflite-int16x8"
 MAX_DROP = 0.005  # of top-1 accuracy, from the Keras model to a file
 MIN_AGREEMENT = 0.9  # with the Keras model, for images without labels
 MAX_DIFFERENCE = 1e-3  # of a probability, for a file that is not quantised
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What tflite-int8 must keep: the arguments of `quantize_to_target`. `found` is called with what it found."""
+
+    max_drop: float | None = None
+    min_agreement: float | None = None
+    held_out: Split | None = None
+    frontier: str | Path | None = None
+    found: Callable[[QuantizationSearch], object] = lambda search: None
 
 
 def export_run(
@@ -58,16 +73,18 @@ def export_run(
     teacher: str | Path | Run | None = None,
     batch: int = 1,
     edge: Edge = "float32",
+    float_layers: Sequence[str] = (),
+    target: Target | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
     """Export a run in several formats. Everything is checked before anything is written.
 
     Args:
         run: a finished run.
-        formats: keys of `FORMATS`, `EXTRAS` or `WEIGHTS`.
+        formats: keys of `FORMATS`, `RARE`, `EXTRAS` or `WEIGHTS`.
         folder: where the files go; the run's `exports/` by default.
-        images: what tflite-int8 is calibrated with: a split, or a folder of labelled images in place of a recorded one
-            that moved. The default is the run's training images. Formats in float need none.
+        images: what tflite-int8 and tflite-int16x8 are calibrated with: a split, or a folder of labelled images in
+            place of a recorded one that moved. The default is the run's training images. Formats in float need none.
         serving_default: the default signature of saved_model, as in `to_saved_model`.
         qat: a folder of labelled images on which `quantize_aware` fine-tunes tflite-int8.
         prune: before that, `prune` to a share of zeros ("0.5") or to the pattern "2:4".
@@ -75,9 +92,12 @@ def export_run(
         teacher: of all of these, as of `quantize_aware`.
         batch: how many images a .tflite file takes at once.
         edge: the type at the edges of tflite-int8.
+        float_layers: layers that tflite-int8 computes in float32, as in `to_tflite`.
+        target: tflite-int8 is what `quantize_to_target` finds, with `qat` if that is given.
         overwrite: replace files that exist.
 
     Raises:
+        TargetMissed: no file in int8 holds the target; nothing is written but the frontier.
         InputError: an unknown format, images that cannot be read, an extra that is not installed, a folder that cannot
             be written, or a file that exists without `overwrite`; nothing is written.
     """
@@ -88,6 +108,7 @@ def export_run(
     if teacher is not None and qat is None:
         raise InputError("a teacher is for quantisation-aware training: give qat too, or leave the teacher out")
     _check_file_options(formats, batch, edge)
+    _check_int8_options(formats, qat, prune or cluster, edge, float_layers, target)
     pruning = _pruning(prune)
     folder = folder or run.beside("exports")
     need_writable(folder)
@@ -96,7 +117,7 @@ def export_run(
         raise InputError(f"{existing[0]} exists; give --overwrite to replace it, or another --out")
     for name in paths.keys() & WEIGHTS.keys():
         check_layout(run, WEIGHTS[name][1])
-    calibration = _calibration(run, images) if "tflite-int8" in formats and qat is None else None
+    calibration = _calibration(run, images) if is_calibrated(formats, qat, target) else None
     made: Run | Compressed = run
     if pruning:
         made = fine_tune.prune(made, qat, teacher=teacher, checkpoints=folder / "prune.training", **pruning)
@@ -104,7 +125,8 @@ def export_run(
         made = fine_tune.cluster(made, qat, clusters=cluster, teacher=teacher, checkpoints=folder / "cluster.training")
     about: dict[str, Any] = {"labels": run.labels, "preprocessing": run.preprocessing, "overwrite": overwrite}
     model = run.model()  # once: a network of some hundred layers takes seconds to load
-    for name, path in paths.items():
+    # First what may fail late: a target may be missed, and only the converter knows the names of layers.
+    for name, path in sorted(paths.items(), key=lambda row: row[0] != "tflite-int8"):
         if name == "saved_model":
             to_saved_model(model, path, serving_default=signature, **about)
         elif name in EXTRAS:
@@ -113,11 +135,27 @@ def export_run(
             to_keras_h5(model, path, network=run.builder, overwrite=overwrite)
         elif name in WEIGHTS:
             to_torch(model, path, layout=WEIGHTS[name][1], network=run.builder, overwrite=overwrite)
+        elif name == "tflite-int8" and target is not None:
+            search = quantize_to_target(
+                run,
+                path,
+                max_drop=target.max_drop,
+                min_agreement=target.min_agreement,
+                calibration=calibration,
+                held_out=target.held_out,
+                qat=qat,
+                teacher=teacher,
+                batch=batch,
+                frontier=target.frontier,
+                overwrite=overwrite,
+            )
+            target.found(search)
         elif name == "tflite-int8" and qat is not None:
             fine_tune.quantize_aware(made, qat, path, teacher=teacher, batch=batch, edge=edge, overwrite=overwrite)
         else:
-            int8: dict[str, Any] = {"calibration": calibration, "edge": edge} if name == "tflite-int8" else {}
-            to_tflite(model, path, quantization=FORMATS[name][1] or "none", batch=batch, **int8, **about)
+            more: dict[str, Any] = {"calibration": calibration} if name in CALIBRATED else {}
+            more |= {"edge": edge, "float_layers": float_layers} if name == "tflite-int8" else {}
+            to_tflite(model, path, quantization=(FORMATS | RARE)[name][1] or "none", batch=batch, **more, **about)
     return list(paths.values())
 
 
@@ -141,6 +179,34 @@ def _check_file_options(formats: Sequence[str], batch: int, edge: str) -> None:
         raise InputError(f"batch={batch} is for .tflite files; the others take any number of images: leave it out")
     if edge != "float32" and "tflite-int8" not in formats:
         raise InputError(f"edge={edge!r} is for tflite-int8: ask for that format too, or leave edge out")
+
+
+def _check_int8_options(
+    formats: Sequence[str],
+    qat: str | Path | None,
+    compress: str | int | None,
+    edge: str,
+    float_layers: Sequence[str],
+    target: Target | None,
+) -> None:
+    given = {"a target": target, "float_layers": float_layers}
+    if (found := [what for what, value in given.items() if value]) and "tflite-int8" not in formats:
+        raise InputError(f"{found[0]} is for tflite-int8: ask for that format too, or leave {found[0]} out")
+    if float_layers and qat is not None:
+        raise InputError("quantisation-aware training rounds every layer: leave float_layers out, or qat")
+    if target is None:
+        return
+    if float_layers:
+        raise InputError("the search for a target chooses the layers in float: leave float_layers out, or the target")
+    if compress:
+        raise InputError("the search for a target does not prune or cluster: leave these out, or the target")
+    if edge != "float32":
+        raise InputError(f"the search for a target tries files with float32 at their edges: leave edge={edge!r} out")
+
+
+def is_calibrated(formats: Sequence[str], qat: str | Path | None, target: Target | None) -> bool:
+    """Whether an export needs calibration images; training quantised has its own, a search calibrates before it."""
+    return "tflite-int16x8" in formats or ("tflite-int8" in formats and (qat is None or target is not None))
 
 
 def _calibration(run: Run, images: Split | str | Path | None) -> CalibrationSet:

@@ -26,9 +26,9 @@ from ..inputs import Exportable, ModelOrRun, as_convolution
 from ..optimize import INTEGER_RULES, TFLITE_RULES, optimize, rewrite
 from ..quantization.bias_correction import bias_corrected
 from ..quantization.calibration import Calibration, CalibrationSet, calibration_set
-from .flatbuffer import float_operators, foreign_operators, is_tflite
+from .flatbuffer import float_operators, foreign_operators, is_tflite, outputs_of_operators
 from .metadata import About, Record, with_record
-from .tensors import in_batches, tensors_of
+from .tensors import in_batches, layer_of, layers_in, tensors_of
 
 Quantization = Literal["none", "float16", "dynamic", "int8", "int16x8"]
 LOOPS = {"While", "StatelessWhile", "If", "StatelessIf"}  # TensorFlow's int8 converter ends the process at them
@@ -145,7 +145,9 @@ def to_tflite(
         networks = exit_networks(source.given, exits) or {"serving_default": source.model}
         # The last exit first: it becomes subgraph 0, the only one that many programs know.
         order = [*networks][-1:] + [*networks][:-1]
-        models = {key: _converted(source, networks[key], options, images, part.parent) for key in order}
+        models = {
+            key: _converted(source, networks[key], options, images, part.parent, last=key == order[0]) for key in order
+        }
         record = Record(
             input="pixels" if source.preprocessing else "input",
             preprocessing=source.preprocessing,
@@ -158,26 +160,41 @@ def to_tflite(
 
 
 def _converted(
-    source: Exportable, model: keras.Model, options: _Options, images: CalibrationSet | None, work: Path
+    source: Exportable, model: keras.Model, options: _Options, images: CalibrationSet | None, work: Path, *, last: bool
 ) -> bytes:
-    """Run TensorFlow's converter on a SavedModel in `work`: only that way leaves no trace of variables."""
+    """Run TensorFlow's converter on a SavedModel in `work`: only that way leaves no trace of variables.
+
+    `last` is whether the model is the network up to its last exit.
+    """
     rules = TFLITE_RULES | (INTEGER_RULES if options.quantization == "int8" else {})
     network = rewrite(optimize(model), rules)[0]
     normalize = _normalize(source.preprocessing) if source.preprocessing else lambda x: x
+
+    def through(network: keras.Model, convert: Callable[[str], bytes]) -> bytes:
+        with quiet(), tempfile.TemporaryDirectory(dir=work) as folder:
+            _save(network, normalize, source, options.batch, folder)
+            try:
+                with foreign_call():
+                    return convert(folder)
+            except InputError:
+                raise
+            except Exception as error:  # the converter raises many kinds, with pages of text
+                if found := re.findall(r"^(?:TF Select|Custom) ops: (.+)$", str(error), re.MULTILINE):
+                    raise _unsupported({name for line in found for name in line.split(", ")}) from error
+                raise InputError(f"{model.name} cannot be converted to TFLite: {first_line(error)}") from error
+
+    leave: set[str] = set()
+    if options.float_layers:
+        plain = through(network, _convert_plainly)
+        if not last:  # an earlier exit lacks the layers after it
+            known = layers_in(plain)
+            options = replace(options, float_layers=[layer for layer in options.float_layers if layer in known])
+        # A convolution's operator has the name of the activation that is fused with it.
+        leave = {layer_of(part) for name in tensors_of(plain, options.float_layers) for part in name.split(";")}
     examples = list(images.representative(source.input_dtype)) if images else []
     if examples:
-        network = bias_corrected(network, map(normalize, examples), leave=options.float_layers)
-    with quiet(), tempfile.TemporaryDirectory(dir=work) as folder:
-        _save(network, normalize, source, options.batch, folder)
-        try:
-            with foreign_call():
-                content = _convert(folder, options, in_batches(examples, options.batch))
-        except InputError:
-            raise
-        except Exception as error:  # the converter raises many kinds, with pages of text
-            if found := re.findall(r"^(?:TF Select|Custom) ops: (.+)$", str(error), re.MULTILINE):
-                raise _unsupported({name for line in found for name in line.split(", ")}) from error
-            raise InputError(f"{model.name} cannot be converted to TFLite: {first_line(error)}") from error
+        network = bias_corrected(network, map(normalize, examples), leave=leave)
+    content = through(network, lambda folder: _convert(folder, options, in_batches(examples, options.batch)))
     if foreign := foreign_operators(content):
         raise _unsupported(foreign)
     return content
@@ -220,12 +237,20 @@ def _convert(folder: str, options: _Options, examples: Sequence[np.ndarray]) -> 
     return content
 
 
+def _convert_plainly(folder: str) -> bytes:
+    content: bytes = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+    return content
+
+
 def _convert_partly(folder: str, options: _Options, examples: Sequence[np.ndarray]) -> bytes:
     """Convert to int8 all but the layers that stay in float."""
-    plain = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+    plain = _convert_plainly(folder)
+    tensors = tensors_of(plain, options.float_layers)
+    if set(tensors) == set(outputs_of_operators(plain)):
+        raise InputError("float_layers= names every layer of the network: export it with quantization='none'")
     converter = _converter(folder, options, examples)
     converter.target_spec.supported_ops += [tf.lite.OpsSet.TFLITE_BUILTINS]
-    debug = tf.lite.experimental.QuantizationDebugOptions(denylisted_nodes=tensors_of(plain, options.float_layers))
+    debug = tf.lite.experimental.QuantizationDebugOptions(denylisted_nodes=tensors)
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # from TensorFlow's own interpreter
         debugger = tf.lite.experimental.QuantizationDebugger(
             converter=converter, debug_dataset=converter.representative_dataset, debug_options=debug

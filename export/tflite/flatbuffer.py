@@ -114,6 +114,16 @@ def outputs_of_operators(model: bytes) -> dict[str, str]:
     return {graph.Tensors(op.Outputs(0)).Name().decode(): kind for op, kind in zip(ops, kinds, strict=False)}
 
 
+def inputs_of_operators(model: bytes) -> dict[str, list[str]]:
+    """The tensors that the first subgraph's operators read of other operators, by the name of their own output."""
+    graph = schema.Model.GetRootAs(model, 0).Subgraphs(0)
+    names = [tensor.Name().decode() for tensor in _each(graph.Tensors, graph.TensorsLength())]
+    read: dict[str, list[str]] = {}
+    for op in _each(graph.Operators, graph.OperatorsLength()):
+        read[names[op.Outputs(0)]] = [names[i] for i in op.InputsAsNumpy() if i >= 0 and names[i] in read]
+    return read
+
+
 def precision(model: bytes) -> str:
     """How a .tflite file computes: "float32", "float16", "dynamic", "int8", "int16x8", or "uint8" in older files."""
     content = schema.Model.GetRootAs(model, 0)

@@ -78,10 +78,17 @@ def layer_errors(path: str | Path, model: keras.Model, inputs: Iterable[np.ndarr
 
 
 def worst(errors: Sequence[LayerError], count: int = 5) -> dict[str, float]:
-    """The layers at which the ratio falls most from the layer before, and their ratios in decibels."""
-    falls = {error.layer: before.snr - error.snr for before, error in pairwise(errors)}
+    """The layers at which the ratio falls most, and their ratios in decibels.
+
+    A fall is below the lowest ratio of all layers before; where there is none, from the layer before. Noise spreads to
+    what follows: the layers that add it first come first.
+    """
+    falls, lowest = {}, errors[0].snr
+    for before, error in pairwise(errors):
+        falls[error.layer] = max(0.0, lowest - error.snr), before.snr - error.snr
+        lowest = min(lowest, error.snr)
     ratios = {error.layer: error.snr for error in errors}
-    return {layer: ratios[layer] for layer in sorted(falls, key=lambda layer: -falls[layer])[:count]}
+    return {layer: ratios[layer] for layer in sorted(falls, key=falls.__getitem__, reverse=True)[:count]}
 
 
 class _Probe:

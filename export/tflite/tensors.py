@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_inception.errors import InputError
 
-from .flatbuffer import outputs_of_operators
+from .flatbuffer import inputs_of_operators, outputs_of_operators
 
 
 def quantize(x: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
@@ -43,16 +43,29 @@ def layer_of(tensor: str) -> str:
     return scopes[1].removesuffix("_1") if len(scopes) > 2 else tensor.split(";")[0]
 
 
+def layers_in(content: bytes) -> set[str]:
+    """The layers whose outputs are tensors of the file."""
+    return {layer_of(name) for name in outputs_of_operators(content)}
+
+
+def layers_before(content: bytes) -> dict[str, list[str]]:
+    """For each layer of the file, those whose outputs it reads."""
+    before: dict[str, list[str]] = {}
+    for name, read in inputs_of_operators(content).items():
+        layer = layer_of(name)
+        before[layer] = [*before.get(layer, ()), *(other for other in map(layer_of, read) if other != layer)]
+    return before
+
+
 def tensors_of(content: bytes, layers: Sequence[str]) -> list[str]:
     """The names of the tensors that these layers compute.
 
     Raises:
         InputError: the file has no such layer.
     """
-    tensors = outputs_of_operators(content)
-    known = {layer_of(name) for name in tensors}
+    known = layers_in(content)
     if unknown := [layer for layer in layers if layer not in known]:
         raise InputError(
             f"the file has no layer {unknown[0]!r}; layer_errors lists the layers it has, such as {min(known)!r}"
         )
-    return [name for name in tensors if layer_of(name) in layers]
+    return [name for name in outputs_of_operators(content) if layer_of(name) in layers]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -15,7 +16,7 @@ from .output import cell, say, show
 
 if TYPE_CHECKING:
     from ..data import Split
-    from ..export import Agreement
+    from ..export import Agreement, QuantizationSearch
     from ..export.tflite.convert import Edge, Quantization
     from ..run import Run
 
@@ -53,44 +54,82 @@ def export(
     edge: Annotated[
         str, typer.Option(metavar="TYPE", help="Of tflite-int8's input and output: float32, uint8 or int8.")
     ] = "float32",
+    calibration: Annotated[
+        str | None,
+        typer.Option(
+            metavar="IMAGES", help="Calibrate with these.", show_default="the training images of RUN or --images"
+        ),
+    ] = None,
+    float_layers: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A layer of tflite-int8 to leave in float; repeatable."),
+    ] = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(metavar="POINTS", help="Of top-1 that tflite-int8 may lose: worse layers stay in float."),
+    ] = None,
+    min_agreement: Annotated[
+        float | None, typer.Option(metavar="PERCENT", help="Instead: of images that keep their predicted class.")
+    ] = None,
+    frontier: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="With either: keep each file that no other beats, a table and a plot."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     as_json: Json = False,
 ) -> None:
     """Export a run for servers (saved_model) and phones (tflite, tflite-float16, tflite-dynamic, tflite-int8).
 
-    Others are onnx, openvino, and weights for other libraries (timm, torchvision, keras-h5).
+    Others are tflite-int16x8, onnx, openvino, and weights for other libraries (timm, torchvision, keras-h5).
     """
-    from keras_inception.export import FORMATS, export_run
-    from keras_inception.export.formats import is_measured
+    from keras_inception.export import FORMATS, Target, TargetMissed, export_run
+    from keras_inception.export.formats import CALIBRATED, is_calibrated, is_measured
 
     from ..run import Run
 
     run, formats = Run.load(run_path), to or list(FORMATS)
-    held_out, missing = _held_out(run, images, needed=images is not None or "tflite-int8" in formats)
-    calibration = run.images("train", images) if "tflite-int8" in formats and not qat else None
-    files = export_run(
-        run,
-        formats,
-        out_path,
-        images=calibration,
-        serving_default=serving_default,
-        qat=qat,
-        prune=prune,
-        cluster=cluster,
-        teacher=teacher,
-        batch=batch,
-        edge=cast("Edge", edge),  # is checked there
-        overwrite=overwrite,
-    )
-    if qat:
+    searches: list[QuantizationSearch] = []
+    target = None
+    if max_drop is not None or min_agreement is not None:
+        target = Target(max_drop=max_drop, min_agreement=min_agreement, frontier=frontier, found=searches.append)
+    elif frontier:
+        raise InputError("--frontier keeps what a search tried: give --max-drop or --min-agreement too")
+    if calibration and not is_calibrated(formats, qat, target):
+        raise InputError(f"--calibration is for {' and '.join(CALIBRATED)} without --qat: leave it out")
+    held_out, missing = _held_out(run, images, needed=images is not None or bool({*formats} & {*CALIBRATED}))
+    try:
+        files = export_run(
+            run,
+            formats,
+            out_path,
+            images=calibration or images,
+            serving_default=serving_default,
+            qat=qat,
+            prune=prune,
+            cluster=cluster,
+            teacher=teacher,
+            batch=batch,
+            edge=cast("Edge", edge),  # is checked there
+            float_layers=float_layers or (),
+            target=replace(target, held_out=held_out) if target else None,
+            overwrite=overwrite,
+        )
+    except TargetMissed as missed:
+        report_search(missed.search, as_json)
+        raise
+    searched = [search.path for search in searches]  # and measured on all held-out images
+    if qat and not searched:
         from keras_inception.export.quantization.qat.fine_tune import zipped
 
         file = next(file for file in files if file.name == FORMATS["tflite-int8"][0])
         typer.echo(f"{file} is {zipped(file.read_bytes()):,} bytes in a zip archive", err=True)
-    measured = [file for file in files if is_measured(file)]
+    measured = [file for file in files if is_measured(file) and file not in searched]
     for file in files:
         if file not in measured:
             typer.echo(f"wrote {file}", err=as_json)
+    [search] = searches or [None]
+    if search and not (as_json and measured):
+        report_search(search, as_json)
     if not measured:
         return
     if held_out is None:
@@ -99,7 +138,7 @@ def export(
         typer.echo(f"the files were not measured: {missing}", err=True)
         return
     sample = held_out.sample(50)
-    report_agreement(verified(measured, run, sample), sample, as_json)
+    report_agreement(verified(measured, run, sample), sample, as_json, search)
 
 
 @app.command()
@@ -290,6 +329,32 @@ def _show_phones(kit: Path, as_json: bool) -> None:
                 say(f"{t.path} was asked of the {t.accelerator}, but the CPU computed all of it")
 
 
+def report_search(search: QuantizationSearch, as_json: bool) -> None:
+    """Print what a search for a target tried."""
+    if as_json:
+        print(json.dumps(search.to_dict(), indent=2))
+        return
+    right = (
+        "" if search.keras_top1 is None else f"; the Keras model gets {cell('top1', search.keras_top1)} of them right"
+    )
+    say(f"{search.n:,} held-out images, of which one is {100 / search.n:.2g} points{right}")
+    rows = [
+        {
+            "tried": trial.file,
+            "layers in float": len(trial.float_layers),
+            f"points of {search.measure} lost": trial.loss,
+            "agreement": trial.agreement,
+            "bytes": trial.bytes,
+            "ms per image": trial.milliseconds,
+            "": "written" if trial == search.chosen else "holds" if trial.holds else "",
+        }
+        for trial in search.trials
+    ]
+    show(rows, as_json)
+    if search.chosen and search.chosen.float_layers:
+        say(f"in float: {', '.join(search.chosen.float_layers)}")
+
+
 def _held_out(run: Run, images: str | None, *, needed: bool) -> tuple[Split | None, str]:
     """The images to measure on; where there are none and they are not `needed`, why."""
     try:
@@ -312,13 +377,16 @@ def verified(files: Iterable[Path], run: Run, images: Split, cross_check: str | 
     return found
 
 
-def report_agreement(agreements: list[Agreement], images: Split, as_json: bool) -> None:
-    """Print what was measured on these images; exit with 1 if a file misses its bar."""
+def report_agreement(
+    agreements: list[Agreement], images: Split, as_json: bool, search: QuantizationSearch | None = None
+) -> None:
+    """Print what was measured on these images; exit with 1 if a file misses its bar. JSON has those of a search too."""
     from keras_inception.export import misses
     from keras_inception.export.formats import MAX_DROP, allowed_losses
 
     if as_json:
-        show([a.to_dict() | {"measured_on": images.side or None} for a in agreements], as_json)
+        rows = [a.to_dict() | {"measured_on": images.side or None} for a in agreements]
+        print(json.dumps(search.to_dict() | {"files": rows} if search else rows, indent=2))
     else:
         keras_top1 = cell("top1", agreements[0].keras_top1)
         say(f"{images}; the Keras model gets {keras_top1} of them right")

@@ -179,6 +179,57 @@ def test_export_and_verify(call, run):
     assert "unknown runtime 'torch' for a cross-check" in err
 
 
+def test_export_to_a_target(call, run, tmp_path):
+    search = ["export", run, "--to", "tflite-int8", "--out", tmp_path / "files", "--max-drop", 100]
+    code, out, err = call(*search, "--frontier", tmp_path / "frontier")
+    assert code == 0, err
+    assert "held-out images, of which one is" in out
+    assert "points of top-1 lost" in out
+    assert [path.name for path in (tmp_path / "files").iterdir()] == ["int8.tflite"]
+    assert (tmp_path / "frontier" / "search.json").is_file()
+    code, out, _ = call(*search, "--to", "tflite-int16x8", "--overwrite", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert [trial["file"] for trial in found["trials"]] == ["float32.tflite", "int8.tflite"]
+    assert found["chosen"]["file"] == "int8.tflite"
+    assert [row["format"] for row in found["files"]] == ["tflite int16x8"]
+
+
+def test_a_target_that_is_missed_is_one_line_after_the_table(call, run, tmp_path, monkeypatch):
+    from keras_inception.export.quantization import search
+
+    monkeypatch.setattr(search, "ROUNDING", -1)  # no file holds
+    monkeypatch.setattr(search, "worst", lambda errors, count: {})
+    command = ["export", run, "--to", "tflite", "--to", "tflite-int8", "--out", tmp_path / "files", "--max-drop", 0]
+    code, out, err = call(*command)
+    assert code == 1
+    assert "int8.tflite" in out
+    assert "int8.tflite is not written" in err.splitlines()[-1]
+    assert not (tmp_path / "files").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--to", "tflite", "--max-drop", "1"], "a target is for tflite-int8"),
+        (["--to", "tflite", "--float-layers", "conv"], "float_layers is for tflite-int8"),
+        (["--to", "tflite-int8", "--max-drop", "1", "--min-agreement", "99"], "give one target"),
+        (["--to", "tflite-int8", "--max-drop", "1", "--edge", "int8"], "leave edge='int8' out"),
+        (["--to", "tflite-int8", "--max-drop", "1", "--float-layers", "conv"], "leave float_layers out"),
+        (["--to", "tflite-int8", "--max-drop", "many"], "Invalid value for '--max-drop'"),
+        (["--to", "tflite-int8", "--frontier", "kept"], "give --max-drop or --min-agreement too"),
+        (["--to", "tflite", "--calibration", "images"], "--calibration is for tflite-int8 and tflite-int16x8"),
+        (["--to", "tflite-int8", "--calibration", "nowhere"], "nowhere does not exist"),
+        (["--to", "tflite", "--to", "tflite-int8", "--float-layers", "conf"], "the file has no layer 'conf'"),
+    ],
+)
+def test_targets_that_cannot_be(options, message, call, run, tmp_path):
+    code, _, err = call("export", run, "--out", tmp_path / "files", *options)
+    assert code != 0
+    assert message in err
+    assert not (tmp_path / "files").exists()
+
+
 def test_verify_fails_below_the_bar(call, run, tmp_path, monkeypatch):
     from keras_inception.export import formats
 

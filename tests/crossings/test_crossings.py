@@ -15,6 +15,7 @@ import shutil
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from keras_inception import cli, export
 from keras_inception.data import from_arrays, write_shards
 from keras_inception.errors import InputError
 from keras_inception.evaluation import evaluate
+from keras_inception.export.quantization import search
 from keras_inception.run import Run
 from keras_inception.training import train
 
@@ -149,6 +151,7 @@ class Cell:
         if network in pretrained:
             arguments["teacher" if network == "taught by a run" else "weights"] = pretrained[network]
         monkeypatch.setenv("KERAS_INCEPTION_HOME", str(place / "home"))
+        monkeypatch.setattr(search, "benchmark", untimed)  # whose processes take seconds to start
         moves, lasting = data == "moved list", data not in NOT_LASTING
         return cls(given, folder, names, arguments, place, moves, lasting, network == CONFIGURED)
 
@@ -245,6 +248,7 @@ class Cell:
         words += ("--serving-default", "encoded")
         self.command(*words, *self.images(run, *words))
         assert (run.path / "exports" / "int8.tflite").is_file()
+        self.export_to_a_target(run)
         page = export.to_web(run, self.place / "page", runtime=litert_js(self.place))
         about = json.loads((page / "model.json").read_text(encoding="utf-8"))
         assert about["labels"] == list(run.labels)
@@ -256,6 +260,19 @@ class Cell:
         about = json.loads((models / "model.json").read_text(encoding="utf-8"))
         assert about["labels"] == (models / "labels.txt").read_text(encoding="utf-8").split("\n")[:-1]
         assert about["input"]["mode"] == run.preprocessing.resize_mode
+
+    def export_to_a_target(self, run: Run) -> None:
+        words = ("export", run.path, "--to", "tflite-int8", "--to", "tflite-int16x8", "--max-drop", 100, "--json")
+        words += ("--batch", 3, "--out", self.place / "target")
+        options = self.images(run, *words)
+        if options and not isinstance(self.given, Path):  # other images, which cannot both calibrate and decide
+            with pytest.raises(InputError, match="--calibration DIR"):
+                self.command(*words, *options)
+            return
+        found = json.loads(self.command(*words, *options))
+        assert [trial["file"] for trial in found["trials"]] == ["float32.tflite", "int8.tflite"]
+        assert found["n"] == len(run.images("held_out", *options[1:]))
+        assert {file["format"] for file in found["files"]} == {"tflite int16x8"}
 
     def verify(self, run: Run) -> None:
         file = export.to_tflite(run, self.place / "float32.tflite")
@@ -275,6 +292,10 @@ class Cell:
         found = {result.dataset_split: result.metric_value for result in card.data.eval_results}
         assert found == {"validation": run.validation_metrics["top1"], run.measured_on: run.metrics["top1"]}
         assert str(self.place) not in str(card)
+
+
+def untimed(files: list[Path], seconds: float) -> SimpleNamespace:
+    return SimpleNamespace(timings=[SimpleNamespace(milliseconds=1.0)] * len(files))
 
 
 def arrays(classes: int, each: int = 8) -> tuple[np.ndarray, np.ndarray]:

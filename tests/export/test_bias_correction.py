@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_inception import export
+from keras_inception import InputError, export
 from keras_inception.export.quantization.bias_correction import bias_corrected
 from keras_inception.export.tflite import convert
 
@@ -86,3 +86,27 @@ def test_a_file_in_int8_is_nearer(tmp_path, monkeypatch):
     corrected = export.agreement(export.to_tflite(model, path, **options), model, held_out).snr
     monkeypatch.setattr(convert, "bias_corrected", lambda model, inputs, leave: model)
     assert corrected > export.agreement(export.to_tflite(model, path, **options), model, held_out).snr + 1
+
+
+def test_a_layer_in_float_that_a_file_names_by_its_activation_keeps_its_bias(tmp_path):
+    """The operator of a convolution bears the name of the ReLU that is fused with it."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((SIZE, SIZE, 3))
+    x = layers.ReLU(name="first")(layers.Conv2D(8, 3, bias_initializer="normal")(image))
+    x = layers.ReLU(name="second")(layers.Conv2D(8, 3, bias_initializer="normal")(x))
+    model = keras.Model(image, layers.Dense(4, activation="softmax")(layers.GlobalAveragePooling2D()(x)))
+    options = {"quantization": "int8", "calibration": INPUTS, "float_layers": ["first", "second"]}
+    errors = export.layer_errors(export.to_tflite(model, tmp_path / "mixed.tflite", **options), model, INPUTS)
+    assert {error.layer: error.snr for error in errors if error.layer in options["float_layers"]} == {
+        "first": pytest.approx(200, abs=70),
+        "second": pytest.approx(200, abs=70),
+    }
+
+
+def test_not_every_layer_stays_in_float(tmp_path):
+    model = chain("plain", "strided")
+    every = [model.layers[1].name, "StatefulPartitionedCall:0"]  # a file names an output so
+    options = {"quantization": "int8", "calibration": INPUTS, "float_layers": every}
+    with pytest.raises(InputError, match="names every layer of the network"):
+        export.to_tflite(model, tmp_path / "float.tflite", **options)
+    assert not list(tmp_path.iterdir())

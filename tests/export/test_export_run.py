@@ -14,6 +14,7 @@ from PIL import Image
 
 from keras_inception import InputError, Preprocessing, Run, export
 from keras_inception.data import from_arrays, tfds
+from keras_inception.export.tflite.flatbuffer import float_operators, precision
 from keras_inception.export.tflite.metadata import read_record
 
 PREPROCESSING = Preprocessing(size=(8, 8))
@@ -90,6 +91,16 @@ def test_options_without_a_file_for_them(formats, options, says, run_of):
     with pytest.raises(InputError, match=says):
         export.export_run(run, formats, **options)
     assert not (run.path / "exports").exists()
+
+
+def test_layers_in_float_and_activations_in_int16(run_of, photos):
+    run = run_of(str(photos))
+    layer = run.model().layers[1].name
+    mixed, wide = export.export_run(run, ["tflite-int8", "tflite-int16x8"], float_layers=[layer])
+    assert float_operators(mixed.read_bytes()) == ["CONV_2D"]
+    assert (wide.name, precision(wide.read_bytes())) == ("int16x8.tflite", "int16x8")
+    assert source_of(wide) == "the training images of run"
+    assert export.exported(run) == [mixed, wide]
 
 
 def test_a_run_that_has_its_images_needs_none(run_of, photos):

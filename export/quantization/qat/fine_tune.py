@@ -94,6 +94,7 @@ def quantize_aware(
     labels: tuple[str, ...] | None = None,
     edge: Edge = "float32",
     batch: int = 1,
+    checkpoints: str | Path | None = None,
     overwrite: bool = False,
 ) -> Quantized:
     """Fine-tune a trained network with its weights and activations rounded to int8, and export the .tflite file.
@@ -104,8 +105,7 @@ def quantize_aware(
     epoch with the best validation accuracy is kept, which may be the network before training. Of several outputs the
     main one is trained.
 
-    The same call after an interruption resumes after the last complete epoch. Until the file is written, the state is
-    in a folder `PATH.training` beside it.
+    The same call after an interruption resumes after the last complete epoch.
 
     Args:
         model_or_run: a trained functional model, a run or a run directory; or the result of `prune` or `cluster`.
@@ -122,6 +122,7 @@ def quantize_aware(
         labels: class names in the order of the outputs; a run knows them.
         edge: as for `to_tflite`.
         batch: as for `to_tflite`.
+        checkpoints: a folder for the state until the file is written, by default `PATH.training` beside it.
         overwrite: replace a file at `path`, after the new one is complete.
 
     Raises:
@@ -136,7 +137,8 @@ def quantize_aware(
     with new_output(path, overwrite=overwrite, kind="TFLite file", is_kind=is_tflite) as part:
         source, kept = _source(model_or_run, preprocessing, labels)
         images = TrainingImages.of(data, source, pixels=source.preprocessing is not None, teacher=teacher)
-        trainer = _quantizing(source, images, training, preserve or kept, path.with_name(f"{path.name}.training"))
+        state = Path(checkpoints) if checkpoints else path.with_name(f"{path.name}.training")
+        trainer = _quantizing(source, images, training, preserve or kept, state)
         history, content = _trained(trainer, source, edge, batch)
         part.write_bytes(content)
     trainer.clear()
