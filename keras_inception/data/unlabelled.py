@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..terminal import progress_shown
 from .arrays import alpha_hint, check_uint8
 from .decoding import Encoded
 from .lists import images_named, is_list
 from .places import local
+from .remote import copied, is_remote
 from .scan import examine_all
 from .shards import open_shards
 from .sources import Sources
@@ -37,6 +39,21 @@ class Missing:
     def read_bytes(self) -> bytes:
         """Raise a ValueError that says why it is not there."""
         raise ValueError(self.why)
+
+
+@dataclass(frozen=True)
+class Remote:
+    """An image at an address, which is copied into the cache when it is read."""
+
+    address: str
+
+    def __str__(self) -> str:
+        return self.address
+
+    def read_bytes(self) -> bytes:
+        """The bytes of the image; an InputError says why they cannot be read."""
+        with progress_shown(False):  # there is a bar over the images
+            return copied(self.address).read_bytes()
 
 
 @dataclass(frozen=True)
@@ -130,7 +147,7 @@ def _sources(images: Any) -> Sequence[Any]:
 def _files(place: Path, path: str | Path) -> Sequence[str | Encoded]:
     """What a place here holds; `path` is what messages call it."""
     if is_list(place):
-        return [str(file) if isinstance(file, Path) else Missing(name, file) for name, file in images_named(place)]
+        return [_listed(name, file) for name, file in images_named(place)]
     if place.is_dir():
         shards = open_shards(place)
         if not (found := shards.records() if shards else images_below(place)):
@@ -139,6 +156,13 @@ def _files(place: Path, path: str | Path) -> Sequence[str | Encoded]:
     if any(c in str(path) for c in "*?[") and not place.exists():
         raise InputError(f"there is no file {path}: give a pattern without quotes, so that the shell expands it")
     return [str(place)]
+
+
+def _listed(name: str, file: Path | str) -> str | Encoded:
+    """What a list names: `file` is where it is, or why there is none."""
+    if isinstance(file, Path):
+        return str(file)
+    return Remote(name) if is_remote(name) else Missing(name, file)
 
 
 def _arrays(images: np.ndarray) -> list[np.ndarray]:

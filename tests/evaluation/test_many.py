@@ -360,6 +360,20 @@ def test_what_a_list_names_in_vain_is_a_row(run, images, tmp_path) -> None:
         predict_many(run, tmp_path / "other.csv", tmp_path / "y.csv")
 
 
+def test_a_list_of_addresses(run, images, tmp_path) -> None:
+    names = ["00.png", "gone.png", "02.webp"]
+    (tmp_path / "list.txt").write_text("".join(f"file://{images}/a/{name}\n" for name in names))
+    predict_many(run, tmp_path / "list.txt", tmp_path / "x.jsonl")
+    first, gone, last = rows_of(tmp_path / "x.jsonl")
+    predict_many(run, [images / "a" / names[0], images / "a" / names[2]], tmp_path / "y.jsonl")
+    for row, here in zip((first, last), rows_of(tmp_path / "y.jsonl"), strict=True):
+        assert row["probabilities"] == pytest.approx(here["probabilities"], abs=1e-5)
+    assert first["image"] == f"file://{images}/a/00.png"
+    assert gone["error"] == f"there is nothing at file://{images}/a/gone.png"
+    with pytest.raises(InputError, match=r"gone.png cannot be read: there is nothing at"):
+        run.predict(tmp_path / "list.txt")
+
+
 def test_containers(run, images, tmp_path) -> None:
     """Shards, an archive, Parquet, an address, several places at once: the same answers."""
     good = tmp_path / "good"
