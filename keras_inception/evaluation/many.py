@@ -108,7 +108,8 @@ def predict_many(
         raise _exists(out)
     function, listing = predictor.batch_function(embeddings=embeddings), listed(images)
     batch_size = min(batch_size, len(listing))
-    parts = _Parts(listing, batch_size * max(1, PER_PART // batch_size), folder, table, shards, shard)
+    batches = min(max(1, PER_PART // batch_size), -(-len(listing) // (batch_size * shards)))  # in a part
+    parts = _Parts(listing, batches * batch_size, folder, table, shards, shard)
     request = {
         "images": parts.digest(),
         "network": predictor.digest(),
@@ -120,11 +121,11 @@ def predict_many(
     out.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder, wait=False):
         _begin(folder, request)
-        job = _Job(function, predictor.labels, listing, batch_size, top)
-        began, missing = time.monotonic(), parts.missing()
-        parts.write(missing, job)
+        began = time.monotonic()
+        missing = [] if out.exists() else parts.missing()
+        parts.write(missing, _Job(function, predictor.labels, listing, batch_size, top))
         seconds = time.monotonic() - began
-        unreadable = parts.join(out)
+        unreadable = parts.checked(out) if out.exists() else parts.join(out)
         _remove(folder)
     computed = sum(len(parts.images(number)) for number in missing)
     return Written(path=out, images=len(parts), unreadable=unreadable, computed=computed, seconds=seconds)
@@ -227,13 +228,8 @@ class _Parts:
         """Make the whole table of the parts, each of which must have its images once; how many cannot be read.
 
         Raises:
-            InputError: a part has other rows, or there is another file at `out`.
+            InputError: a part has other rows.
         """
-        if out.exists():  # killed before the parts were removed
-            every = [index for number in self.numbers for index in self.images(number)]
-            if (unreadable := self._unreadable(out, every)) is None:
-                raise _exists(out)
-            return unreadable
         whole = 0
         for number in self.numbers:
             if (unreadable := self._unreadable(self.file(number), self.images(number))) is None:
@@ -243,6 +239,17 @@ class _Parts:
         write_file(joined, lambda part: self.table.join(map(self.file, self.numbers), part))
         joined.replace(out)
         return whole
+
+    def checked(self, out: Path) -> int:
+        """How many images cannot be read, by a table that a process joined before it was killed.
+
+        Raises:
+            InputError: it is another file.
+        """
+        unreadable = self._unreadable(out, [index for number in self.numbers for index in self.images(number)])
+        if unreadable is None:
+            raise _exists(out)
+        return unreadable
 
     def _unreadable(self, file: Path, images: Sequence[int]) -> int | None:
         """How many images of a file cannot be read; None if its rows are not these images, in their order."""

@@ -148,6 +148,10 @@ def test_shards_together_are_the_whole(run, images, tmp_path, small_parts) -> No
     parts = [rows_of(tmp_path / f"x-{k:05d}-of-00003.csv") for k in range(3)]
     together = sorted((row for part in parts for row in part), key=lambda row: row["image"])
     assert together == sorted(rows_of(tmp_path / "whole.csv"), key=lambda row: row["image"])
+    few = [predict_many(run, images, tmp_path / "z.csv", batch_size=4, shards=9, shard=k).images for k in range(9)]
+    assert few == [8] * 6 + [5, 0, 0]
+    fair = [predict_many(run, images, tmp_path / "f.csv", batch_size=1, shards=20, shard=k).images for k in range(20)]
+    assert fair == [3] * 17 + [2, 0, 0]
     nothing = predict_many(run, images, tmp_path / "y.csv", batch_size=4, shards=9, shard=8)
     assert (nothing.images, rows_of(nothing.path)) == (0, [])
 
@@ -234,7 +238,8 @@ def test_killed_while_the_parts_are_removed(left, run, images, tmp_path, small_p
         with pytest.raises(KeyboardInterrupt):
             predict_many(run, images, out, batch_size=4)
     before = out.stat()
-    assert predict_many(run, images, out, batch_size=4).unreadable == 3
+    written = predict_many(run, images, out, batch_size=4)
+    assert (written.unreadable, written.computed) == (3, 0)
     assert out.stat().st_mtime_ns == before.st_mtime_ns
     assert list(tmp_path.iterdir()) == [out]
 
