@@ -41,7 +41,7 @@ def evaluate(
 
     *first, last = paths
     given = last if first and not _is_predictor(Path(last)) else None
-    predictors = [opened(Path(path)) for path in (paths if given is None else first)]
+    predictors: list[Predictor] = [opened(Path(path)) for path in (paths if given is None else first)]
     if given is None:
         if not isinstance(predictors[0], Run):
             raise InputError(f"{paths[0]} does not know its images: give a folder of them, with one folder per class")
