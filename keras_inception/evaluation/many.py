@@ -24,7 +24,7 @@ from ..data.rendering import Renderer
 from ..data.sources import Sources
 from ..data.split import AHEAD
 from ..errors import InputError
-from ..files import PART, discard, locked, write_file
+from ..files import PART, discard, locked, need_writable, write_file
 from ..outputs import EMBEDDING, MAIN
 from ..terminal import progress_bar, tell_progress
 from .answers import Answer, Table, table_for
@@ -106,6 +106,7 @@ def predict_many(
     folder = out.with_name(f"{out.name}.parts")
     if out.exists() and not folder.exists():
         raise _exists(out)
+    need_writable(out.parent)
     function, listing = predictor.batch_function(embeddings=embeddings), listed(images)
     batch_size = min(batch_size, len(listing))
     batches = min(max(1, PER_PART // batch_size), -(-len(listing) // (batch_size * shards)))  # in a part
