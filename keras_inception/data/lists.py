@@ -138,8 +138,8 @@ def images_named(path: Path) -> Iterator[tuple[str, Path | str]]:
     lines = [line for line in _table(path, _text(path), labelled=False) if any(cell.strip() for cell in line)]
     column = _column(_plain(lines[0]), FILE_COLUMNS) if lines else None
     body = lines
-    if column is not None and not (len(lines[0]) > column and _is_file(lines[0][column], path)):
-        body = lines[1:]
+    if column is not None and not _is_file(lines[0][column], path):
+        body = lines[1:]  # after the header
     elif lines:
         column = next((i for i, cell in enumerate(lines[0]) if _is_file(cell, path)), None)
     if column is None:
