@@ -163,8 +163,9 @@ def report(found: list[Measured], names: float) -> None:
 `predict --out` on JPEG files of 500 x 375, {BATCH} at a time: images a second, medians of {ROUNDS} interleaved rounds.
 `runtime` is the runtime's own call on inputs that are ready, `reading` is reading files into inputs without a network,
 on the same cores. `share` is the command's rate as a share of the runtime's. `possible` is that share if reading takes
-its time from the network's; more is the noise of a machine with other work, or that one alone leaves a core idle. The
-floor, {FLOOR:.0%}, holds where the network is the limit: where reading takes at most {LIMITED:.0%} of the network's time.
+its time from the network's; more is the noise of a machine with other work, or that one alone leaves a core idle.
+The floor, {FLOOR:.0%}, holds where the network is the limit: where reading takes at most {LIMITED:.0%}
+of the network's time.
 
 | network | file | runtime | reading | command | share | possible | at least |
 |---|---|---:|---:|---:|---:|---:|---|
