@@ -18,6 +18,7 @@ from .layers import deep_graph
 from .model_graph import call_of, layer_of
 
 MAIN = "predictions"
+EMBEDDING = "embedding"  # what `with_embedding` calls the features
 
 _AUXILIARY, _EXIT = re.compile(r"aux_([1-9]\d*)"), re.compile(r"exit_([1-9]\d*)")
 
@@ -174,3 +175,19 @@ def backbone_of(model: keras.Model) -> keras.Model:
         [tensor] = call_of(tensor).inputs
     inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
     return keras.Model(inputs, tensor, name=f"{model.name}_backbone")
+
+
+@deep_graph()
+def with_embedding(model: keras.Model) -> keras.Model:
+    """Images -> {"predictions": the main output, "embedding": (n, features)}, over the model's own layers.
+
+    The embedding is what the main classifier takes, before dropout; of a classifier that is a convolution the mean of
+    its map.
+
+    Raises:
+        InputError: as of `backbone_of`.
+    """
+    features = backbone_of(model).output
+    if len(features.shape) > 2:
+        features = keras.layers.GlobalAveragePooling2D()(features)
+    return keras.Model(model.inputs[0], {MAIN: main_output(model), EMBEDDING: features}, name=model.name)

@@ -17,7 +17,7 @@ import tensorflow as tf
 from . import hub
 from .data import Dataset, Split, fingerprint, is_named, load_folder, load_images
 from .errors import InputError
-from .evaluation import KerasPredictor, Prediction, predict
+from .evaluation import BatchFunction, KerasPredictor, Prediction, predict
 from .files import write_file
 from .layers import deep_graph
 from .model_graph import load
@@ -221,6 +221,14 @@ class Run:
     def probabilities(self, images: Split, *, batch_size: int = 32) -> dict[str, np.ndarray]:
         """As `evaluation.Predictor.probabilities`: a run can stand wherever a predictor is asked for."""
         return self.predictor.probabilities(images, batch_size=batch_size)
+
+    def batch_function(self, *, embeddings: bool = False) -> BatchFunction:
+        """As `evaluation.BatchPredictor.batch_function`."""
+        return self.predictor.batch_function(embeddings=embeddings)
+
+    def digest(self) -> str:
+        """As `evaluation.BatchPredictor.digest`."""
+        return self.predictor.digest()
 
     @cached_property
     def predictor(self) -> KerasPredictor:

@@ -23,11 +23,13 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    Task,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 T = TypeVar("T")
 
@@ -107,15 +109,24 @@ def progress_bar(
         description: what is being done, "Checking images".
         total: how many steps, or bytes, there are; None if that is unknown.
         done: how many of them were done before.
-        in_bytes: count bytes, and show the speed.
+        in_bytes: count bytes, not steps.
     """
-    count: list[ProgressColumn] = [DownloadColumn(), TransferSpeedColumn()] if in_bytes else [MofNCompleteColumn()]
+    count: list[ProgressColumn] = (
+        [DownloadColumn(), TransferSpeedColumn()] if in_bytes else [MofNCompleteColumn(), _RateColumn()]
+    )
     columns = TextColumn("{task.description}", markup=False), BarColumn(), *count, TimeRemainingColumn()
     err = console(stderr=True)
     hidden = not _PROGRESS.get() or not err.is_terminal or err.is_dumb_terminal
     with Progress(*columns, console=err, transient=True, disable=hidden) as bar:
         task = bar.add_task(description, total=total, completed=done)
         yield lambda steps: bar.advance(task, steps)
+
+
+class _RateColumn(ProgressColumn):
+    """Steps a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:,.{0 if task.speed >= 10 else 1}f}/s")
 
 
 def progress(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:

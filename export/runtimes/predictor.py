@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,12 +10,14 @@ import numpy as np
 
 from keras_inception.data import Split
 from keras_inception.errors import InputError
+from keras_inception.evaluation import BatchFunction
 from keras_inception.outputs import MAIN
 from keras_inception.preprocessing import Preprocessing
 
 from ..openvino import is_openvino
 from ..saved_model import is_saved_model, versions
 from ..tflite.flatbuffer import is_tflite
+from ..tflite.metadata import Input
 from .runners import OpenFile, open_file
 
 
@@ -56,6 +59,34 @@ class ExportedFile:
         if (shape := found[MAIN][0].shape[1:]) != (len(self.labels),):
             raise InputError(f"{self.file.path} has {len(self.labels)} labels for the output {shape}: export it again")
         return {name: np.concatenate(outputs) for name, outputs in found.items()}
+
+    def batch_function(self, *, embeddings: bool = False) -> BatchFunction:
+        """As `evaluation.BatchPredictor.batch_function`: over images that are resized already.
+
+        Raises:
+            InputError: embeddings are asked for, which no file returns.
+        """
+        if embeddings:
+            raise InputError(f"{self.file.path} returns no embeddings: give the run that it was exported from")
+        kind: Input = "pixels" if "pixels" in self.file.runners else "input"
+        network = self.file.runners[kind]
+
+        def run(x: np.ndarray) -> dict[str, np.ndarray]:
+            size = len(x) if self.file.free_batch else self.file.batch
+            return {MAIN: np.concatenate([network(x[i : i + size]) for i in range(0, len(x), size)])}
+
+        preprocessing = self.preprocessing.unnormalized if kind == "pixels" else self.preprocessing
+        return BatchFunction(preprocessing=preprocessing, run=run)
+
+    def digest(self) -> str:
+        """As `evaluation.BatchPredictor.digest`."""
+        path = self.file.path
+        files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+        found = hashlib.sha256()
+        for file in files:
+            with open(file, "rb") as content:
+                found.update(hashlib.file_digest(content, "sha256").digest())
+        return found.hexdigest()
 
 
 def is_exported(path: Path) -> bool:

@@ -39,7 +39,8 @@ THREADS = min(4, os.cpu_count() or 1)  # of LiteRT: phones have four fast cores 
 class OpenFile:
     """A file ready to run: a runner for each kind of input that it takes, and for each exit of a .tflite file.
 
-    `batch` is how many images a run computes; a runner fills up a smaller number.
+    `batch` is how many images a run computes; a runner fills up a smaller number. With a `free_batch` it computes as
+    many as it is given.
     """
 
     path: Path
@@ -50,6 +51,7 @@ class OpenFile:
     exits: dict[str, Runner] = field(default_factory=dict)
     labels: tuple[str, ...] | None = None
     batch: int = 1
+    free_batch: bool = False
 
     @property
     def rawest(self) -> Input:
@@ -145,11 +147,20 @@ def _open_saved_model(path: Path) -> OpenFile:
     file = path / RECORD_FILE
     record = Record.from_json(file.read_text(encoding="utf-8")) if file.is_file() else Record(input="image")
     runners: dict[Input, Runner] = {}
+    free = True
     for name in names:
         spec, run = _signature(path, loaded, name)
         runners["image" if spec.dtype == tf.uint8 and record.input == "image" else "input"] = run
-    format = " ".join(["saved_model", *_half_precision(signatures[names[0]].graph)])
-    return OpenFile(path=path, format=format, bytes=size_of(path), record=record, runners=runners, labels=record.labels)
+        free = free and spec.shape[0] is None
+    return OpenFile(
+        path=path,
+        format=" ".join(["saved_model", *_half_precision(signatures[names[0]].graph)]),
+        bytes=size_of(path),
+        record=record,
+        runners=runners,
+        labels=record.labels,
+        free_batch=free,
+    )
 
 
 def _half_precision(graph: tf.Graph) -> set[str]:
@@ -187,12 +198,13 @@ def _open_onnx(path: Path) -> OpenFile:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         [given], [output] = session.get_inputs(), session.get_outputs()
     text = session.get_modelmeta().custom_metadata_map.get(NAME)
+    shape = [size if isinstance(size, int) else None for size in given.shape]
 
     def run(x: np.ndarray) -> np.ndarray:
-        _check_shape(path, x, [size if isinstance(size, int) else None for size in given.shape])
+        _check_shape(path, x, shape)
         return session.run([output.name], {given.name: x.astype(np.float32)})[0]
 
-    return _with_record(path, "onnx", text, run)
+    return _with_record(path, "onnx", text, run, free_batch=shape[0] is None)
 
 
 def _open_openvino(path: Path) -> OpenFile:
@@ -200,10 +212,11 @@ def _open_openvino(path: Path) -> OpenFile:
     with refused(path, by="OpenVINO"):
         model = openvino.Core().read_model(str(path / FILE))
         text = model.get_rt_info([NAME]).astype(str) if model.has_rt_info([NAME]) else None
-    return _with_record(path, "openvino", text, _in_openvino(path, model))
+    free = model.inputs[0].partial_shape[0].is_dynamic
+    return _with_record(path, "openvino", text, _in_openvino(path, model), free_batch=free)
 
 
-def _with_record(path: Path, format: str, text: str | None, run: Runner) -> OpenFile:
+def _with_record(path: Path, format: str, text: str | None, run: Runner, *, free_batch: bool) -> OpenFile:
     record = Record.from_json(text) if text else Record()
     return OpenFile(
         path=path,
@@ -212,6 +225,7 @@ def _with_record(path: Path, format: str, text: str | None, run: Runner) -> Open
         record=record,
         runners={record.input: run},
         labels=record.labels,
+        free_batch=free_batch,
     )
 
 

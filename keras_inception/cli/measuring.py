@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from .app import Images, Json, RunPath, app, fail
 from .output import say, show, show_metrics
 
 if TYPE_CHECKING:
-    from ..evaluation import Predictor
+    from ..evaluation import BatchPredictor, Predictor
 
 PREDICTOR = "A run, or hf://USER/NAME, or an exported file: a .tflite, a SavedModel, an .onnx, OpenVINO's folder."
 
@@ -40,7 +41,7 @@ def evaluate(
 
     *first, last = paths
     given = last if first and not _is_predictor(Path(last)) else None
-    predictors = [opened(Path(path)) for path in (paths if given is None else first)]
+    predictors: list[Predictor] = [opened(Path(path)) for path in (paths if given is None else first)]
     if given is None:
         if not isinstance(predictors[0], Run):
             raise InputError(f"{paths[0]} does not know its images: give a folder of them, with one folder per class")
@@ -90,11 +91,42 @@ def report(
 @app.command()
 def predict(
     path: Annotated[Path, typer.Argument(metavar="RUN", help=PREDICTOR, show_default=False)],
-    images: Annotated[list[str], typer.Argument(metavar="IMAGES...", help="Image files, or folders of them.")],
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGES...", help="Image files, folders of them, lists, shards, archives, Parquet files, addresses."
+        ),
+    ],
     top: Annotated[int, typer.Option(min=1, help="Classes per image.")] = 3,
+    out_path: Annotated[
+        Path | None, typer.Option("--out", help="A table to write: .parquet, .csv or .jsonl. For any number of images.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="With --out: images at a time.", show_default="32")
+    ] = None,
+    embeddings: Annotated[
+        bool, typer.Option("--embeddings", help="With --out: the features before a run's classifier too.")
+    ] = False,
+    shards: Annotated[
+        int | None, typer.Option(min=1, help="With --out: how many processes share the images.", show_default="1")
+    ] = None,
+    shard: Annotated[
+        int | None, typer.Option(min=0, help="With --out: which of them this is, from 0.", show_default="0")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say what is in images: the most probable classes of each. Exit with 1 if one of them cannot be read."""
+    """Say what is in images: the most probable classes of each. Exit with 1 if one of them cannot be read.
+
+    With --out, images that cannot be read are rows that say why, and the same command resumes after an interruption.
+    """
+    options = {"batch_size": batch_size, "embeddings": embeddings or None, "shards": shards, "shard": shard}
+    given_options = {name: value for name, value in options.items() if value is not None}
+    if out_path is not None:
+        _predict_many(path, images, out_path, as_json, top=top, **given_options)
+        return
+    if given_options:
+        name = next(iter(given_options)).replace("_", "-")
+        raise InputError(f"--{name} is for a table of answers: say which file it is, --out answers.parquet")
     from ..data import as_images
     from ..evaluation.predictor import ranked
     from ..outputs import MAIN
@@ -116,7 +148,24 @@ def predict(
         fail("; ".join(f"{r.path} cannot be read: {r.reason}" for r in rejected))
 
 
-def opened(path: Path) -> Predictor:
+def _predict_many(path: Path, images: list[str], out: Path, as_json: bool, **options: Any) -> None:
+    from ..data import is_named
+    from ..evaluation import predict_many
+
+    for image in images:
+        if not is_named(image) and not Path(image).exists():
+            raise InputError(f"there is no file or folder {image}: give images that are there")
+    try:
+        written = predict_many(opened(path), images, out, **options)
+    except KeyboardInterrupt as error:
+        number = error.args[0] if error.args else signal.SIGINT
+        fail("interrupted; the same command resumes with the parts that are finished", code=128 + number)
+    rate = written.computed / written.seconds if written.computed else None
+    row = {"images": written.images, "unreadable": written.unreadable, "images_per_second": rate}
+    show([row | {"out": str(written.path)}], as_json, whole=True)
+
+
+def opened(path: Path) -> BatchPredictor:
     """A run directory or an exported file.
 
     Raises:

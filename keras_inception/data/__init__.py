@@ -10,13 +10,14 @@ from .shard_writer import write_shards
 from .shards import ShardSet, open_shards
 from .split import Dataset, Rejected, Split, fingerprint, input_errors
 from .tf_data import from_tf_data
-from .unlabelled import as_images
+from .unlabelled import Listing, as_images, listed
 
 __all__ = [
     "Augmentation",
     "Changes",
     "Crops",
     "Dataset",
+    "Listing",
     "Rejected",
     "ShardSet",
     "Shift",
@@ -32,6 +33,7 @@ __all__ = [
     "is_named",
     "is_tf_data",
     "lasting",
+    "listed",
     "load_folder",
     "load_images",
     "open_shards",

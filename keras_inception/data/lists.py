@@ -128,6 +128,30 @@ def files_in(path: Path) -> list[str]:
     return [row.file for row in _rows(path)]
 
 
+def images_named(path: Path) -> Iterator[tuple[str, Path | str]]:
+    """Each file that a list names, with or without classes: its name as written; the file, or why there is none.
+
+    Raises:
+        InputError: it is no list of images.
+    """
+    finder = _Finder(path.parent)
+    lines = [line for line in _table(path, _text(path), labelled=False) if any(cell.strip() for cell in line)]
+    column = _column(_plain(lines[0]), FILE_COLUMNS) if lines else None
+    body = lines
+    if column is not None and not _is_file(lines[0][column], path):
+        body = lines[1:]  # after the header
+    elif lines:
+        column = next((i for i, cell in enumerate(lines[0]) if _is_file(cell, path)), None)
+    if column is None:
+        raise InputError(
+            f"{path} starts with {', '.join(lines[0][:8]) if lines else 'nothing'}: a list of images needs a column of "
+            "files (file, path, image, id), or lines that start with a path"
+        )
+    for line in body:
+        name = line[column].strip() if len(line) > column else ""
+        yield name, finder.find(name)
+
+
 def _layout(path: Path, placed: dict[str, Row], classes: Sequence[str], left_out: tuple[Rejected, ...]) -> Layout:
     sides: dict[str, dict[str, list[str]]] = defaultdict(lambda: {name: [] for name in classes})
     for file, row in placed.items():
@@ -203,8 +227,11 @@ def _text(path: Path) -> str:
     return text
 
 
-def _table(path: Path, text: str) -> Iterator[list[str]]:
-    """The cells of each line. Lists without commas or tabs are a path, which may hold blanks, and a label."""
+def _table(path: Path, text: str, *, labelled: bool = True) -> Iterator[list[str]]:
+    """The cells of each line. Lists without commas or tabs are a path, which may hold blanks, and a label.
+
+    Unless all are `labelled`, a line that ends as an image's name does is a path alone.
+    """
     if path.suffix.lower() == ".jsonl":
         yield from _json_lines(path, text)
         return
@@ -218,7 +245,8 @@ def _table(path: Path, text: str) -> Iterator[list[str]]:
         except csv.Error as error:
             raise InputError(f"{path} cannot be read: {error}") from error
     else:
-        yield from (line.rsplit(None, 1) for line in text.splitlines())
+        for line in text.splitlines():
+            yield [line] if not labelled and is_image_name(line.strip()) else line.rsplit(None, 1)
 
 
 def _json_lines(path: Path, text: str) -> Iterator[list[str]]:

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from ..errors import InputError
 from ..preprocessing import Preprocessing
 from .augmentation import Changes, Crops
 from .decoding import Decoded, Opened, opened
 
 ALIGNMENT = 64  # bytes
+
+T = TypeVar("T")
 
 
 class Renderer:
@@ -40,10 +43,28 @@ class Renderer:
         inputs = _aligned((len(indices), *self.shape))
         random = np.random.default_rng(seed)
         randoms = [random] * len(indices) if isinstance(self.changes, Crops) else random.spawn(len(indices))
-        tasks = list(zip(self.sources[indices], randoms, inputs, strict=True))
-        workers = min(cores(), len(tasks))
-        list(_threads().map(self._render, (tasks[i::workers] for i in range(workers))))  # raises what they raise
+        _on_all_cores(self._render, list(zip(self.sources[indices], randoms, inputs, strict=True)))
         return inputs
+
+    def attempt(self, count: int) -> tuple[np.ndarray, dict[int, InputError]]:
+        """Render all images into a batch of `count`, at least as many: what is not filled is 0.
+
+        Returns:
+            (count, *shape) float32; and why an image cannot be read, by its place.
+        """
+        inputs, failed = _aligned((count, *self.shape)), dict[int, InputError]()
+        inputs[len(self.sources) :] = 0
+        random = np.random.default_rng(0)
+
+        def attempted(tasks: Sequence[tuple[int, Any, np.ndarray]]) -> None:
+            for i, source, out in tasks:
+                try:
+                    self._render([(source, random, out)])
+                except InputError as error:
+                    failed[i], out[:] = error, 0
+
+        _on_all_cores(attempted, list(zip(range(len(self.sources)), self.sources, inputs, strict=False)))
+        return inputs, failed
 
     def _render(self, tasks: Sequence[tuple[Any, np.random.Generator, np.ndarray]]) -> None:
         for source, random, out in tasks:
@@ -57,6 +78,12 @@ class Renderer:
             reduction = 1  # it cannot be reduced
         for view, target in zip(views, out.reshape(-1, *self.preprocessing.input_shape), strict=True):
             view.render(pixels, self.preprocessing, target, reduction=reduction)
+
+
+def _on_all_cores(function: Callable[[Sequence[T]], None], tasks: Sequence[T]) -> None:
+    """Divide tasks among the threads; raises what one of them raises."""
+    workers = min(cores(), len(tasks))
+    list(_threads().map(function, (tasks[i::workers] for i in range(workers))))
 
 
 def _aligned(shape: tuple[int, ...]) -> np.ndarray:

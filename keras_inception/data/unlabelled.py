@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
+from ..terminal import progress_shown
 from .arrays import alpha_hint, check_uint8
 from .decoding import Encoded
+from .lists import images_named, is_list
 from .places import local
+from .remote import copied, is_remote
 from .scan import examine_all
 from .shards import open_shards
 from .sources import Sources
@@ -21,14 +26,89 @@ from .tree import images_below
 TAKEN = "a file, a folder, an address, a uint8 array, encoded bytes, or a list of these"
 
 
+@dataclass(frozen=True)
+class Missing:
+    """An image that is not there, `why` says; its name is as it was given. It fails when it is read."""
+
+    name: str
+    why: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    def read_bytes(self) -> bytes:
+        """Raise a ValueError that says why it is not there."""
+        raise ValueError(self.why)
+
+
+@dataclass(frozen=True)
+class Remote:
+    """An image at an address, which is copied into the cache when it is read."""
+
+    address: str
+
+    def __str__(self) -> str:
+        return self.address
+
+    def read_bytes(self) -> bytes:
+        """The bytes of the image; an InputError says why they cannot be read."""
+        with progress_shown(False):  # there is a bar over the images
+            return copied(self.address).read_bytes()
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Images that are named, in order, and read later: `sources` are paths as text, or `Encoded`.
+
+    What was copied or unpacked into the cache is named as it was given, on any machine: `moved` leads from its place
+    there to where it came from.
+    """
+
+    sources: list[Any] = field(default_factory=list)
+    moved: dict[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def name(self, index: int) -> str:
+        """What an image is called; what Python could not decode in it is escaped."""
+        name = str(self.sources[index])
+        for place, given in self.moved.items():
+            if name == place or name.startswith(f"{place}{os.sep}"):
+                name = given + name[len(place) :]
+                break
+        return name.encode(errors="backslashreplace").decode()
+
+
+def listed(images: str | Path | Sequence[str | Path]) -> Listing:
+    """Name images without reading them: files, folders, lists, archives, shard sets, Parquet files, or addresses.
+
+    A list (.csv, .tsv, .txt, .jsonl) needs no classes. A file that is not there is named too.
+
+    Raises:
+        InputError: a place holds no images, or cannot be listed; or none is given.
+    """
+    found = Listing()
+    for path in [images] if isinstance(images, str | Path) else images:
+        place, given = local(path)[0], str(path).rstrip("/")
+        found.sources.extend(_files(place, path))
+        if place != Path(path):
+            if is_list(place):  # its images are beside it
+                place, given = place.parent, given.rpartition("/")[0]
+            found.moved[str(place)] = given
+    if not len(found):
+        raise InputError(f"no images were given: give {TAKEN}")
+    return found
+
+
 def as_images(images: Any) -> tuple[Split, tuple[str, ...], tuple[Rejected, ...]]:
     """Make an unlabelled split of images: its labels are -1 and it has no classes.
 
     Args:
-        images: a file; a folder, archive, shard set or Parquet file, for all images in it, sorted; an address of any of
-            these; the bytes of a file; a uint8 array, one image (H, W), (H, W, 1) or (H, W, 3), or a batch (n, H, W),
-            (n, H, W, 1) or (n, H, W, 3), 0..255; or a list of these. A 3-dimensional array is one image if its
-            last axis is 1 or 3.
+        images: a file; a folder, archive, shard set or Parquet file, for all images in it, sorted; a list, for the
+            files that it names; an address of any of these; the bytes of a file; a uint8 array, one image (H, W),
+            (H, W, 1) or (H, W, 3), or a batch (n, H, W), (n, H, W, 1) or (n, H, W, 3), 0..255; or a list of these. A
+            3-dimensional array is one image if its last axis is 1 or 3.
 
     Returns:
         the images that can be decoded; for each its path, "array 3" or "bytes 3" (its position, from 0); and the
@@ -54,7 +134,7 @@ def as_images(images: Any) -> tuple[Split, tuple[str, ...], tuple[Rejected, ...]
 def _sources(images: Any) -> Sequence[Any]:
     """Flatten to paths as text, bytes and arrays of one image each."""
     if isinstance(images, str | Path):
-        return _files(images)
+        return _files(local(images)[0], images)
     if isinstance(images, bytes | bytearray | memoryview):
         return [bytes(images)]
     if isinstance(images, list | tuple) or (isinstance(images, np.ndarray) and images.dtype == object):
@@ -64,8 +144,10 @@ def _sources(images: Any) -> Sequence[Any]:
     raise InputError(f"images must be {TAKEN}; got {type(images).__name__}")
 
 
-def _files(path: str | Path) -> Sequence[str | Encoded]:
-    place, _ = local(path)
+def _files(place: Path, path: str | Path) -> Sequence[str | Encoded]:
+    """What a place here holds; `path` is what messages call it."""
+    if is_list(place):
+        return [_listed(name, file) for name, file in images_named(place)]
     if place.is_dir():
         shards = open_shards(place)
         if not (found := shards.records() if shards else images_below(place)):
@@ -74,6 +156,13 @@ def _files(path: str | Path) -> Sequence[str | Encoded]:
     if any(c in str(path) for c in "*?[") and not place.exists():
         raise InputError(f"there is no file {path}: give a pattern without quotes, so that the shell expands it")
     return [str(place)]
+
+
+def _listed(name: str, file: Path | str) -> str | Encoded:
+    """What a list names: `file` is where it is, or why there is none."""
+    if isinstance(file, Path):
+        return str(file)
+    return Remote(name) if is_remote(name) else Missing(name, file)
 
 
 def _arrays(images: np.ndarray) -> list[np.ndarray]:

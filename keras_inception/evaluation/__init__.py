@@ -1,15 +1,29 @@
 """How good a network is: predictions, and their metrics."""
 
+from .many import Written, predict_many
 from .metrics import scores, summary
-from .predictor import Ensemble, KerasPredictor, Prediction, Predictor, evaluate, predict
+from .predictor import (
+    BatchFunction,
+    BatchPredictor,
+    Ensemble,
+    KerasPredictor,
+    Prediction,
+    Predictor,
+    evaluate,
+    predict,
+)
 
 __all__ = [
+    "BatchFunction",
+    "BatchPredictor",
     "Ensemble",
     "KerasPredictor",
     "Prediction",
     "Predictor",
+    "Written",
     "evaluate",
     "predict",
+    "predict_many",
     "scores",
     "summary",
 ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,7 +14,7 @@ import numpy as np
 
 from ..data import Crops, Split, as_images, input_errors, load_images
 from ..errors import InputError
-from ..outputs import MAIN, by_name
+from ..outputs import MAIN, by_name, main_network, with_embedding
 from ..preprocessing import Preprocessing
 from .batch import in_batches
 from .metrics import summary
@@ -29,6 +31,28 @@ class Predictor(Protocol):
 
     def probabilities(self, images: Split, *, batch_size: int = 32) -> dict[str, np.ndarray]:
         """What each output gives: name -> (n, classes) float32, in the order of the images; the main one is `MAIN`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchFunction:
+    """A network as a function of whole batches.
+
+    `run` takes float32 (n, *preprocessing.input_shape), as `preprocessing` makes it of images, and returns
+    "predictions", float32 (n, classes), and "embedding", float32 (n, features), if that was asked for.
+    """
+
+    preprocessing: Preprocessing
+    run: Callable[[np.ndarray], dict[str, np.ndarray]]
+
+
+class BatchPredictor(Predictor, Protocol):
+    """A predictor that can be asked for millions of images: a `Run`, a `KerasPredictor`, an exported file."""
+
+    def batch_function(self, *, embeddings: bool = False) -> BatchFunction:
+        """The network over batches, with the features that its classifier takes if `embeddings`."""
+
+    def digest(self) -> str:
+        """A hash of what answers depend on: the weights, the labels and the preprocessing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +87,30 @@ class KerasPredictor:
                     each = values.reshape(len(values) // self.crops, self.crops, -1)
                     found.setdefault(name, []).append(np.asarray(each.mean(axis=1)))
         return {name: np.concatenate(parts) for name, parts in found.items()}
+
+    def batch_function(self, *, embeddings: bool = False) -> BatchFunction:
+        """As `BatchPredictor.batch_function`.
+
+        Raises:
+            InputError: several crops are asked for, or the network has no classifier with an input.
+        """
+        if self.crops != 1:
+            raise InputError(f"batches have one view of each image; got crops={self.crops}")
+        network = with_embedding(self.model) if embeddings else main_network(self.model)
+
+        def run(x: np.ndarray) -> dict[str, np.ndarray]:
+            outputs = by_name(network.predict_on_batch(x))
+            return {name: np.asarray(values, np.float32).reshape(len(x), -1) for name, values in outputs.items()}
+
+        return BatchFunction(preprocessing=self.preprocessing, run=run)
+
+    def digest(self) -> str:
+        """As `BatchPredictor.digest`."""
+        found = hashlib.sha256(json.dumps([self.labels, self.preprocessing.to_dict()]).encode())
+        for variable in self.model.variables:
+            found.update(variable.path.encode())
+            found.update(np.ascontiguousarray(variable).data)
+        return found.hexdigest()
 
 
 class Ensemble:

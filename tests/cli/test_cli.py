@@ -142,6 +142,28 @@ def test_predict_tells_of_a_bad_file_after_the_good_ones(call, run, images):
     assert "nowhere.jpg cannot be read: no such file" in err
 
 
+def test_predict_into_a_table(call, run, images, tmp_path):
+    code, out, err = call(
+        "predict", run, images, "--out", tmp_path / "x.csv", "--top", "2", "--batch-size", "5", "--json"
+    )
+    assert code == 0, err
+    written = json.loads(out)
+    assert (written["images"], written["unreadable"], written["out"]) == (49, 1, str(tmp_path / "x.csv"))
+    assert written["images_per_second"] > 0
+    header, *rows = (tmp_path / "x.csv").read_text().splitlines()
+    assert header == "image,label,probability,label_2,probability_2,error"
+    assert len(rows) == 49
+    [bad] = [row for row in rows if not row.endswith(",")]
+    assert bad.startswith(f"{images / 'across' / 'broken.jpg'},,,,,image file is truncated")
+    shown = json.loads(call("predict", run, images / "dots" / "0.jpg", "--json")[1])[0]["labels"]
+    [row] = [row.split(",") for row in rows if row.startswith(str(images / "dots" / "0.jpg"))]
+    assert {row[1]: float(row[2]), row[3]: float(row[4])} == pytest.approx(dict(list(shown.items())[:2]), abs=1e-5)
+    code, out, _ = call("predict", run, images, "--out", tmp_path / "y.parquet", "--shards", "2", "--shard", "1")
+    assert code == 0
+    assert out.split()[4:6] == ["17", "0"]  # all but a batch of 32
+    assert out.split()[-1] == str(tmp_path / "y-00001-of-00002.parquet")
+
+
 def test_an_exported_file_stands_in_for_a_run(call, run, images, tmp_path):
     code, _, err = call("export", run, "--to", "tflite", "--to", "saved_model", "--out", tmp_path)
     assert code == 0, err
@@ -307,6 +329,9 @@ def test_a_reader_that_has_enough(monkeypatch):
         (("predict", "{run}", "http://127.0.0.1:9/a.jpg"), "127.0.0.1:9 cannot be reached"),
         (("predict", "{run}", "{images}/*.jpg"), "give a pattern without quotes, so that the shell expands it"),
         (("predict", "{run}", "nothing.jpg"), "nothing.jpg cannot be read: no such file"),
+        (("predict", "{run}", "nothing/", "--out", "x.csv"), "there is no file or folder nothing/: give images"),
+        (("predict", "{run}", "{images}", "--out", "x.txt"), "x.txt is no table that can be written: give a name"),
+        (("predict", "{run}", "{images}", "--shards", "2"), "--shards is for a table of answers: say which file it is"),
         (("predict", "{run}", "{run}/run.json"), "run.json cannot be read: not a JPEG"),
         (("export", "{run}", "--to", "coreml"), "unknown format 'coreml'; give one of saved_model, tflite"),
         (("verify", "{run}", "{run}/labels.txt"), "labels.txt"),

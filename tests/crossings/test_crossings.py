@@ -223,6 +223,12 @@ class Cell:
         assert all(set(row.labels) <= set(run.labels) for row in rows)
         assert all(0 <= p <= 1.001 for row in rows for p in row.probabilities)
         assert self.command("predict", run.path, *files).count("%") >= 2 * len(files)
+        given, out = self.given if isinstance(self.given, str | Path) else self.folder, self.place / "answers.jsonl"
+        self.command("predict", run.path, given, "--out", out, "--batch-size", 5, "--embeddings")
+        answers = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+        assert {answer["label"] for answer in answers} <= set(run.labels)
+        assert len({answer["image"] for answer in answers}) == len(answers) == len(list(self.folder.rglob("*.png")))
+        assert len({len(answer["embedding"]) for answer in answers}) == 1
 
     def evaluate(self, run: Run) -> None:
         if self.lasting:

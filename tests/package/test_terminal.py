@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 import pytest
 from rich.table import Table
@@ -171,6 +172,16 @@ def test_a_progress_bar_only_on_a_terminal(terminal, capsys) -> None:
     assert "Reading [x]" in err
     assert "weights" in err
     assert "MB" in err
+
+
+def test_a_bar_shows_steps_a_second(terminal, capsys) -> None:
+    terminal()
+    with progress_bar("Reading", 4000) as advance:
+        for _ in range(4):
+            advance(1000)
+            time.sleep(0.1)
+    rates = [float(found.replace(",", "")) for found in re.findall(r"([\d,.]+)/s", capsys.readouterr().err)]
+    assert 100 < max(rates) < 1e6
 
 
 def test_notes_and_other_bars_within_a_bar(terminal, capsys) -> None:
