@@ -17,6 +17,7 @@ from .output import say, show_result
 
 if TYPE_CHECKING:
     from ..preprocessing import ResizeMode
+    from ..training.distribution import StrategyName
 
 
 @app.command()
@@ -237,6 +238,10 @@ def train(
         list[str] | None,
         typer.Option(metavar="TRACKER", help="Send every epoch to wandb or mlflow; repeat for both."),
     ] = None,
+    strategy: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="auto: on all GPUs of this machine; mirrored: on its devices; none: on one."),
+    ] = "auto",
     seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -291,6 +296,7 @@ def train(
                 tensorboard=tensorboard,
                 teacher=teacher,
                 track=track or (),
+                strategy=cast("StrategyName", strategy),  # is checked there
                 **settings,
             )
     except KeyboardInterrupt as error:

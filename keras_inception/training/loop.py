@@ -22,6 +22,7 @@ from ..evaluation.batch import in_batches
 from ..model_graph import load
 from ..terminal import progress_bar
 from . import fine_tuning
+from .distribution import divisible, replicas, shared, synchronised
 from .feature_cache import batches, features
 from .memory import in_parts
 from .recipes import Recipe
@@ -144,6 +145,8 @@ class NetworkTrainer:
             self.model = network
             compile_for(network, job.recipe, job.steps * (last - first), mixed=self.mixed)
         attach(self.model, job.recipe)
+        if replicas() > 1:
+            synchronised(self.model)
         self._rates = self.rates()
         taught = job.targets is not None
         self._callbacks = [*callbacks_for(self.model, job.recipe, taught=taught), _Built(self.mixed, taught)]
@@ -182,7 +185,12 @@ class NetworkTrainer:
         batches = self.batches(epoch)
         if recipe.balance:
             batches = batches.map(balanced(images.labels, len(images.classes)))
-        parts = in_parts(self.model, held) if held < recipe.batch_size else nullcontext()
+        devices: AbstractContextManager[None] = nullcontext()
+        if replicas() > 1:
+            batches = divisible(batches, len(images), recipe.batch_size)
+            devices = shared(self.model, self._callbacks)
+        elif held < recipe.batch_size:
+            devices = in_parts(self.model, held)
         reseed(self.model, self.job.request.seed, epoch)
         title, rate = f"epoch {epoch + 1}/{recipe.epochs}", float(self.model.optimizer.learning_rate)
         if self.first and self._rates:  # all variables learn at this part of it
@@ -192,7 +200,7 @@ class NetworkTrainer:
             input_errors(),
             fitting(self.model, self._rates),
             jitted,
-            parts,
+            devices,
             progress_bar(title, self.job.steps) as advance,
         ):
             self.model.fit(

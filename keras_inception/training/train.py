@@ -33,6 +33,7 @@ from ..weights.download import fetch
 from ..weights.record import Checkpoint
 from . import fine_tuning
 from .automatic import decided
+from .distribution import StrategyName, replicas, scope_of, strategy_for
 from .feature_cache import features
 from .k_fold import cross_validate, folds_of
 from .limits import Limits, finishes, in_seconds
@@ -68,6 +69,7 @@ def train(
     tensorboard: bool = False,
     teacher: str | Path | Run | None = None,
     track: str | Sequence[str] = (),
+    strategy: StrategyName = "auto",
     **changes: Any,
 ) -> Run:
     """Train a network on labelled images and leave a run directory at `out`.
@@ -116,13 +118,17 @@ def train(
             "mobilenet_v2.imagenet". Its classes are those of the images, in any order; it has its own preprocessing.
         track: "wandb" or "mlflow", or both: a run in Weights & Biases or MLflow gets the request, each epoch's row of
             the history, the result and the report. A resumed training continues it. A tracker that fails costs a line.
+        strategy: "mirrored" trains on all GPUs of this machine, or on several CPU devices; "none" on one device; "auto"
+            on several GPUs where there are any. Every device has a share of each batch, and batch norms take their
+            statistics over the whole batch, so that the training is that of one device: `batch_size` is of all devices
+            together, and the learning rate does not change.
         changes: fields of the `Recipe` to change: epochs, batch_size, learning_rate, augmentation, freeze_epochs,
             balance, precision, jit, ...; `options` are arguments of the network, {"alpha": 0.5}. `augmentation` may be
             the name of a preset, "medium", or ["medium", "mixup=0.2"] (`data.presets`). A `batch_size` of "auto" is
             found on the device; the learning rate does not follow it.
 
     Raises:
-        InputError: images, model, size, resize, recipe, weights, teacher, track or `out` cannot be used; nothing is
+        InputError: images, model, size, resize, recipe, weights, teacher, track, strategy or `out` cannot be used; nothing is
             written.
     """
     out, seconds, trackers = Path(out), in_seconds(time), Trackers(track)
@@ -144,10 +150,14 @@ def train(
     if automatic and not state.exists:
         _fetch(automatic)
     request = decided(request, dataset, state.request, batch_size=asks_batch_size)
+    devices = strategy_for(strategy, request.recipe.batch_size)
+    if devices:  # XLA cannot compile a step that waits for other devices
+        request = request.with_recipe(replace(request.recipe, jit=False))
     job = Job(request, dataset, state)
     # What cannot be downloaded or built is said before anything is written.
     teaching = request.teacher.model() if request.teacher else None
-    network = None if state.exists else _start(job)
+    with scope_of(devices):
+        network = None if state.exists else _start(job)
     out.mkdir(parents=True, exist_ok=True)
     with locked(out, "training into", wait=False), trackers:
         check_directory(out)
@@ -165,17 +175,20 @@ def train(
             del teaching  # its memory is the student's
         folds = None
         if k_fold is not None:
-            the_same = partial(train, time=time, **how, **changes | {"batch_size": request.recipe.batch_size})
+            the_same = partial(
+                train, time=time, strategy=strategy, **how, **changes | {"batch_size": request.recipe.batch_size}
+            )
             folds = cross_validate(both, fold, out / FOLDS, the_same)
         limits = Limits.of(request.recipe, seconds, state.history)
         try:
             epochs = _epochs(job, network, limits)
             del network  # where memory runs out, that of the first one is needed
-            for _ in epochs:
-                if tensorboard:
-                    write_events(out / "logs", state.history)
-                trackers.log(state.history)
-                tell_progress(epoch_line(state.history, request.recipe, len(dataset.train), limits))
+            with scope_of(devices):
+                for _ in epochs:
+                    if tensorboard:
+                        write_events(out / "logs", state.history)
+                    trackers.log(state.history)
+                    tell_progress(epoch_line(state.history, request.recipe, len(dataset.train), limits))
         except KeyboardInterrupt as interrupt:
             if not (state.history and finishes(interrupt)):
                 raise
@@ -240,6 +253,11 @@ def _give_way(job: Job, error: Exception) -> None:
     """
     if out_of_memory(error):
         held = job.micro_batch
+        if replicas() > 1:
+            raise InputError(
+                f"memory ran out with {job.recipe.batch_size // replicas()} images on each of {replicas()} devices: "
+                "give a smaller --batch-size or --size"
+            ) from error
         if held == 1:
             raise InputError(
                 f"memory ran out with one image of {' x '.join(map(str, job.request.preprocessing.size))} at a time: "

@@ -1,0 +1,105 @@
+"""Trainings on two devices, which TensorFlow makes of the CPU: `strategy_run.py CASE FOLDER`, in a process of its own.
+
+Prints a line of JSON.
+"""
+
+import json
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+import numpy as np  # noqa: E402
+
+from keras_inception import InputError  # noqa: E402
+from keras_inception.data import from_arrays  # noqa: E402
+from keras_inception.run import Run  # noqa: E402
+from keras_inception.training import train  # noqa: E402
+
+
+def images(n: int):
+    rng = np.random.default_rng(0)
+    labels = np.arange(n) % 3
+    noise = rng.normal(size=(n, 24, 24, 3))
+    pixels = np.clip(40 * noise + 80 + 60 * labels[:, None, None, None], 0, 255).astype(np.uint8)
+    return from_arrays(pixels, labels, ["a", "b", "c"])
+
+
+EXACT = {"weights": None, "size": 32, "augmentation": None, "optimizer": "SGD", "learning_rate": 0.02, "batch_size": 22}
+
+
+def apart(one: Run, other: Run) -> float:
+    """The largest difference of a weight."""
+    pairs = zip(one.model().get_weights(), other.model().get_weights(), strict=True)
+    return max(float(np.abs(a - b).max()) for a, b in pairs)
+
+
+def equal(folder: Path, model: str = "lenet5") -> dict[str, float]:
+    """How far a training on two devices ends from one on one."""
+    runs = [
+        train(images(80), out=folder / name, strategy=name, model=model, epochs=2, **EXACT)
+        for name in ("none", "mirrored")
+    ]
+    return {model: apart(*runs)}
+
+
+def equal_with_batch_norm(folder: Path) -> dict[str, float]:
+    """The same for a network with batch norms."""
+    return equal(folder, "resnet20")
+
+
+def resumed(folder: Path) -> dict[str, float]:
+    """How far a training that was interrupted ends from an undisturbed one; Adam, averages, dropout."""
+    how = {"model": "resnet20", "weights": None, "size": 32, "batch_size": 16, "epochs": 3, "ema": 0.9}
+    whole = train(images(80), out=folder / "whole", strategy="mirrored", **how)
+    sys.modules["keras_inception.training.train"].tell_progress = interrupt
+    with suppress(KeyboardInterrupt):
+        train(images(80), out=folder / "parts", strategy="mirrored", **how)
+    sys.modules["keras_inception.training.train"].tell_progress = print_nothing
+    return {"apart": apart(whole, train(images(80), out=folder / "parts", strategy="mirrored", **how))}
+
+
+def interrupt(line: str) -> None:
+    raise KeyboardInterrupt
+
+
+def print_nothing(line: str) -> None:
+    pass
+
+
+def features(folder: Path) -> dict[str, object]:
+    """Auxiliary heads, label smoothing and class weights; then both stages of fine-tuning, and a last batch of one."""
+    heads = train(
+        images(81),
+        out=folder / "heads",
+        strategy="mirrored",
+        model="inception_v1",
+        options={"aux_heads": True},
+        weights=None,
+        size=96,
+        batch_size=16,
+        epochs=1,
+        label_smoothing=0.1,
+        balance=True,
+    )
+    tuned = train(
+        images(80), out=folder / "tuned", strategy="mirrored", weights=folder / "heads", batch_size=10, epochs=2,
+        freeze_epochs=1,
+    )  # fmt: skip
+    return {"history": sorted(heads.history[0]), "loss": heads.history[0]["loss"], "epochs": len(tuned.history)}
+
+
+def refused(folder: Path) -> dict[str, str]:
+    try:
+        train(images(80), out=folder / "refused", strategy="mirrored", model="lenet5", weights=None, batch_size=15)
+    except InputError as error:
+        return {"said": str(error), "left": str((folder / "refused").exists())}
+    return {}
+
+
+if __name__ == "__main__":
+    print(json.dumps(globals()[sys.argv[1]](Path(sys.argv[2]))))
