@@ -128,8 +128,8 @@ def train(
             found on the device; the learning rate does not follow it.
 
     Raises:
-        InputError: images, model, size, resize, recipe, weights, teacher, track, strategy or `out` cannot be used; nothing is
-            written.
+        InputError: images, model, size, resize, recipe, weights, teacher, track, strategy or `out` cannot be used;
+            nothing is written.
     """
     out, seconds, trackers = Path(out), in_seconds(time), Trackers(track)
     check_directory(out)
