@@ -16,7 +16,7 @@ $(BIN)/installed: pyproject.toml constraints.txt
 	touch $@
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(BIN)/installed  ## train on real handwritten digits, export five files, verify each: about 2 minutes
 	rm -rf demo
