@@ -71,7 +71,7 @@ def fields(app, what, name, obj, skip, options):
 
 
 def live(app, docname, source):
-    """The page of the demo's network, where a reader can try it, in the place of its picture."""
+    """The page of the demo's network, where a reader can try it, in the place of its image."""
     if docname == "howto/web" and LIVE.is_dir():
         frame = '<iframe src="../page/index.html" title="Handwritten digits" allow="camera" class="live"></iframe>'
         said = (
