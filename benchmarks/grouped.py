@@ -23,6 +23,7 @@ from keras import layers
 from keras_inception import export
 from keras_inception.export.comparison import snr
 from keras_inception.export.optimize.graph import Node
+from keras_inception.export.optimize.grouped import grouped_as_several
 from keras_inception.export.runtimes.gpu import run_on_gpu
 from keras_inception.registry import get
 
@@ -61,32 +62,11 @@ def dense(node: Node) -> Node | None:
     return Node(layer, node.sources, node.shape, node.name, [whole.reshape(1, 1, groups * rows, columns), *bias])
 
 
-def split(node: Node) -> Node | None:
-    """A convolution for each group."""
-    if not is_grouped(node):
-        return None
-    kernel, *bias = node.values()
-    [source], groups, rows = node.sources, node.layer.groups, kernel.shape[2]
-    columns = node.channels // groups
-    parts = []
-    for group in range(groups):
-        first, last = slice(group * rows, (group + 1) * rows), slice(group * columns, (group + 1) * columns)
-        part = Node(partial(_channels, first=first), [source], (*source.shape[:3], rows), f"{node.name}_in{group}")
-        layer = layers.Conv2D.from_config(node.layer.get_config() | {"groups": 1, "filters": columns})
-        weights = [kernel[..., last], *(values[last] for values in bias)]
-        parts.append(Node(layer, [part], (*node.shape[:3], columns), f"{node.name}_{group}", weights))
-    return Node(layers.Concatenate(), parts, node.shape, node.name)
-
-
-def _channels(x, first: slice):
-    return x[..., first]
-
-
 FORMS: dict[str, Callable[[Node], Node | None] | None] = {
     "grouped": None,
     "two rows, one of zeros": two_rows,
     "dense": dense,
-    "split": split,
+    "split": grouped_as_several,
 }
 
 

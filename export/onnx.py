@@ -14,6 +14,7 @@ from keras_inception.preprocessing import Preprocessing
 from keras_inception.terminal import quiet
 
 from .inputs import Exportable, ModelOrRun
+from .optimize import ONNX_RULES
 from .saved_model import pixels_to_outputs, record_of
 from .tflite.metadata import NAME
 
@@ -53,7 +54,7 @@ def to_onnx(
             import onnx
             import tf2onnx
 
-            function, spec = pixels_to_outputs(source, tf.Module())
+            function, spec = pixels_to_outputs(source, tf.Module(), ONNX_RULES)
             content, _ = tf2onnx.convert.from_function(function, [spec], opset=OPSET)
             content.metadata_props.add(key=NAME, value=record_of(source, "pixels").to_json())
             onnx.checker.check_model(content)

@@ -15,6 +15,7 @@ from keras_inception.preprocessing import Preprocessing
 from keras_inception.terminal import quiet
 
 from .inputs import Exportable, ModelOrRun
+from .optimize import OPENVINO_RULES
 from .saved_model import pixels_to_outputs, record_of
 from .tflite.metadata import NAME
 
@@ -56,7 +57,7 @@ def to_openvino(
             import openvino
 
             module = tf.Module()
-            function, _ = pixels_to_outputs(source, module)
+            function, _ = pixels_to_outputs(source, module, OPENVINO_RULES)
             tf.saved_model.save(module, folder, function)
             model = openvino.convert_model(folder)
             model.set_rt_info(record_of(source, "pixels").to_json(), [NAME])

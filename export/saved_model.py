@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast, get_args
 
@@ -17,7 +17,7 @@ from keras_inception.terminal import quiet
 
 from .image_decoder import decode_graph
 from .inputs import Exportable, ModelOrRun
-from .optimize import Graph, optimize
+from .optimize import Graph, Rule, optimize, rewrite
 from .tflite.metadata import NAME, Input, Record
 
 RECORD_FILE = f"assets.extra/{NAME}.json"  # assets.extra is the place for files of other programs
@@ -173,12 +173,15 @@ def _network(model: keras.Model, given: str, module: tf.Module, jit_compile: boo
     return tf.function(network, [spec], autograph=False, jit_compile=jit_compile or None).get_concrete_function()
 
 
-def pixels_to_outputs(source: Exportable, module: tf.Module) -> tuple[Function, tf.TensorSpec]:
+def pixels_to_outputs(
+    source: Exportable, module: tf.Module, rules: Mapping[str, Rule]
+) -> tuple[Function, tf.TensorSpec]:
     """The function that other formats are converted from: RGB pixels (n, H, W, 3), 0..255 -> {name: outputs}.
 
-    Without preprocessing it takes the network's own input. The weights are as in `_network`.
+    Without preprocessing it takes the network's own input. The weights are as in `_network`; `rules` are of the format.
     """
-    network = _network(optimize(source.model), source.input_dtype, module, jit_compile=False)
+    model = rewrite(optimize(source.model), rules)[0]
+    network = _network(model, source.input_dtype, module, jit_compile=False)
     normalize = source.preprocessing.normalize if source.preprocessing else None
     shape = (*source.preprocessing.size, 3) if source.preprocessing else source.input_shape
     spec = tf.TensorSpec((None, *shape), source.input_dtype, name="pixels" if normalize else "input")

@@ -15,6 +15,7 @@ from keras_inception.outputs import auxiliary_names, without_auxiliary
 from .fold import into_layer_after, into_layer_before
 from .gpu import padded_pool_as_convolution
 from .graph import Graph, Node, Rule
+from .grouped import grouped_as_operator, grouped_as_several
 from .integer import norm_as_convolution, pool_as_convolution
 from .lrn import lrn_as_convolution
 from .move import pool_after_projection, pool_before_projection
@@ -22,6 +23,8 @@ from .simplify import operation_as_layer, pad_in_layer, without_identity, withou
 
 __all__ = [
     "INTEGER_RULES",
+    "ONNX_RULES",
+    "OPENVINO_RULES",
     "RULES",
     "TFLITE_RULES",
     "TRAINING_RULES",
@@ -47,6 +50,10 @@ TFLITE_RULES: dict[str, Rule] = {  # for .tflite files, after the others
     "padded average pool as convolution": padded_pool_as_convolution,
     "zero padding taken into the layer": pad_in_layer,
 }
+# For converters of TensorFlow's graph, after the others. ONNX has grouped convolutions, but the result does not run in
+# TensorFlow; OpenVINO's reader of TensorFlow's graphs has none.
+ONNX_RULES: dict[str, Rule] = {"grouped convolution as operator": grouped_as_operator}
+OPENVINO_RULES: dict[str, Rule] = {"grouped convolution as several": grouped_as_several}
 INTEGER_RULES: dict[str, Rule] = {  # for int8 files, after these
     "average pool as convolution": pool_as_convolution,
     "norm or scale as convolution": norm_as_convolution,

@@ -11,7 +11,15 @@ from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
 from keras_inception import InputError, create_model
 from keras_inception.analysis.cost import total
 from keras_inception.export import optimize
-from keras_inception.export.optimize import INTEGER_RULES, RULES, TFLITE_RULES, TRAINING_RULES, Report, rewrite
+from keras_inception.export.optimize import (
+    INTEGER_RULES,
+    OPENVINO_RULES,
+    RULES,
+    TFLITE_RULES,
+    TRAINING_RULES,
+    Report,
+    rewrite,
+)
 from keras_inception.layers import DropPath, LocalResponseNormalization
 from keras_inception.model_graph import times_called
 
@@ -277,6 +285,18 @@ def test_average_pool_over_zeros_as_convolution(size):
     assert count(optimized, layers.AveragePooling2D) == 0
     assert count(optimized, layers.ZeroPadding2D) == (size == 8)
     assert not rewrite(chain(layers.AveragePooling2D(3, 2, "same"), shape=(8, 8, 6)), TFLITE_RULES)[1].applied
+
+
+@pytest.mark.parametrize("options", [
+    {"kernel_size": 1}, {"kernel_size": 3, "padding": "same", "activation": "relu"}, {"kernel_size": 3, "strides": 2},
+])  # fmt: skip
+def test_grouped_convolution_as_several(options):
+    model = chain(layers.Conv2D(8, groups=2, name="conv", **options), shape=(8, 8, 6))
+    optimized, report = check(model, rules=OPENVINO_RULES, tolerance=1e-6)
+    assert report.applied == {"grouped convolution as several": ("conv",)}
+    assert all(layer.groups == 1 for layer in optimized.layers if isinstance(layer, layers.Conv2D))
+    assert count(optimized, layers.Conv2D) == 2
+    assert not rewrite(chain(layers.Conv2D(8, 1), shape=(8, 8, 6)), OPENVINO_RULES)[1].applied
 
 
 # ------------------------------------------------------------------------------------------------------ for int8 files

@@ -21,7 +21,7 @@ from keras_inception.export.tflite.metadata import read_record
 from keras_inception.registry import get
 
 from ..conformance import qat
-from ..conformance.table import names
+from ..conformance.table import every_network
 
 PREPROCESSING = Preprocessing(size=(16, 16), channels="BGR", mean=(50.0, 60.0, 80.0), std=(57.0, 71.0, 89.0))
 
@@ -300,7 +300,7 @@ def test_block(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(set(names()) - {"resnet1202_sd"}))
+@pytest.mark.parametrize("name", sorted(set(every_network()) - {"resnet1202_sd"}))
 def test_network(name):
     assert qat.TABLE.run(name)["ok"] == "yes"
 

@@ -131,6 +131,19 @@ def test_other_servers(name, prepared, model, inputs, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize("name", WRITERS)
+def test_grouped_convolutions_for_other_servers(name, tmp_path):
+    """Keras compiles them by XLA, which converters do not read."""
+    for package in {"onnx": ["tf2onnx", "onnx", "onnxruntime"], "openvino": ["openvino"]}[name]:
+        pytest.importorskip(package)
+    image = keras.Input((8, 8, 12))
+    x = keras.layers.Conv2D(12, 3, groups=2, padding="same", dilation_rate=2, activation="relu")(image)
+    grouped = keras.Model(image, keras.layers.Conv2D(6, 1, groups=3, strides=2, use_bias=False)(x))
+    write, file = WRITERS[name]
+    x = np.random.default_rng(0).normal(size=(3, 8, 8, 12)).astype("float32")
+    assert export.agreement(write(grouped, tmp_path / file), grouped, x).snr > 100
+
+
 @pytest.mark.parametrize(("name", "package"), [("onnx", "tf2onnx"), ("openvino", "openvino")])
 def test_without_the_extra(name, package, model, tmp_path, monkeypatch):
     found = importlib.util.find_spec
