@@ -18,6 +18,7 @@ from keras_inception.errors import InputError, first_line
 from keras_inception.terminal import quiet
 
 from .comparison import snr
+from .optimize.gpu import VECTOR
 from .runtimes.gpu import run_on_gpu
 from .tflite import mediapipe_metadata
 from .tflite.edge_tpu import left_on_cpu
@@ -276,6 +277,12 @@ def _gpu(file: _File) -> Iterator[Finding]:
         )
     if file.precision == "int16x8":
         yield Finding("warning", "int16 activations run on CPUs only, and slowly", "use int8, or float16 for GPUs")
+    if uneven := [op for op in file.ops if _has_uneven_groups(op)]:
+        problem = (
+            f"{len(uneven)} grouped convolutions with groups of channels that do not divide by 4, which LiteRT's GPU "
+            "accelerator (2.3.0) computes wrongly, or crashes at"
+        )
+        yield Finding("warning", problem, f"for GPUs {AGAIN} and quantization='float16', which splits them")
     if file.precision == "int8" and (grouped := [op for op in file.ops if _is_grouped_1x1(op)]):
         yield Finding(
             "warning",
@@ -451,6 +458,15 @@ def _noise(given: dict[str, Any], *, pixels: bool) -> np.ndarray:
         return rng.integers(np.iinfo(dtype).min, np.iinfo(dtype).max + 1, given["shape"], dtype)
     values = rng.uniform(0, 255, given["shape"]) if pixels else rng.normal(size=given["shape"])
     return values.astype(dtype)
+
+
+def _has_uneven_groups(op: Operator) -> bool:
+    if op.kind != "CONV_2D":
+        return False
+    given, kernel = shape_of(op.inputs[0]), shape_of(op.inputs[1])
+    if len(given) != 4 or not 0 < kernel[3] < given[3]:
+        return False
+    return bool(kernel[3] % VECTOR or kernel[0] // (given[3] // kernel[3]) % VECTOR)
 
 
 def _is_grouped_1x1(op: Operator) -> bool:

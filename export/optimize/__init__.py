@@ -13,7 +13,7 @@ from keras_inception.layers import deep_graph
 from keras_inception.outputs import auxiliary_names, without_auxiliary
 
 from .fold import into_layer_after, into_layer_before
-from .gpu import padded_pool_as_convolution
+from .gpu import padded_pool_as_convolution, uneven_groups_as_several
 from .graph import Graph, Node, Rule
 from .grouped import grouped_as_operator, grouped_as_several
 from .integer import norm_as_convolution, pool_as_convolution
@@ -22,6 +22,7 @@ from .move import pool_after_projection, pool_before_projection
 from .simplify import operation_as_layer, pad_in_layer, without_identity, without_training_layer
 
 __all__ = [
+    "FLOAT16_RULES",
     "INTEGER_RULES",
     "ONNX_RULES",
     "OPENVINO_RULES",
@@ -54,6 +55,7 @@ TFLITE_RULES: dict[str, Rule] = {  # for .tflite files, after the others
 # TensorFlow; OpenVINO's reader of TensorFlow's graphs has none.
 ONNX_RULES: dict[str, Rule] = {"grouped convolution as operator": grouped_as_operator}
 OPENVINO_RULES: dict[str, Rule] = {"grouped convolution as several": grouped_as_several}
+FLOAT16_RULES: dict[str, Rule] = {"uneven groups as several convolutions": uneven_groups_as_several}  # for GPUs
 INTEGER_RULES: dict[str, Rule] = {  # for int8 files, after these
     "average pool as convolution": pool_as_convolution,
     "norm or scale as convolution": norm_as_convolution,

@@ -5,7 +5,10 @@ from __future__ import annotations
 from keras import layers
 
 from .graph import Node
+from .grouped import grouped_as_several
 from .integer import pool_as_convolution
+
+VECTOR = 4  # channels that a GPU's shaders hold together
 
 
 def padded_pool_as_convolution(node: Node) -> Node | None:
@@ -15,3 +18,14 @@ def padded_pool_as_convolution(node: Node) -> Node | None:
     ShuffleNet v1 in float32 had nothing but noise at its outputs.
     """
     return pool_as_convolution(node) if any(source.is_a(layers.ZeroPadding2D) for source in node.sources) else None
+
+
+def uneven_groups_as_several(node: Node) -> Node | None:
+    """A grouped convolution whose groups have channels that do not divide by 4, as one convolution for each group.
+
+    LiteRT's GPU accelerator (2.3.0) computes it wrongly, or ends the process, in float too.
+    """
+    if not node.is_a(layers.Conv2D) or node.layer.groups == 1:
+        return None
+    even = all(channels // node.layer.groups % VECTOR == 0 for channels in (node.sources[0].channels, node.channels))
+    return None if even else grouped_as_several(node)

@@ -23,7 +23,7 @@ from keras_inception.terminal import foreign_call, quiet
 
 from ..exits import exit_networks
 from ..inputs import Exportable, ModelOrRun, as_convolution
-from ..optimize import INTEGER_RULES, TFLITE_RULES, optimize, rewrite
+from ..optimize import FLOAT16_RULES, INTEGER_RULES, TFLITE_RULES, Rule, optimize, rewrite
 from ..quantization.bias_correction import bias_corrected
 from ..quantization.calibration import Calibration, CalibrationSet, calibration_set
 from .flatbuffer import float_operators, foreign_operators, is_tflite, outputs_of_operators
@@ -33,6 +33,7 @@ from .tensors import in_batches, layer_of, layers_in, tensors_of
 Quantization = Literal["none", "float16", "dynamic", "int8", "int16x8"]
 LOOPS = {"While", "StatelessWhile", "If", "StatelessIf"}  # TensorFlow's int8 converter ends the process at them
 Edge = Literal["float32", "uint8", "int8"]
+RULES: dict[str, dict[str, Rule]] = {"float16": FLOAT16_RULES, "int8": INTEGER_RULES}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +102,8 @@ def to_tflite(
     pixels.
 
     - "none": float32 throughout.
-    - "float16": weights in half precision, half the size; phone GPUs compute in it.
+    - "float16": weights in half precision, half the size; phone GPUs compute in it, and grouped convolutions that GPUs
+      compute wrongly are split for them.
     - "dynamic": weights in int8, activations in float32; a quarter of the size, often slower than float32. With a dense
       layer of 1024 weights or more it needs a runtime of TensorFlow 2.17 or LiteRT.
     - "int8": all in int8, by the ranges that `calibration` shows; a quarter of the size and the fastest.
@@ -166,8 +168,7 @@ def _converted(
 
     `last` is whether the model is the network up to its last exit.
     """
-    rules = TFLITE_RULES | (INTEGER_RULES if options.quantization == "int8" else {})
-    network = rewrite(optimize(model), rules)[0]
+    network = rewrite(optimize(model), TFLITE_RULES | RULES.get(options.quantization, {}))[0]
     normalize = _normalize(source.preprocessing) if source.preprocessing else lambda x: x
 
     def through(network: keras.Model, convert: Callable[[str], bytes]) -> bytes:

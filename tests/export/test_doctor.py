@@ -181,7 +181,7 @@ def test_not_a_number(examined):
 
 
 def test_grouped_convolutions_in_int8(tmp_path):
-    model = network(layers.Conv2D(9, 1), layers.Conv2D(9, 1, groups=3))
+    model = network(layers.Conv2D(12, 1), layers.Conv2D(12, 1, groups=3))
     for quantization, expected in (("int8", ["warning"]), ("float16", [])):
         calibration = INPUTS if quantization == "int8" else None
         path = export.to_tflite(model, tmp_path / quantization, quantization=quantization, calibration=calibration)

@@ -64,6 +64,19 @@ def test_grouped_1x1_convolutions_in_int8_are_still_wrong_there(adapter, tmp_pat
     assert decibels(convolutions(groups=3), tmp_path / "int8", quantization="int8", calibration=IMAGES) < 10
 
 
+@pytest.mark.parametrize(("groups", "filters"), [(2, 10), (4, 12)])
+def test_groups_of_channels_that_do_not_divide_by_four(adapter, tmp_path, groups, filters):
+    """float16 files, which are for GPUs, have them split; of the others `doctor` warns."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 12))
+    model = keras.Model(image, layers.Conv2D(filters, 3, groups=groups)(image))
+    assert decibels(model, tmp_path / "float16", quantization="float16") > 50
+    path = export.to_tflite(model, tmp_path / "float32")
+    assert any("do not divide by 4" in finding.problem for finding in export.doctor(path).findings)
+    run = run_on_gpu(path, IMAGES[:1, np.newaxis])
+    assert run.refusal or snr(np.asarray(model(IMAGES[:1])), run.outputs[0]) < 10
+
+
 def test_an_average_pool_over_zeros(adapter, tmp_path):
     """LiteRT's own form is wrong there, so files have another."""
     image = keras.Input((8, 8, 8))
