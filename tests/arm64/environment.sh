@@ -38,28 +38,32 @@ for wheel in "$folder"/wheels/*.whl; do
 done
 
 # XNNPACK reads which instructions the processor has from these files. QEMU looks for them under the root first;
-# without them it would be told about the host's processor, and end by a signal.
+# without them it would be told about the host's processor, and end by a signal. Each processor has a root of its own,
+# of hard links, so that runs on different ones do not disturb each other.
 mkdir -p "$root/proc" "$root/sys/devices/system/cpu"
 echo 0-1 > "$root/sys/devices/system/cpu/possible"
 echo 0-1 > "$root/sys/devices/system/cpu/present"
 
+# processor NAME PART FEATURES...
+processor() {
+    name=$1 part=$2
+    shift 2
+    rm -rf "${folder:?}/$name"
+    cp -al "$root" "$folder/$name"
+    for i in 0 1; do
+        printf 'processor\t: %d\nFeatures\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 %s\nCPU implementer\t: 0x41\n' $i "$*"
+        printf 'CPU architecture: 8\nCPU variant\t: 0x3\nCPU part\t: %s\nCPU revision\t: 1\n\n' "$part"
+    done > "$folder/$name/proc/cpuinfo"
+}
+processor cortex-a76 0xd0b fphp asimdhp asimdrdm lrcpc dcpop asimddp # with dot products of int8
+processor cortex-a53 0xd03
+
 cat > "$folder/python" <<EOF
 #!/bin/sh
-# cortex-a76 has dot products of int8, cortex-a53 has none.
-case \${ARM64_CPU:=cortex-a76} in
-    cortex-a76) more="fphp asimdhp asimdrdm lrcpc dcpop asimddp" part=0xd0b ;;
-    cortex-a53) more="" part=0xd03 ;;
-    *) echo "ARM64_CPU is cortex-a76 or cortex-a53; got \$ARM64_CPU" >&2; exit 2 ;;
-esac
-own=\$(mktemp -d)
-trap 'rm -rf "\$own"' EXIT
-for i in 0 1; do
-    printf 'processor\t: %d\nFeatures\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 %s\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU variant\t: 0x3\nCPU part\t: %s\nCPU revision\t: 1\n\n' \
-        \$i "\$more" \$part
-done > "\$own/cpuinfo"
-mv "\$own/cpuinfo" "$root/proc/cpuinfo"
-qemu-aarch64-static -cpu \$ARM64_CPU -L "$root" -E PYTHONHOME="$root/usr" -E PYTHONPATH="$root/site" \
-    -E OPENBLAS_NUM_THREADS=1 "$root/usr/bin/python3.11" "\$@"
+root="$folder/\${ARM64_CPU:=cortex-a76}"
+[ -d "\$root/proc" ] || { echo "ARM64_CPU is cortex-a76 or cortex-a53; got \$ARM64_CPU" >&2; exit 2; }
+exec qemu-aarch64-static -cpu "\$ARM64_CPU" -L "\$root" -E PYTHONHOME="\$root/usr" -E PYTHONPATH="\$root/site" \\
+    -E OPENBLAS_NUM_THREADS=1 "\$root/usr/bin/python3.11" "\$@"
 EOF
 chmod +x "$folder/python"
 rm -rf "$state"
