@@ -3,6 +3,7 @@
 Prints a line of JSON.
 """
 
+import csv
 import json
 import sys
 from contextlib import suppress
@@ -90,7 +91,8 @@ def features(folder: Path) -> dict[str, object]:
         images(80), out=folder / "tuned", strategy="mirrored", weights=folder / "heads", batch_size=10, epochs=2,
         freeze_epochs=1,
     )  # fmt: skip
-    return {"history": sorted(heads.history[0]), "loss": heads.history[0]["loss"], "epochs": len(tuned.history)}
+    [row], rows = (list(csv.DictReader((run.path / "history.csv").open())) for run in (heads, tuned))
+    return {"history": sorted(row), "loss": float(row["loss"]), "epochs": len(rows)}
 
 
 def refused(folder: Path) -> dict[str, str]:
