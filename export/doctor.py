@@ -283,10 +283,11 @@ def _gpu(file: _File) -> Iterator[Finding]:
             "accelerator (2.3.0) computes wrongly, or crashes at"
         )
         yield Finding("warning", problem, f"for GPUs {AGAIN} and quantization='float16', which splits them")
-    if file.precision == "int8" and (grouped := [op for op in file.ops if _is_grouped_1x1(op)]):
+    if file.precision == "int8" and (special := [op for op in file.ops if _is_special_1x1(op)]):
         yield Finding(
             "warning",
-            f"{len(grouped)} grouped 1x1 convolutions in int8, which LiteRT's GPU accelerator (2.3.0) computes wrongly",
+            f"{len(special)} 1x1 convolutions in int8 with groups or a stride, which LiteRT's GPU accelerator (2.3.0) "
+            "computes wrongly",
             "run it on the CPU; for GPUs export quantization='float16'",
         )
 
@@ -469,11 +470,13 @@ def _has_uneven_groups(op: Operator) -> bool:
     return bool(kernel[3] % VECTOR or kernel[0] // (given[3] // kernel[3]) % VECTOR)
 
 
-def _is_grouped_1x1(op: Operator) -> bool:
+def _is_special_1x1(op: Operator) -> bool:
+    """Whether it is a 1x1 convolution with groups or with a stride."""
     if op.kind != "CONV_2D":
         return False
     given, kernel = shape_of(op.inputs[0]), shape_of(op.inputs[1])
-    return len(given) == 4 and kernel[1:3] == (1, 1) and kernel[3] < given[3]
+    strided = op.options is not None and (op.options.strideH, op.options.strideW) != (1, 1)
+    return len(given) == 4 and kernel[1:3] == (1, 1) and (kernel[3] < given[3] or strided)
 
 
 def _type(tensor: Any) -> str:

@@ -180,12 +180,15 @@ def test_not_a_number(examined):
     assert level(examined(converted(lambda x: tf.math.log(x - 1.0))), "NaN", "grey image") == "error"
 
 
-def test_grouped_convolutions_in_int8(tmp_path):
-    model = network(layers.Conv2D(12, 1), layers.Conv2D(12, 1, groups=3))
+@pytest.mark.parametrize("options", [{"groups": 3}, {"strides": 2}])
+def test_special_1x1_convolutions_in_int8(tmp_path, options):
+    model = network(layers.Conv2D(12, 1), layers.Conv2D(12, 1, **options))
     for quantization, expected in (("int8", ["warning"]), ("float16", [])):
         calibration = INPUTS if quantization == "int8" else None
         path = export.to_tflite(model, tmp_path / quantization, quantization=quantization, calibration=calibration)
-        found = [f for f in export.doctor(path).findings if "1 grouped 1x1 convolutions" in f.problem]
+        found = [
+            f for f in export.doctor(path).findings if "1 1x1 convolutions in int8 with groups or a stride" in f.problem
+        ]
         assert [f.level for f in found] == expected
         assert all("float16" in f.cure for f in found)
 
