@@ -19,7 +19,7 @@ from keras_inception.terminal import quiet
 
 from .comparison import snr
 from .optimize.gpu import VECTOR
-from .runtimes.gpu import run_on_gpu
+from .runtimes.gpu import may_have_gpu, run_on_gpu
 from .tflite import mediapipe_metadata
 from .tflite.edge_tpu import left_on_cpu
 from .tflite.flatbuffer import (
@@ -180,8 +180,7 @@ class _File:
     @cached_property
     def on_gpu(self) -> _OnGpu | None:
         """A run on noise; None without a GPU, or if the file does not run on the CPU, or has several ends."""
-        inputs, outputs = _ends(self.model)
-        if foreign_operators(self.content) or len(inputs) != 1 or len(outputs) != 1:
+        if not may_have_gpu():
             return None
         try:
             with quiet():
@@ -192,7 +191,7 @@ class _File:
                 interpreter.set_tensor(given["index"], x)
                 interpreter.invoke()
                 want = interpreter.get_tensor(output["index"])
-        except Exception:  # which `_runs` reports
+        except Exception:  # which `_runs` reports, or there are several inputs or outputs
             return None
         if (run := run_on_gpu(self.path, x[np.newaxis])) is None:
             return None
@@ -445,11 +444,6 @@ def _signatures(file: _File) -> dict[str, str]:
 
 def _shape(tensor: Any) -> str:
     return f"{_type(tensor)} {'x'.join(map(str, shape_of(tensor))) or 'scalar'}"
-
-
-def _ends(model: Any) -> tuple[Any, Any]:
-    graph = model.subgraphs[0]
-    return graph.inputs, graph.outputs
 
 
 def _noise(given: dict[str, Any], *, pixels: bool) -> np.ndarray:

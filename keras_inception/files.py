@@ -64,6 +64,18 @@ def write_file(path: Path, write: Callable[[Path], Any]) -> None:
         discard(part)
 
 
+def write_figure(path: Path, figure: Any) -> None:
+    """Write a figure of Matplotlib, complete or not at all, in the format that the file's ending names.
+
+    Raises:
+        InputError: Matplotlib does not write that format.
+    """
+    formats = figure.canvas.get_supported_filetypes()
+    if path.suffix.removeprefix(".") not in formats:
+        raise InputError(f"a plot is written as .{', .'.join(formats)}; got {str(path)!r}")
+    write_file(path, lambda part: figure.savefig(part, dpi=150))
+
+
 def discard(path: Path) -> None:
     """Delete a file that nobody reads any more; an absent one is no error.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from keras import layers
 
 from .graph import Node
-from .grouped import grouped_as_several
+from .grouped import grouped_as_several, is_grouped
 from .integer import pool_as_convolution
 
 VECTOR = 4  # channels that a GPU's shaders hold together
@@ -25,7 +25,7 @@ def uneven_groups_as_several(node: Node) -> Node | None:
 
     LiteRT's GPU accelerator (2.3.0) computes it wrongly, or ends the process, in float too.
     """
-    if not node.is_a(layers.Conv2D) or node.layer.groups == 1:
+    if not is_grouped(node):
         return None
     even = all(channels // node.layer.groups % VECTOR == 0 for channels in (node.sources[0].channels, node.channels))
     return None if even else grouped_as_several(node)

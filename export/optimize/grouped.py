@@ -19,9 +19,14 @@ class GroupedConv2D(layers.Conv2D):
         return tf.nn.convolution(inputs, kernel, self.strides, self.padding.upper(), dilations=self.dilation_rate)
 
 
+def is_grouped(node: Node) -> bool:
+    """Whether it is a grouped convolution of channels-last maps."""
+    return node.is_a(layers.Conv2D) and node.layer.groups > 1 and node.layer.data_format == "channels_last"
+
+
 def grouped_as_operator(node: Node) -> Node | None:
     """Write a grouped convolution as `GroupedConv2D`."""
-    if not node.is_a(layers.Conv2D) or node.layer.groups == 1 or node.layer.data_format != "channels_last":
+    if not is_grouped(node):
         return None
     layer = GroupedConv2D.from_config(node.layer.get_config())
     return Node(layer, node.sources, node.shape, node.name, node.values())
@@ -29,7 +34,7 @@ def grouped_as_operator(node: Node) -> Node | None:
 
 def grouped_as_several(node: Node) -> Node | None:
     """Write a grouped convolution as one for each group."""
-    if not node.is_a(layers.Conv2D) or node.layer.groups == 1 or node.layer.data_format != "channels_last":
+    if not is_grouped(node):
         return None
     kernel, *bias = node.values()
     [source], groups, rows = node.sources, node.layer.groups, kernel.shape[2]

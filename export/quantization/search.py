@@ -16,7 +16,7 @@ import numpy as np
 
 from keras_inception.data import Dataset, Split, as_dataset, is_tf_data
 from keras_inception.errors import InputError, first_line
-from keras_inception.files import new_output, write_file
+from keras_inception.files import new_output, write_figure
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.run import Run
 from keras_inception.terminal import tell_progress
@@ -112,9 +112,6 @@ class QuantizationSearch:
         from matplotlib.figure import Figure  # half a second, which nothing else here needs
 
         figure = Figure(figsize=(7, 4.5), layout="constrained")
-        formats = figure.canvas.get_supported_filetypes()
-        if Path(path).suffix.removeprefix(".") not in formats:
-            raise InputError(f"a plot is written as .{', .'.join(formats)}; got {str(path)!r}")
         axes = figure.subplots()
         for trials, style, label in ((self.trials, "o", None), (self.frontier, "C1o", "no other beats it")):
             axes.plot([t.bytes / 1e6 for t in trials], [t.loss for t in trials], style, label=label)
@@ -126,7 +123,7 @@ class QuantizationSearch:
         axes.set(xlabel="megabytes", ylabel=f"points of {self.measure} lost")
         axes.grid(alpha=0.3)
         axes.legend()
-        write_file(Path(path), lambda part: figure.savefig(part, dpi=150))
+        write_figure(Path(path), figure)
 
 
 class TargetMissed(InputError):

@@ -27,6 +27,11 @@ class GpuRun:
     refusal: str = ""
 
 
+def may_have_gpu() -> bool:
+    """Whether it is worth asking LiteRT for a GPU: on Linux it needs Vulkan."""
+    return sys.platform != "linux" or find_library("vulkan") is not None
+
+
 def run_on_gpu(path: Path, inputs: np.ndarray) -> GpuRun | None:
     """Run a file with one input and one output on a GPU; None where LiteRT finds none.
 
@@ -34,7 +39,7 @@ def run_on_gpu(path: Path, inputs: np.ndarray) -> GpuRun | None:
         path: a .tflite file. Of several signatures the first is run.
         inputs: (n, ...), each as the file takes it, batch and type.
     """
-    if sys.platform == "linux" and not find_library("vulkan"):
+    if not may_have_gpu():
         return None
     with tempfile.TemporaryDirectory() as folder:
         given, returned = Path(folder, "inputs.npy"), Path(folder, "outputs.npy")

@@ -22,7 +22,7 @@ import keras
 import numpy as np
 
 from ..errors import InputError
-from ..files import write_file
+from ..files import write_figure, write_file
 from .network import Cascade, ExitPredictions, Images
 
 NEVER = 2.0  # a threshold that no probability reaches
@@ -238,9 +238,6 @@ def plot(curve: Curve, path: str | Path, *, title: str = "") -> None:
     from matplotlib.figure import Figure  # half a second, which nothing else here needs
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
-    formats = figure.canvas.get_supported_filetypes()
-    if Path(path).suffix.removeprefix(".") not in formats:
-        raise InputError(f"a plot is written as .{', .'.join(formats)}; got {str(path)!r}")
     axes = figure.subplots()
     axes.plot(*_line(curve.budgets), marker=".", label="all exits, one budget")
     axes.plot(*_line(curve.exits), "s--", color="gray", linewidth=1, label="one exit for all images")
@@ -252,7 +249,7 @@ def plot(curve: Curve, path: str | Path, *, title: str = "") -> None:
     axes.set(xlabel="million multiply-adds per image, on average", ylabel="accuracy, %", title=title)
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
-    write_file(Path(path), lambda part: figure.savefig(part, dpi=150))
+    write_figure(Path(path), figure)
 
 
 def _line(points: Sequence[Point]) -> tuple[list[float], list[float]]:

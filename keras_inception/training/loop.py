@@ -113,6 +113,8 @@ class Job:
     @property
     def jit(self) -> bool | None:
         """Whether XLA compiles the training step, as far as it can; None as Keras decides."""
+        if replicas() > 1:  # XLA cannot compile a step that waits for other devices
+            return False
         return self.state.found.get("jit", self.recipe.jit)
 
     def load(self, path: Path, *, compiled: bool = False) -> keras.Model:

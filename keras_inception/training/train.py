@@ -151,8 +151,6 @@ def train(
         _fetch(automatic)
     request = decided(request, dataset, state.request, batch_size=asks_batch_size)
     devices = strategy_for(strategy, request.recipe.batch_size)
-    if devices:  # XLA cannot compile a step that waits for other devices
-        request = request.with_recipe(replace(request.recipe, jit=False))
     job = Job(request, dataset, state)
     # What cannot be downloaded or built is said before anything is written.
     teaching = request.teacher.model() if request.teacher else None
