@@ -185,6 +185,7 @@ conformance-tflite: $(BIN)/installed  ## convert every network to .tflite, float
 EXPORTS = .venv-exports
 $(EXPORTS)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(EXPORTS)
+	$(EXPORTS)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 	$(EXPORTS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 		--editable ".[onnx,openvino]" --group dev
 	touch $@
@@ -219,4 +220,4 @@ applications: $(BIN)/installed  ## export every network of keras.applications: h
 	$(BIN)/python benchmarks/applications.py
 
 clean:  ## remove the environments and what was built
-	rm -rf $(VENV) $(OLDEST) $(REFERENCE) $(WEIGHTS) $(SLIM) $(CAFFE) $(MEDIAPIPE) $(WEB) $(ARM64) $(MICRO) .venv-runtimes build dist *.egg-info demo
+	rm -rf $(VENV) $(OLDEST) $(REFERENCE) $(WEIGHTS) $(SLIM) $(CAFFE) $(MEDIAPIPE) $(WEB) $(PHONE) $(ARM64) $(EXPORTS) $(MICRO) .venv-runtimes build dist *.egg-info demo

@@ -16,7 +16,7 @@ from .fold import into_layer_after, into_layer_before
 from .gpu import padded_pool_as_convolution, uneven_groups_as_several
 from .graph import Graph, Node, Rule
 from .grouped import grouped_as_operator, grouped_as_several
-from .integer import norm_as_convolution, pool_as_convolution
+from .integer import norm_as_convolution, pool_as_convolution, strided_projection_as_two
 from .lrn import lrn_as_convolution
 from .move import pool_after_projection, pool_before_projection
 from .simplify import operation_as_layer, pad_in_layer, without_identity, without_training_layer
@@ -59,6 +59,7 @@ FLOAT16_RULES: dict[str, Rule] = {"uneven groups as several convolutions": uneve
 INTEGER_RULES: dict[str, Rule] = {  # for int8 files, after these
     "average pool as convolution": pool_as_convolution,
     "norm or scale as convolution": norm_as_convolution,
+    "stride of a 1x1 convolution before it": strided_projection_as_two,
 }
 TRAINING_RULES: dict[str, Rule] = {  # for a network that is trained on, with models within it opened
     "operation as layer": operation_as_layer,

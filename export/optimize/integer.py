@@ -24,6 +24,24 @@ def norm_as_convolution(node: Node) -> Node | None:
     return Node(layers.DepthwiseConv2D(1), node.sources, node.shape, node.name, [scale.reshape(1, 1, -1, 1), shift])
 
 
+def strided_projection_as_two(node: Node) -> Node | None:
+    """A 1x1 convolution with a stride, as a max pool of single positions and the convolution without a stride.
+
+    The same values. LiteRT's GPU accelerator (2.3.0) computes the one operator wrongly in int8, and the shortcuts of
+    every ResNet are such.
+    """
+    if not node.is_a(layers.Conv2D) or node.layer.data_format != "channels_last":
+        return None
+    conv, [source] = node.layer, node.sources
+    if conv.kernel_size != (1, 1) or conv.strides == (1, 1):
+        return None
+    taken = Node(
+        layers.MaxPooling2D(1, conv.strides), [source], (*node.shape[:3], source.channels), f"{node.name}_positions"
+    )
+    plain = layers.Conv2D.from_config(conv.get_config() | {"strides": 1})
+    return Node(plain, [taken], node.shape, node.name, node.values())
+
+
 def pool_as_convolution(node: Node) -> Node | None:
     """An average pool as a depthwise convolution with equal weights, which int8 represents exactly.
 

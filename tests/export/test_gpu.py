@@ -12,6 +12,8 @@ from keras import layers
 import keras_inception as ki
 from keras_inception import cli, export
 from keras_inception.export.comparison import snr
+from keras_inception.export.doctor import gpu_problems
+from keras_inception.export.optimize import INTEGER_RULES
 from keras_inception.export.runtimes import gpu
 from keras_inception.export.runtimes.gpu import run_on_gpu
 from keras_inception.terminal import quiet
@@ -60,9 +62,16 @@ def test_a_gpu_returns_what_keras_does(adapter, tmp_path):
 
 
 @pytest.mark.parametrize("options", [{"groups": 3}, {"strides": 2}])
-def test_special_1x1_convolutions_in_int8_are_still_wrong_there(adapter, tmp_path, options):
-    """When this fails, LiteRT has mended it, and `doctor` has nothing to warn of."""
+def test_special_1x1_convolutions_in_int8_are_still_wrong_there(adapter, tmp_path, options, monkeypatch):
+    """When this fails, LiteRT has mended it: `doctor` has nothing to warn of, and the rule has no reason."""
+    monkeypatch.delitem(INTEGER_RULES, "stride of a 1x1 convolution before it")
     assert decibels(convolutions(**options), tmp_path / "int8", quantization="int8", calibration=IMAGES) < 10
+
+
+def test_int8_files_have_no_1x1_convolution_with_a_stride(adapter, tmp_path):
+    model, path = convolutions(strides=2, activation="relu"), tmp_path / "int8"
+    assert decibels(model, path, quantization="int8", calibration=IMAGES) > 30
+    assert not gpu_problems(path)
 
 
 @pytest.mark.parametrize(("groups", "filters"), [(2, 10), (4, 12)])

@@ -314,6 +314,16 @@ def test_average_pool_as_convolution(window, stride, padding, size):
     assert not rewrite(free, INTEGER_RULES)[1].applied  # how much a window has of the map depends on its size
 
 
+@pytest.mark.parametrize("stride", [2, (3, 1)])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_stride_of_a_1x1_convolution_before_it(stride, padding):
+    model = chain(layers.Conv2D(4, 1, stride, padding, activation="relu", name="conv"), shape=(9, 8, 6))
+    optimized, report = check(model, rules=INTEGER_RULES, tolerance=1e-6)
+    assert report.applied == {"stride of a 1x1 convolution before it": ("conv",)}
+    assert optimized.get_layer("conv").strides == (1, 1)
+    assert not rewrite(chain(layers.Conv2D(4, 3, 2), layers.Conv2D(4, 1), shape=(9, 9, 6)), INTEGER_RULES)[1].applied
+
+
 @pytest.mark.parametrize("layer", [
     lambda: layers.BatchNormalization(name="norm"),
     lambda: layers.Rescaling(0.1, 2.0, name="norm"),
