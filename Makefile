@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # constraints.txt pins the version of every dependency and tool.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-phone test-gpu test-arm64 docs site diagrams conformance-qat conformance-tflite conformance-runtimes runtimes servers scan applications clean steps distillation jit micro grouped predict
+.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-phone test-gpu test-arm64 docs site diagrams conformance-qat conformance-tflite conformance-runtimes runtimes servers scan applications clean steps distillation jit micro grouped predict server-int8
 .DEFAULT_GOAL := test
 
 $(BIN)/installed: pyproject.toml constraints.txt
@@ -202,6 +202,9 @@ data: $(BIN)/installed  ## images a second beside Keras' loader: a quarter of an
 
 predict: $(BIN)/installed  ## images a second of predict --out beside the runtimes' own: ten minutes; needs KERAS_INCEPTION_DATA
 	$(BIN)/python benchmarks/predict.py
+
+server-int8: $(EXPORTS)/installed  ## what int8 files for ONNX Runtime and OpenVINO keep: ten minutes; needs KERAS_INCEPTION_DATA
+	$(EXPORTS)/bin/python benchmarks/server_int8.py
 
 scan: $(BIN)/installed  ## time scans of up to a million files: a quarter of an hour, and 5 GB of disk
 	$(BIN)/python benchmarks/scan.py

@@ -16,6 +16,7 @@ from .agreement import Agreement
 from .onnx import need_onnx, to_onnx
 from .openvino import need_openvino, to_openvino
 from .quantization.calibration import CalibrationSet
+from .quantization.for_servers import ServerQuantization, need_nncf
 from .quantization.qat import fine_tune
 from .quantization.qat.fine_tune import Compressed
 from .quantization.search import QuantizationSearch, quantize_to_target
@@ -33,8 +34,13 @@ FORMATS: dict[str, tuple[str, Quantization | None]] = {
 }
 # The same for those that are made only if they are asked for.
 RARE: dict[str, tuple[str, Quantization | None]] = {"tflite-int16x8": ("int16x8.tflite", "int16x8")}
-# Formats that need an extra -> the file, what checks that the extra is installed, what exports.
-EXTRAS = {"onnx": ("model.onnx", need_onnx, to_onnx), "openvino": ("openvino", need_openvino, to_openvino)}
+# Formats that need an extra -> the file, what checks that the extra is installed, what exports, its quantisation.
+EXTRAS: dict[str, tuple[str, Callable[[], None], Callable[..., Path], ServerQuantization]] = {
+    "onnx": ("model.onnx", need_onnx, to_onnx, "none"),
+    "onnx-int8": ("int8.onnx", need_onnx, to_onnx, "int8"),
+    "openvino": ("openvino", need_openvino, to_openvino, "none"),
+    "openvino-int8": ("openvino_int8", need_nncf, to_openvino, "int8"),
+}
 # Weights for other libraries -> the file, the layout. The library opens such a file, so it is not run here.
 WEIGHTS = {
     "timm": ("timm.safetensors", "timm"),
@@ -43,7 +49,7 @@ WEIGHTS = {
 }
 _FILES = {name: row[0] for name, row in (FORMATS | RARE).items()} | {name: row[0] for name, row in EXTRAS.items()}
 _ALL = _FILES | {name: row[0] for name, row in WEIGHTS.items()}
-CALIBRATED = "tflite-int8", "tflite-int16x8"
+CALIBRATED = "tflite-int8", "tflite-int16x8", "onnx-int8", "openvino-int8"
 MAX_DROP = 0.005  # of top-1 accuracy, from the Keras model to a file
 MIN_AGREEMENT = 0.9  # with the Keras model, for images without labels
 MAX_DIFFERENCE = 1e-3  # of a probability, for a file that is not quantised
@@ -83,7 +89,7 @@ def export_run(
         run: a finished run.
         formats: keys of `FORMATS`, `RARE`, `EXTRAS` or `WEIGHTS`.
         folder: where the files go; the run's `exports/` by default.
-        images: what tflite-int8 and tflite-int16x8 are calibrated with: a split, or a folder of labelled images in
+        images: what files in int8 and tflite-int16x8 are calibrated with: a split, or a folder of labelled images in
             place of a recorded one that moved. The default is the run's training images. Formats in float need none.
         serving_default: the default signature of saved_model, as in `to_saved_model`.
         qat: a folder of labelled images on which `quantize_aware` fine-tunes tflite-int8.
@@ -123,6 +129,7 @@ def export_run(
         made = fine_tune.prune(made, qat, teacher=teacher, checkpoints=folder / "prune.training", **pruning)
     if cluster:
         made = fine_tune.cluster(made, qat, clusters=cluster, teacher=teacher, checkpoints=folder / "cluster.training")
+    more: dict[str, Any]
     about: dict[str, Any] = {"labels": run.labels, "preprocessing": run.preprocessing, "overwrite": overwrite}
     model = run.model()  # once: a network of some hundred layers takes seconds to load
     # First what may fail late: a target may be missed, and only the converter knows the names of layers.
@@ -130,7 +137,9 @@ def export_run(
         if name == "saved_model":
             to_saved_model(model, path, serving_default=signature, **about)
         elif name in EXTRAS:
-            EXTRAS[name][2](model, path, **about)
+            _, _, to_file, quantization = EXTRAS[name]
+            more = {"calibration": calibration} if name in CALIBRATED else {}
+            to_file(model, path, quantization=quantization, **more, **about)
         elif name == "keras-h5":
             to_keras_h5(model, path, network=run.builder, overwrite=overwrite)
         elif name in WEIGHTS:
@@ -153,7 +162,7 @@ def export_run(
         elif name == "tflite-int8" and qat is not None:
             fine_tune.quantize_aware(made, qat, path, teacher=teacher, batch=batch, edge=edge, overwrite=overwrite)
         else:
-            more: dict[str, Any] = {"calibration": calibration} if name in CALIBRATED else {}
+            more = {"calibration": calibration} if name in CALIBRATED else {}
             more |= {"edge": edge, "float_layers": float_layers} if name == "tflite-int8" else {}
             to_tflite(model, path, quantization=(FORMATS | RARE)[name][1] or "none", batch=batch, **more, **about)
     return list(paths.values())
@@ -206,7 +215,8 @@ def _check_int8_options(
 
 def is_calibrated(formats: Sequence[str], qat: str | Path | None, target: Target | None) -> bool:
     """Whether an export needs calibration images; training quantised has its own, a search calibrates before it."""
-    return "tflite-int16x8" in formats or ("tflite-int8" in formats and (qat is None or target is not None))
+    plainly = {*CALIBRATED} - {"tflite-int8"}
+    return bool(plainly & {*formats}) or ("tflite-int8" in formats and (qat is None or target is not None))
 
 
 def _calibration(run: Run, images: Split | str | Path | None) -> CalibrationSet:

@@ -15,6 +15,8 @@ from keras_inception.terminal import quiet
 
 from .inputs import Exportable, ModelOrRun
 from .optimize import ONNX_RULES
+from .quantization.calibration import Calibration, calibration_set
+from .quantization.for_servers import ServerQuantization, check_quantization, optimized, quantized_onnx
 from .saved_model import pixels_to_outputs, record_of
 from .tflite.metadata import NAME
 
@@ -25,11 +27,13 @@ def to_onnx(
     model_or_run: ModelOrRun,
     path: str | Path,
     *,
+    quantization: ServerQuantization = "none",
+    calibration: Calibration | None = None,
     labels: Sequence[str] | None = None,
     preprocessing: Preprocessing | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Export a float32 .onnx file with a free batch size, in NHWC.
+    """Export an .onnx file with a free batch size, in NHWC.
 
     With known preprocessing the input `pixels`, (n, height, width, 3), is RGB, 0..255, cropped and resized; without,
     the input `input` is the network's own. The output has the name that it has in a SavedModel. The record of
@@ -38,6 +42,9 @@ def to_onnx(
     Args:
         model_or_run: a functional model, a run or a run directory.
         path: the file to write.
+        quantization: "none", or "int8" for processors with VNNI: kernels and maps have 8 bits, inputs and outputs stay
+            float32. ONNX Runtime chooses the ranges. Without VNNI it is slower than float32, and sums overflow.
+        calibration: typical images for "int8", as in `to_tflite`. The default for a run is its training images.
         labels: class names in the order of the outputs; a run knows them.
         preprocessing: what the network was trained with; a run knows it.
         overwrite: replace a file at `path`, after the new one is complete.
@@ -47,16 +54,20 @@ def to_onnx(
             nothing is left.
     """
     need_onnx()
+    check_quantization(quantization, calibration)
     path = Path(path)
     with new_output(path, overwrite=overwrite, kind=".onnx file", is_kind=is_onnx) as part:
         source = Exportable.of(model_or_run, labels=labels, preprocessing=preprocessing)
+        images = calibration_set(calibration, source) if quantization == "int8" else None
         with quiet():
             import onnx
             import tf2onnx
 
-            function, spec = pixels_to_outputs(source, tf.Module(), ONNX_RULES)
+            function, spec = pixels_to_outputs(source, optimized(source, images), tf.Module(), ONNX_RULES)
             content, _ = tf2onnx.convert.from_function(function, [spec], opset=OPSET)
-            content.metadata_props.add(key=NAME, value=record_of(source, "pixels").to_json())
+            if images:
+                content = quantized_onnx(content, source, images, part)
+            content.metadata_props.add(key=NAME, value=record_of(source, "pixels", images).to_json())
             onnx.checker.check_model(content)
             onnx.save(content, str(part))
     return path

@@ -16,6 +16,8 @@ from keras_inception.terminal import quiet
 
 from .inputs import Exportable, ModelOrRun
 from .optimize import OPENVINO_RULES
+from .quantization.calibration import Calibration, calibration_set
+from .quantization.for_servers import ServerQuantization, check_quantization, need_nncf, optimized, quantized_openvino
 from .saved_model import pixels_to_outputs, record_of
 from .tflite.metadata import NAME
 
@@ -26,11 +28,13 @@ def to_openvino(
     model_or_run: ModelOrRun,
     path: str | Path,
     *,
+    quantization: ServerQuantization = "none",
+    calibration: Calibration | None = None,
     labels: Sequence[str] | None = None,
     preprocessing: Preprocessing | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Export a folder with OpenVINO's model.xml and model.bin, in float32 with a free batch size, in NHWC.
+    """Export a folder with OpenVINO's model.xml and model.bin, with a free batch size, in NHWC.
 
     With known preprocessing the input `pixels`, (n, height, width, 3), is RGB, 0..255, cropped and resized; without,
     the input `input` is the network's own. The output has the name that it has in a SavedModel. The record of
@@ -40,6 +44,9 @@ def to_openvino(
     Args:
         model_or_run: a functional model, a run or a run directory.
         path: the folder to write.
+        quantization: "none", or "int8" for processors with VNNI: kernels and maps have 8 bits, inputs and outputs stay
+            float32. OpenVINO's NNCF chooses the ranges. Without VNNI it is slower than float32, and sums overflow.
+        calibration: typical images for "int8", as in `to_tflite`. The default for a run is its training images.
         labels: class names in the order of the outputs; a run knows them.
         preprocessing: what the network was trained with; a run knows it.
         overwrite: replace an OpenVINO folder at `path`, after the new one is complete.
@@ -49,18 +56,24 @@ def to_openvino(
             nothing is left.
     """
     need_openvino()
+    if quantization == "int8":
+        need_nncf()
+    check_quantization(quantization, calibration)
     path = Path(path)
     with new_output(path, overwrite=overwrite, kind="folder of OpenVINO", is_kind=is_openvino) as part:
         source = Exportable.of(model_or_run, labels=labels, preprocessing=preprocessing)
+        images = calibration_set(calibration, source) if quantization == "int8" else None
         part.mkdir()
         with quiet(), tempfile.TemporaryDirectory(dir=part.parent) as folder:
             import openvino
 
             module = tf.Module()
-            function, _ = pixels_to_outputs(source, module, OPENVINO_RULES)
+            function, _ = pixels_to_outputs(source, optimized(source, images), module, OPENVINO_RULES)
             tf.saved_model.save(module, folder, function)
             model = openvino.convert_model(folder)
-            model.set_rt_info(record_of(source, "pixels").to_json(), [NAME])
+            if images:
+                model = quantized_openvino(model, source, images)
+            model.set_rt_info(record_of(source, "pixels", images).to_json(), [NAME])
             openvino.save_model(model, str(part / FILE), compress_to_fp16=False)
     return path
 

@@ -18,6 +18,7 @@ from keras_inception.terminal import quiet
 from .image_decoder import decode_graph
 from .inputs import Exportable, ModelOrRun
 from .optimize import Graph, Rule, optimize, rewrite
+from .quantization.calibration import CalibrationSet
 from .tflite.metadata import NAME, Input, Record
 
 RECORD_FILE = f"assets.extra/{NAME}.json"  # assets.extra is the place for files of other programs
@@ -115,10 +116,13 @@ def signature_of(name: str) -> Signature:
     return cast(Signature, name)
 
 
-def record_of(source: Exportable, takes: Input) -> Record:
+def record_of(source: Exportable, takes: Input, images: CalibrationSet | None = None) -> Record:
     """The record of a file that takes this input if the preprocessing is known, else the network's own."""
     return Record(
-        input=takes if source.preprocessing else "input", preprocessing=source.preprocessing, labels=source.labels
+        input=takes if source.preprocessing else "input",
+        preprocessing=source.preprocessing,
+        labels=source.labels,
+        calibration=images.summary() if images else None,
     )
 
 
@@ -174,14 +178,13 @@ def _network(model: keras.Model, given: str, module: tf.Module, jit_compile: boo
 
 
 def pixels_to_outputs(
-    source: Exportable, module: tf.Module, rules: Mapping[str, Rule]
+    source: Exportable, optimized: keras.Model, module: tf.Module, rules: Mapping[str, Rule]
 ) -> tuple[Function, tf.TensorSpec]:
     """The function that other formats are converted from: RGB pixels (n, H, W, 3), 0..255 -> {name: outputs}.
 
     Without preprocessing it takes the network's own input. The weights are as in `_network`; `rules` are of the format.
     """
-    model = rewrite(optimize(source.model), rules)[0]
-    network = _network(model, source.input_dtype, module, jit_compile=False)
+    network = _network(rewrite(optimized, rules)[0], source.input_dtype, module, jit_compile=False)
     normalize = source.preprocessing.normalize if source.preprocessing else None
     shape = (*source.preprocessing.size, 3) if source.preprocessing else source.input_shape
     spec = tf.TensorSpec((None, *shape), source.input_dtype, name="pixels" if normalize else "input")

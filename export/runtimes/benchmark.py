@@ -129,7 +129,7 @@ def benchmark(
         for (path, runtime), times, peak_memory in zip(wanted, found, memory, strict=False)
     )
     return Benchmark(
-        machine=f"{_processor()}, {os.cpu_count()} cores",
+        machine=f"{processor()}, {os.cpu_count()} cores",
         threads=threads,
         float32_peak=float32_peak,
         int8_peak=int8_peak,
@@ -264,7 +264,7 @@ def _pointwise(folder: Path) -> tuple[str, int]:
     return str(path), 32 * 32 * 512 * 512
 
 
-def _processor() -> str:
+def processor() -> str:
     """The processor's name."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

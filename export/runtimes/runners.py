@@ -22,6 +22,7 @@ from keras_inception.terminal import quiet
 from ..inputs import compiled, fits
 from ..onnx import is_onnx
 from ..openvino import FILE, is_openvino
+from ..quantization.for_servers import sums_exactly
 from ..saved_model import DEFAULT, RECORD_FILE, check_one_version, is_saved_model
 from ..tflite.flatbuffer import foreign_operators, is_tflite, precision
 from ..tflite.mediapipe_metadata import read_labels
@@ -194,8 +195,11 @@ def _signature(path: Path, loaded: Any, name: str) -> tuple[tf.TensorSpec, Runne
 
 def _open_onnx(path: Path) -> OpenFile:
     onnxruntime = need("onnxruntime", "onnx")
+    options = onnxruntime.SessionOptions()
+    if not sums_exactly():
+        options.add_session_config_entry("session.disable_quant_qdq", "1")  # rounded as in int8, computed in float32
     with refused(path, by="ONNX Runtime"):
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         [given], [output] = session.get_inputs(), session.get_outputs()
     text = session.get_modelmeta().custom_metadata_map.get(NAME)
     shape = [size if isinstance(size, int) else None for size in given.shape]
@@ -213,14 +217,14 @@ def _open_openvino(path: Path) -> OpenFile:
         model = openvino.Core().read_model(str(path / FILE))
         text = model.get_rt_info([NAME]).astype(str) if model.has_rt_info([NAME]) else None
     free = model.inputs[0].partial_shape[0].is_dynamic
-    return _with_record(path, "openvino", text, _in_openvino(path, model), free_batch=free)
+    return _with_record(path, "openvino", text, _in_openvino(path, model, int8=sums_exactly()), free_batch=free)
 
 
 def _with_record(path: Path, format: str, text: str | None, run: Runner, *, free_batch: bool) -> OpenFile:
     record = Record.from_json(text) if text else Record()
     return OpenFile(
         path=path,
-        format=format,
+        format=f"{format} int8" if record.calibration else format,
         bytes=size_of(path),
         record=record,
         runners={record.input: run},
@@ -232,7 +236,7 @@ def _with_record(path: Path, format: str, text: str | None, run: Runner, *, free
 def _cross_check(path: Path) -> OpenFile:
     """A file of any format in OpenVINO."""
     openvino, own = need("openvino", "openvino"), open_file(path)
-    if own.format == CROSS_CHECK:
+    if is_openvino(path):
         return own
     with refused(path, by="OpenVINO"):
         model = openvino.convert_model(_network_of(path)) if path.is_dir() else openvino.Core().read_model(str(path))
@@ -253,12 +257,18 @@ def _network_of(path: Path) -> Any:
     return network.get_concrete_function()
 
 
-def _in_openvino(path: Path, model: Any) -> Runner:
+def _in_openvino(path: Path, model: Any, *, int8: bool = False) -> Runner:
+    """A runner; without `int8` maps are rounded as in int8 and computed in float32.
+
+    OpenVINO's own int8 arithmetic (2026.4) is wrong at the borders of a padded convolution whose input has a zero
+    point, as .tflite files have.
+    """
     openvino = need("openvino", "openvino")
+    options = {"INFERENCE_PRECISION_HINT": "f32"}  # newer processors would compute in bfloat16 by default
+    if not int8:
+        options["LP_TRANSFORMS_MODE"] = "NO"
     with refused(path, by="OpenVINO"):
-        # Newer processors would compute in bfloat16 by default. And in an int8 file its own int8 arithmetic is wrong
-        # at the borders of a padded convolution whose input has a zero point (2026.4), so it computes in float32 there.
-        network = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "LP_TRANSFORMS_MODE": "NO"})
+        network = openvino.compile_model(model, "CPU", options)
         [given], [_] = network.inputs, network.outputs
     shape = [size.get_length() if size.is_static else None for size in given.partial_shape]
     dtype = given.element_type.to_dtype()

@@ -26,8 +26,9 @@ from ..inputs import Exportable, ModelOrRun, as_convolution
 from ..optimize import FLOAT16_RULES, INTEGER_RULES, TFLITE_RULES, Rule, optimize, rewrite
 from ..quantization.bias_correction import bias_corrected
 from ..quantization.calibration import Calibration, CalibrationSet, calibration_set
+from ..saved_model import record_of
 from .flatbuffer import float_operators, foreign_operators, is_tflite, outputs_of_operators
-from .metadata import About, Record, with_record
+from .metadata import About, with_record
 from .tensors import in_batches, layer_of, layers_in, tensors_of
 
 Quantization = Literal["none", "float16", "dynamic", "int8", "int16x8"]
@@ -150,12 +151,7 @@ def to_tflite(
         models = {
             key: _converted(source, networks[key], options, images, part.parent, last=key == order[0]) for key in order
         }
-        record = Record(
-            input="pixels" if source.preprocessing else "input",
-            preprocessing=source.preprocessing,
-            labels=source.labels,
-            calibration=images.summary() if images else None,
-        )
+        record = record_of(source, "pixels", images)
         about = about or About()
         part.write_bytes(with_record(models, record, replace(about, name=about.name or source.model.name)))
     return path

@@ -80,7 +80,8 @@ def export(
 ) -> None:
     """Export a run for servers (saved_model) and phones (tflite, tflite-float16, tflite-dynamic, tflite-int8).
 
-    Others are tflite-int16x8, onnx, openvino, and weights for other libraries (timm, torchvision, keras-h5).
+    Others are tflite-int16x8; for servers without TensorFlow onnx, onnx-int8, openvino and openvino-int8; and weights
+    for other libraries (timm, torchvision, keras-h5).
     """
     from keras_inception.export import FORMATS, Target, TargetMissed, export_run
     from keras_inception.export.formats import CALIBRATED, is_calibrated, is_measured
@@ -95,7 +96,7 @@ def export(
     elif frontier:
         raise InputError("--frontier keeps what a search tried: give --max-drop or --min-agreement too")
     if calibration and not is_calibrated(formats, qat, target):
-        raise InputError(f"--calibration is for {' and '.join(CALIBRATED)} without --qat: leave it out")
+        raise InputError(f"--calibration is for {', '.join(CALIBRATED)}, without --qat: leave it out")
     held_out, missing = _held_out(run, images, needed=images is not None or bool({*formats} & {*CALIBRATED}))
     try:
         files = export_run(

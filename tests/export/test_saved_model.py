@@ -12,6 +12,7 @@ from keras import layers
 
 from keras_inception import InputError, Preprocessing, export
 from keras_inception.export.optimize import optimize
+from keras_inception.export.quantization import for_servers
 from keras_inception.export.runtimes import runners
 
 from .test_optimize import scrambled
@@ -131,6 +132,47 @@ def test_other_servers(name, prepared, model, inputs, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize("prepared", [True, False])
+@pytest.mark.parametrize("name", WRITERS)
+def test_int8_for_other_servers(name, prepared, model, inputs, tmp_path):
+    for package in {"onnx": ["tf2onnx", "onnx", "onnxruntime"], "openvino": ["openvino", "nncf"]}[name]:
+        pytest.importorskip(package)
+    write, file = WRITERS[name]
+    known = {"labels": LABELS, "preprocessing": PREPROCESSING} if prepared else {}
+    path = write(model, tmp_path / file, quantization="int8", calibration=inputs, **known)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    opened = runners.open_file(path)
+    assert opened.record.calibration["images"] == len(inputs)
+    assert opened.record.preprocessing == known.get("preprocessing")
+    assert opened.free_batch
+    result = export.agreement(path, model, inputs)
+    assert result.format == f"{name} int8"
+    assert result.agreement == 1
+    assert 15 < result.snr < 70  # neither nonsense nor float32
+    with pytest.raises(InputError, match=r"calibration= is for int8"):
+        write(model, path, calibration=inputs)
+    with pytest.raises(InputError, match="unknown quantization 'int4' for servers; give one of none, int8"):
+        write(model, tmp_path / "other", quantization="int4")
+
+
+@pytest.mark.parametrize(
+    ("lines", "exact"),
+    [
+        ("flags\t\t: fpu avx2 avx512_vnni\n", True),
+        ("flags\t\t: fpu avx2 fma\n", False),
+        ("Features\t: fp asimd asimddp\n", True),
+        ("", False),
+    ],
+)
+def test_which_processors_add_int8_exactly(lines, exact, monkeypatch):
+    monkeypatch.setattr(for_servers.Path, "read_text", lambda path, **_: lines)
+    for_servers.sums_exactly.cache_clear()
+    try:
+        assert for_servers.sums_exactly() is exact
+    finally:
+        for_servers.sums_exactly.cache_clear()
+
+
 @pytest.mark.parametrize("name", WRITERS)
 def test_grouped_convolutions_for_other_servers(name, tmp_path):
     """Keras compiles them by XLA, which converters do not read."""
@@ -144,13 +186,18 @@ def test_grouped_convolutions_for_other_servers(name, tmp_path):
     assert export.agreement(write(grouped, tmp_path / file), grouped, x).snr > 100
 
 
-@pytest.mark.parametrize(("name", "package"), [("onnx", "tf2onnx"), ("openvino", "openvino")])
-def test_without_the_extra(name, package, model, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "package", "options"),
+    [("onnx", "tf2onnx", {}), ("openvino", "openvino", {}), ("openvino", "nncf", {"quantization": "int8"})],
+)
+def test_without_the_extra(name, package, options, model, tmp_path, monkeypatch):
+    if package == "nncf":
+        pytest.importorskip("openvino")
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda asked: None if asked == package else found(asked))
     write, file = WRITERS[name]
     with pytest.raises(InputError, match=rf"pip install 'keras-inception\[{name}\]'"):
-        write(model, tmp_path / file)
+        write(model, tmp_path / file, **options)
     assert not list(tmp_path.iterdir())
 
 

@@ -8,7 +8,7 @@ AUX = PLAIN | {"aux_logits": True}
 TORCH = {"numerics": "torch"}
 
 ROWS = [
-    Row("inception_v1_bn", "torchvision:googlenet", (96, 96, 3), {}, MAIN),
+    Row("inception_v1_bn", "torchvision:googlenet", (96, 96, 3), {}, MAIN, slow=True),
     Row(
         "inception_v1_bn",
         "torchvision:googlenet",
@@ -20,7 +20,7 @@ ROWS = [
     ),
     Row("inception_v2", "pretrainedmodels:bninception", (224, 224, 3)),
     Row("inception_v2", "pytorchcv:bninception", (224, 224, 3), slow=True),
-    Row("inception_v3", "keras:InceptionV3", (107, 107, 3)),
+    Row("inception_v3", "keras:InceptionV3", (107, 107, 3), slow=True),
     Row("inception_v3", "torchvision:inception_v3", (107, 107, 3), TORCH, MAIN, slow=True),
     Row(
         "inception_v3",
@@ -43,7 +43,7 @@ ROWS = [
         {"classify": True, "num_classes": 1000},
     ),
     Row("inception_resnet_v1", "pytorchcv:inceptionresnetv1", (299, 299, 3), {"released": True}, slow=True),
-    Row("inception_resnet_v2", "keras:InceptionResNetV2", (107, 107, 3)),
+    Row("inception_resnet_v2", "keras:InceptionResNetV2", (107, 107, 3), slow=True),
     Row("inception_resnet_v2", "timm:inception_resnet_v2", (107, 107, 3), TORCH, slow=True),
     Row("inception_resnet_v2", "pretrainedmodels:inceptionresnetv2", (299, 299, 3), TORCH, slow=True),
     Row("xception", "keras:Xception", (96, 96, 3), gain=0.9),

@@ -38,7 +38,7 @@ def shufflenet_v2(scale: float, reference: str, slow: bool = True) -> Row:
 
 
 ROWS = [
-    Row("mobilenet_v2", "keras:MobileNetV2", IMAGE),
+    Row("mobilenet_v2", "keras:MobileNetV2", IMAGE, slow=True),
     Row("mobilenet_v2", "torchvision:mobilenet_v2", IMAGE, TORCH),
     keras_mobilenet(1, 0.25, slow=False),
     keras_mobilenet(1, 0.5),
@@ -49,7 +49,7 @@ ROWS = [
     keras_mobilenet(2, 0.75),
     keras_mobilenet(2, 1.3),
     keras_mobilenet(2, 1.4),
-    Row("mobilenet_v1", "timm:mobilenetv1_100", IMAGE, TORCH),
+    Row("mobilenet_v1", "timm:mobilenetv1_100", IMAGE, TORCH, slow=True),
     torch_mobilenet(1, 1.25, "timm:mobilenetv1_125"),
     torch_mobilenet(2, 0.35, "torchvision:mobilenet_v2", width_mult=0.35),
     torch_mobilenet(2, 0.75, "torchvision:mobilenet_v2", width_mult=0.75),

@@ -11,8 +11,8 @@ def torchvision(model: str, name: str, slow: bool = True) -> Row:
     return Row(model, f"torchvision:{name}", SMALL, slow=slow)
 
 
-def keras(model: str, name: str, slow: bool = True) -> Row:
-    return Row(model, f"keras:{name}", SMALL, KERAS, order=SHORTCUT_FIRST, slow=slow)
+def keras(model: str, name: str) -> Row:
+    return Row(model, f"keras:{name}", SMALL, KERAS, order=SHORTCUT_FIRST, slow=True)
 
 
 def cifar(model: str, depth: int, slow: bool = False) -> Row:
@@ -22,9 +22,9 @@ def cifar(model: str, depth: int, slow: bool = False) -> Row:
     return Row(model, reference, CIFAR, {"shortcut": "projection"}, arguments, order=SHORTCUT_FIRST, slow=slow)
 
 
-def wide(model: str, depth: int, width: int, slow: bool = True) -> Row:
+def wide(model: str, depth: int, width: int) -> Row:
     arguments = {"num_classes": 10, "blocks": depth, "width_factor": width}
-    return Row(model, "pytorchcv:wrn_cifar.get_wrn_cifar", CIFAR, {}, arguments, slow=slow)
+    return Row(model, "pytorchcv:wrn_cifar.get_wrn_cifar", CIFAR, {}, arguments, slow=True)
 
 
 def preresnet(model: str, name: str, numerics: str = "torch") -> Row:
@@ -33,9 +33,9 @@ def preresnet(model: str, name: str, numerics: str = "torch") -> Row:
     return Row(model, f"pytorchcv:{name}", (224, 224, 3), kwargs, case="1x1" * (numerics != "torch"), slow=True)
 
 
-def preresnet_cifar(model: str, depth: int, bottleneck: bool, slow: bool = True) -> Row:
+def preresnet_cifar(model: str, depth: int, bottleneck: bool) -> Row:
     arguments = {"num_classes": 10, "blocks": depth, "bottleneck": bottleneck}
-    return Row(model, "pytorchcv:preresnet_cifar.get_preresnet_cifar", CIFAR, {}, arguments, slow=slow)
+    return Row(model, "pytorchcv:preresnet_cifar.get_preresnet_cifar", CIFAR, {}, arguments, slow=True)
 
 
 def timm(model: str, name: str, slow: bool = True, case: str = "", **kwargs: object) -> Row:
@@ -44,13 +44,13 @@ def timm(model: str, name: str, slow: bool = True, case: str = "", **kwargs: obj
 
 
 ROWS = [
-    torchvision("resnet18", "resnet18", slow=False),
+    torchvision("resnet18", "resnet18"),
     torchvision("resnet34", "resnet34"),
     torchvision("resnet50", "resnet50", slow=False),
     torchvision("resnet101", "resnet101"),
     torchvision("resnet152", "resnet152"),
     torchvision("resnet152_sd", "resnet152"),
-    keras("resnet50", "ResNet50", slow=False),
+    keras("resnet50", "ResNet50"),
     keras("resnet101", "ResNet101"),
     keras("resnet152", "ResNet152"),
     timm("resnet50", "seresnet50", case="se", se_ratio=16),
@@ -66,15 +66,15 @@ ROWS = [
         Row(f"resnet{depth}_v2", f"timm:resnetv2_{depth}", SMALL, order=SHORTCUT_FIRST, slow=depth > 50)
         for depth in (50, 101, 152)
     ),
-    keras("resnet50_v2", "ResNet50V2", slow=False),
+    keras("resnet50_v2", "ResNet50V2"),
     keras("resnet101_v2", "ResNet101V2"),
     keras("resnet152_v2", "ResNet152V2"),
     preresnet("resnet50_v2", "preresnet50b"),
     preresnet("resnet50_v2", "preresnet50", numerics="pytorchcv"),
     preresnet("resnet200_v2", "preresnet200b"),
-    preresnet_cifar("resnet110_v2", 110, bottleneck=False, slow=False),
+    preresnet_cifar("resnet110_v2", 110, bottleneck=False),
     preresnet_cifar("resnet164_v2", 164, bottleneck=True),
-    wide("wide_resnet16_8", 16, 8, slow=False),
+    wide("wide_resnet16_8", 16, 8),
     wide("wide_resnet28_10", 28, 10),
     wide("wide_resnet40_4", 40, 4),
     torchvision("wide_resnet50_2", "wide_resnet50_2"),
@@ -82,7 +82,7 @@ ROWS = [
     torchvision("resnext50_32x4d", "resnext50_32x4d", slow=False),
     timm("resnext101_32x4d", "resnext101_32x4d"),
     torchvision("resnext101_64x4d", "resnext101_64x4d"),
-    timm("seresnet50", "legacy_seresnet50", slow=False),
+    timm("seresnet50", "legacy_seresnet50"),
     timm("seresnet101", "legacy_seresnet101"),
     timm("seresnet152", "legacy_seresnet152"),
     timm("seresnet50", "seresnet50", case="torch", numerics="torch"),

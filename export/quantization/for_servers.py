@@ -1,0 +1,102 @@
+"""int8 files for servers: each runtime's own tool chooses the ranges, after our correction of the biases.
+
+`benchmarks/server_int8.md` has what the correction is worth, also beside NNCF's own.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_inception.errors import InputError
+
+from ..inputs import Exportable
+from ..optimize import optimize
+from .bias_correction import bias_corrected
+from .calibration import Calibration, CalibrationSet
+
+ServerQuantization: TypeAlias = Literal["none", "int8"]
+
+
+def check_quantization(quantization: str, calibration: Calibration | None) -> None:
+    """Raise an InputError unless there is such a quantisation, and it takes calibration images if any are given."""
+    if quantization not in get_args(ServerQuantization):
+        allowed = ", ".join(get_args(ServerQuantization))
+        raise InputError(f"unknown quantization {quantization!r} for servers; give one of {allowed}")
+    if quantization == "none" and calibration is not None:
+        raise InputError("calibration= is for int8; a file in float32 needs none: leave it out")
+
+
+def optimized(source: Exportable, images: CalibrationSet | None) -> keras.Model:
+    """The network for inference; before it becomes int8, with biases corrected for its rounded kernels."""
+    network = optimize(source.model)
+    if images is None:
+        return network
+    normalize = source.preprocessing.normalize if source.preprocessing else tf.identity
+    return bias_corrected(network, map(normalize, images.representative(source.input_dtype)))
+
+
+def quantized_onnx(model: Any, source: Exportable, images: CalibrationSet, part: Path) -> Any:
+    """An ONNX model whose kernels and maps are int8, in the form that ONNX Runtime calls QDQ; `part` is free for files.
+
+    Kernels have a scale for each output channel, maps one from their smallest to their largest value.
+    """
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    [given] = model.graph.input
+
+    class Images(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.left = images.representative(source.input_dtype)
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            image = next(self.left, None)
+            return None if image is None else {given.name: image}
+
+    onnx.save(model, str(part))
+    quant_pre_process(str(part), str(part), skip_symbolic_shape=True)
+    quantize_static(str(part), str(part), Images(), per_channel=True)
+    return onnx.load(str(part))
+
+
+def quantized_openvino(model: Any, source: Exportable, images: CalibrationSet) -> Any:
+    """An OpenVINO model whose kernels and maps are int8, by NNCF."""
+    import nncf
+
+    inputs = list(images.representative(source.input_dtype))
+    return nncf.quantize(
+        model,
+        nncf.Dataset(inputs),
+        preset=nncf.QuantizationPreset.MIXED,  # maps with negative values have a zero point, as in a .tflite file
+        subset_size=len(inputs),
+        advanced_parameters=nncf.AdvancedQuantizationParameters(
+            disable_bias_correction=True,  # ours is in the model
+            overflow_fix=nncf.OverflowFix.DISABLE,  # kernels of 8 bits; `sums_exactly` is of processors without VNNI
+        ),
+    )
+
+
+def need_nncf() -> None:
+    """Raise an InputError unless OpenVINO and NNCF are installed."""
+    if not (importlib.util.find_spec("openvino") and importlib.util.find_spec("nncf")):
+        raise InputError("int8 for OpenVINO needs nncf: pip install 'keras-inception[openvino]'")
+
+
+@cache
+def sums_exactly() -> bool:
+    """Whether this processor adds products of int8 in 32 bits: x86 without VNNI adds pairs in 16, which overflow."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return sys.platform == "darwin"
+    flags = next((line.split() for line in lines if line.startswith(("flags", "Features"))), [])
+    return bool({"avx512_vnni", "avx_vnni", "amx_int8", "asimd"} & {*flags})
