@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # constraints.txt pins the version of every dependency and tool.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-phone test-gpu test-arm64 docs site diagrams conformance-qat conformance-tflite conformance-runtimes runtimes servers scan applications clean steps distillation jit micro grouped predict server-int8
+.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-phone test-gpu test-arm64 test-ray docs site diagrams conformance-qat conformance-tflite conformance-runtimes runtimes servers scan applications clean steps distillation jit micro grouped predict server-int8
 .DEFAULT_GOAL := test
 
 $(BIN)/installed: pyproject.toml constraints.txt
@@ -140,6 +140,17 @@ test-phone: $(BIN)/installed $(PHONE)/installed  ## compile the Android app agai
 	PHONE_PYTHON=$(abspath $(PHONE)/bin/python) PHONE_KOTLIN=$(abspath $(PHONE))/node_modules/kotlin-compiler \
 		PHONE_SHELLCHECK=$(abspath $(PHONE)/bin/shellcheck) $(BIN)/python -m pytest tests/phone
 
+RAY = .venv-ray
+$(RAY)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(RAY)
+	$(RAY)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(RAY)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		--editable ".[ray]" pytest
+	touch $@
+
+test-ray: $(RAY)/installed  ## tables of answers by the workers of a local Ray cluster, one of them killed
+	$(RAY)/bin/python -m pytest tests/ray -W ignore::DeprecationWarning
+
 # A phone's kernels, under emulation: apt and pip fetch Python and LiteRT for arm64.
 ARM64 = .venv-arm64
 $(ARM64)/python: tests/arm64/environment.sh | $(BIN)/installed
@@ -223,4 +234,4 @@ applications: $(BIN)/installed  ## export every network of keras.applications: h
 	$(BIN)/python benchmarks/applications.py
 
 clean:  ## remove the environments and what was built
-	rm -rf $(VENV) $(OLDEST) $(REFERENCE) $(WEIGHTS) $(SLIM) $(CAFFE) $(MEDIAPIPE) $(WEB) $(PHONE) $(ARM64) $(EXPORTS) $(MICRO) .venv-runtimes build dist *.egg-info demo
+	rm -rf $(VENV) $(OLDEST) $(REFERENCE) $(WEIGHTS) $(SLIM) $(CAFFE) $(MEDIAPIPE) $(WEB) $(PHONE) $(ARM64) $(RAY) $(EXPORTS) $(MICRO) .venv-runtimes build dist *.egg-info demo

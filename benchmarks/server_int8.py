@@ -1,11 +1,11 @@
-"""int8 files for servers: what they keep of networks with Google's hosted weights, with and without our bias correction.
+"""int8 files for servers: what they keep of networks with Google's hosted weights, with and without bias correction.
 
     make server-int8    # ten minutes; needs the extras onnx and openvino
 
-Half of the 200 photographs of ImageNet's classes calibrate, the other half judges, against the float network. Every file
-runs twice: by its runtime's int8 arithmetic on this processor, and rounded as in int8 but computed in float32, which is
-what processors with VNNI or dot products give. The result goes into server_int8.md. Weights and photographs come by
-their hosted names from the folder that KERAS_INCEPTION_DATA names, ../shared/data by default.
+Half of the 200 photographs of ImageNet's classes calibrate, the other half judges, against the float network. Every
+file runs twice: by its runtime's int8 arithmetic on this processor, and rounded as in int8 but computed in float32,
+which is what processors with VNNI or dot products give. The result goes into server_int8.md. Weights and photographs
+come by their hosted names from the folder that KERAS_INCEPTION_DATA names, ../shared/data by default.
 """
 
 import os
@@ -59,7 +59,7 @@ def files_of(model: keras.Model, images: np.ndarray, folder: Path) -> dict[str, 
 
 
 def outputs(path: Path, x: np.ndarray, *, exactly: bool) -> np.ndarray:
-    with mock.patch.object(runners, "sums_exactly", lambda: not exactly):
+    with mock.patch.object(runners, "sums_exactly", return_value=not exactly):
         run = runners.open_file(path).runners["input"]
     return np.concatenate([run(image[np.newaxis]) for image in x])
 
@@ -79,8 +79,8 @@ def main() -> None:
         f"By `make server-int8`, {date.today()}; "
         + ", ".join(f"{p} {version(p)}" for p in ("tensorflow", "onnxruntime", "openvino", "nncf", "ai-edge-litert"))
         + ".",
-        f"{processor()}, {'with' if for_servers.sums_exactly() else 'without'} VNNI. 100 photographs; the answer is the "
-        "class of the highest probability.",
+        f"{processor()}, {'with' if for_servers.sums_exactly() else 'without'} VNNI. 100 photographs; the answer "
+        "is the class of the highest probability.",
     ]
     for name in HOSTED:
         model, prepare = hosted(name)

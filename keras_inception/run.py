@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -229,6 +229,10 @@ class Run:
     def digest(self) -> str:
         """As `evaluation.BatchPredictor.digest`."""
         return self.predictor.digest()
+
+    def opener(self) -> Callable[[], Run]:
+        """As `evaluation.BatchPredictor.opener`."""
+        return partial(Run.load, self.path.resolve())
 
     @cached_property
     def predictor(self) -> KerasPredictor:

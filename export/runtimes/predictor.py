@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +89,10 @@ class ExportedFile:
             with open(file, "rb") as content:
                 found.update(hashlib.file_digest(content, "sha256").digest())
         return found.hexdigest()
+
+    def opener(self) -> Callable[[], ExportedFile]:
+        """As `evaluation.BatchPredictor.opener`."""
+        return partial(open_predictor, self.file.path.resolve())
 
 
 def is_exported(path: Path) -> bool:

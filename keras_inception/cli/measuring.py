@@ -113,13 +113,25 @@ def predict(
     shard: Annotated[
         int | None, typer.Option(min=0, help="With --out: which of them this is, from 0.", show_default="0")
     ] = None,
+    engine: Annotated[
+        str | None, typer.Option(metavar="local|ray", help="With --out: who computes.", show_default="local")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="With --engine ray: the cluster's.", show_default="one of this machine")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Say what is in images: the most probable classes of each. Exit with 1 if one of them cannot be read.
 
     With --out, images that cannot be read are rows that say why, and the same command resumes after an interruption.
     """
-    options = {"batch_size": batch_size, "embeddings": embeddings or None, "shards": shards, "shard": shard}
+    options: dict[str, Any] = {
+        "batch_size": batch_size,
+        "embeddings": embeddings or None,
+        "shards": shards,
+        "shard": shard,
+    }
+    options |= {"engine": engine, "address": address}
     given_options = {name: value for name, value in options.items() if value is not None}
     if out_path is not None:
         _predict_many(path, images, out_path, as_json, top=top, **given_options)

@@ -9,12 +9,13 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from ..errors import InputError
 from ..files import PART, discard, locked, need_writable, write_file
 from ..outputs import EMBEDDING, MAIN
 from ..terminal import progress_bar, tell_progress
+from . import on_ray
 from .answers import Answer, Table, table_for
 from .predictor import BatchFunction, BatchPredictor, ranked
 
@@ -41,6 +43,8 @@ DIFFERENT = {  # entries of a request -> what another one is of
     "batch_size": "another batch size",
     "per_part": "parts of another size",
 }
+
+EngineName = Literal["local", "ray"]
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -70,6 +74,8 @@ def predict_many(
     embeddings: bool = False,
     shards: int = 1,
     shard: int = 0,
+    engine: EngineName = "local",
+    address: str | None = None,
 ) -> Written:
     """Write the most probable classes of any number of images into a table, a row for each image, in their order.
 
@@ -91,12 +97,16 @@ def predict_many(
         embeddings: write what the main classifier takes, (features,) float32; of a run, into .parquet or .jsonl.
         shards: how many processes, on any machines, share the images; their calls differ in `shard` alone.
         shard: which of them this is, from 0. With several, the file is OUT-00000-of-00004.parquet.
+        engine: who computes the parts: "local", this process, or "ray", the workers of a Ray cluster, which find the
+            network, the images and OUT at the same paths. A part whose worker ends is computed by another.
+        address: of the cluster; by default the one of RAY_ADDRESS, one that runs here, or a new one of this machine.
 
     Raises:
         InputError: an argument cannot be used, the file exists, the parts there are of another request or damaged, or
-            another process is writing them.
+            another process is writing them; or Ray is missing, or a worker cannot open the network.
     """
     _check(top=top, batch_size=batch_size, shards=shards)
+    _check_engine(engine, address)
     if not 0 <= shard < shards:
         raise InputError(f"shard must be from 0 to {shards - 1}; got {shard}")
     out, top = Path(out), min(top, len(predictor.labels))
@@ -109,8 +119,10 @@ def predict_many(
     need_writable(out.parent)
     function, listing = predictor.batch_function(embeddings=embeddings), listed(images)
     batch_size = min(batch_size, len(listing))
+    asked = listing, batch_size, top
+    elsewhere = partial(_job_in, predictor.opener(), embeddings, *asked) if engine == "ray" else None
     batches = min(max(1, PER_PART // batch_size), -(-len(listing) // (batch_size * shards)))  # in a part
-    parts = _Parts(listing, batches * batch_size, folder, table, shards, shard)
+    parts = Parts(listing, batches * batch_size, folder, table, shards, shard)
     request = {
         "images": parts.digest(),
         "network": predictor.digest(),
@@ -124,7 +136,11 @@ def predict_many(
         _begin(folder, request)
         began = time.monotonic()
         missing = [] if out.exists() else parts.missing()
-        parts.write(missing, _Job(function, predictor.labels, listing, batch_size, top))
+        with _progress(len(parts), missing=sum(len(parts.images(number)) for number in missing)) as advance:
+            if elsewhere and missing:
+                on_ray.write(parts, missing, elsewhere, address, advance)
+            else:
+                parts.write(missing, Job(function, predictor.labels, *asked), advance)
         seconds = time.monotonic() - began
         unreadable = parts.checked(out) if out.exists() else parts.join(out)
         _remove(folder)
@@ -133,7 +149,7 @@ def predict_many(
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
     """What is computed of each image."""
 
     function: BatchFunction
@@ -165,7 +181,7 @@ class _Job:
 
 
 @dataclass(frozen=True)
-class _Parts:
+class Parts:
     """The files of the parts, each of `size` images that follow each other; those of one shard."""
 
     listing: Listing
@@ -202,16 +218,14 @@ class _Parts:
             found.update(f"{self.listing.name(index)}\0".encode())
         return found.hexdigest()
 
-    def write(self, missing: Sequence[int], job: _Job) -> None:
-        """Compute parts and write each as soon as its images are answered."""
+    def write(self, missing: Sequence[int], job: Job, advance: Callable[[int], object]) -> None:
+        """Compute parts and write each as soon as its images are answered; `advance` is told of each image."""
         batches = (
             images[start : start + job.batch_size]
             for images in map(self.images, missing)
             for start in range(0, len(images), job.batch_size)
         )
-        before = done = len(self) - sum(len(self.images(number)) for number in missing)
-        began = told = time.monotonic()
-        with progress_bar("Predicting", len(self), done=done) as advance, warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of oddities in images that it can decode
             for number, answered in groupby(job.answers(batches), lambda answer: answer[0] // self.size):
                 answers = []
@@ -219,11 +233,6 @@ class _Parts:
                     answers.append(answer)
                     advance(1)
                 write_file(self.file(number), partial(self.table.write, answers=answers))
-                done += len(answers)
-                if (now := time.monotonic()) >= told + TOLD:
-                    rate, told = (done - before) / (now - began), now
-                    left = timedelta(seconds=round((len(self) - done) / rate))
-                    tell_progress(f"{done:,} of {len(self):,} images  {rate:,.1f} images/s  {left} left")
 
     def join(self, out: Path) -> int:
         """Make the whole table of the parts, each of which must have its images once; how many cannot be read.
@@ -260,6 +269,40 @@ class _Parts:
         except Exception:  # whatever a damaged or a foreign file makes its reader raise, and too few or many rows
             return None
         return sum(errors) if len(errors) == len(images) else None
+
+
+def _job_in(opener: Callable[[], BatchPredictor], embeddings: bool, listing: Listing, batch_size: int, top: int) -> Job:
+    """The job of a process that opens the network itself."""
+    predictor = opener()
+    return Job(predictor.batch_function(embeddings=embeddings), predictor.labels, listing, batch_size, top)
+
+
+@contextmanager
+def _progress(total: int, *, missing: int) -> Iterator[Callable[[int], None]]:
+    """A bar over all images, or a line a minute in a log; it is told how many more are done."""
+    done, began = total - missing, time.monotonic()
+    told = began
+    with progress_bar("Predicting", total, done=done) as advance:
+
+        def further(count: int) -> None:
+            nonlocal done, told
+            done += count
+            advance(count)
+            if (now := time.monotonic()) >= told + TOLD:
+                rate, told = (done - total + missing) / (now - began), now
+                left = timedelta(seconds=round((total - done) / rate))
+                tell_progress(f"{done:,} of {total:,} images  {rate:,.1f} images/s  {left} left")
+
+        yield further
+
+
+def _check_engine(engine: str, address: str | None) -> None:
+    if engine not in get_args(EngineName):
+        raise InputError(f"unknown engine {engine!r}; give one of {', '.join(get_args(EngineName))}")
+    if address is not None and engine != "ray":
+        raise InputError("an address is of a Ray cluster: give engine ray too, or leave it out")
+    if engine == "ray":
+        on_ray.need()
 
 
 def _check(**counts: Any) -> None:

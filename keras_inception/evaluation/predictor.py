@@ -54,6 +54,13 @@ class BatchPredictor(Predictor, Protocol):
     def digest(self) -> str:
         """A hash of what answers depend on: the weights, the labels and the preprocessing."""
 
+    def opener(self) -> Callable[[], BatchPredictor]:
+        """What opens it again in another process, on a machine that has its files at the same path.
+
+        Raises:
+            InputError: it has no file.
+        """
+
 
 @dataclass(frozen=True, kw_only=True)
 class KerasPredictor:
@@ -111,6 +118,10 @@ class KerasPredictor:
             found.update(variable.path.encode())
             found.update(np.ascontiguousarray(variable).data)
         return found.hexdigest()
+
+    def opener(self) -> Callable[[], BatchPredictor]:
+        """As `BatchPredictor.opener`."""
+        raise InputError("the workers of a cluster open a network from its files: give a run or an exported file")
 
 
 class Ensemble:

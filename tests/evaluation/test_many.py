@@ -322,7 +322,7 @@ def test_a_log_has_lines_of_progress(run, images, tmp_path, small_parts, monkeyp
     monkeypatch.setattr(many, "TOLD", 0.0)
     predict_many(run, images, tmp_path / "x.csv", batch_size=4)
     first, *_, last = capsys.readouterr().err.splitlines()
-    assert re.fullmatch(r"8 of 53 images  [\d,.]+ images/s  0:00:\d\d left", first)
+    assert re.fullmatch(r"1 of 53 images  [\d,.]+ images/s  0:00:\d\d left", first)
     assert re.fullmatch(r"53 of 53 images  [\d,.]+ images/s  0:00:00 left", last)
 
 
