@@ -56,7 +56,8 @@ class Workers:
         end = time.monotonic() + timeout
         while any({"epoch": epoch} not in self.lines(i) for i in range(len(self.processes))):
             ended = [p.poll() for p in self.processes]
-            assert time.monotonic() < end and set(ended) == {None}, (ended, self.said(0)[-2000:], self.said(1)[-2000:])
+            assert set(ended) == {None}, [(code, self.said(i)[-2000:]) for i, code in enumerate(ended)]
+            assert time.monotonic() < end
             time.sleep(0.1)
 
     def results(self, timeout: float = 600) -> list[dict]:
