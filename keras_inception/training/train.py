@@ -133,9 +133,12 @@ def train(
         track: "wandb" or "mlflow", or both: a run in Weights & Biases or MLflow gets the request, each epoch's row of
             the history, the result and the report. A resumed training continues it. A tracker that fails costs a line.
         strategy: "mirrored" trains on all GPUs of this machine, or on several CPU devices; "none" on one device; "auto"
-            on several GPUs where there are any. Every device has a share of each batch, and batch norms take their
-            statistics over the whole batch, so that the training is that of one device: `batch_size` is of all devices
-            together, and the learning rate does not change.
+            on several GPUs where there are any. "multi_worker" trains on all workers that the variable TF_CONFIG or a
+            step of Slurm names, and "auto" too where these name several; each makes the same call, with an `out` that
+            all of them see, before TensorFlow has computed anything in its process. The first of them writes. Every
+            device has a share of each batch, and batch norms take their statistics over the whole batch, so that the
+            training is that of one device: `batch_size` is of all devices together, and the learning rate does not
+            change.
         changes: fields of the `Recipe` to change: epochs, batch_size, learning_rate, augmentation, freeze_epochs,
             balance, precision, jit, ...; `options` are arguments of the network, {"alpha": 0.5}. `augmentation` may be
             the name of a preset, "medium", or ["medium", "mixup=0.2"] (`data.presets`). A `batch_size` of "auto" is

@@ -55,13 +55,22 @@ def test_twenty_steps_without_batch_norms_are_those_of_one_process(tmp_path, cou
     assert apart(tmp_path / "one", tmp_path / "several") < 1e-5
 
 
+RANDOM = NORMALISED | {"normalised": 0.5, "optimizer": "Adam", "ema": 0.9}  # dropout, averages
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed") / "run"
+    trained(2, folder, **RANDOM)
+    return folder
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("killed", "number"), [([1], signal.SIGKILL), ([0], signal.SIGKILL), ([0, 1], signal.SIGKILL),
-                                                ([1], signal.SIGTERM), ([0, 1], signal.SIGTERM)])  # fmt: skip
-def test_the_same_command_resumes_to_the_bit(tmp_path, killed, number):
-    """Dropout, averages and Adam too; the workers that are left end within a minute, with one line."""
-    how = NORMALISED | {"normalised": 0.5, "optimizer": "Adam", "ema": 0.9, "strategy": "multi_worker"}
-    with Workers(2, tmp_path / "parts", **how, pause=1) as workers:
+@pytest.mark.parametrize("killed", [[0], [1], [0, 1]])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_the_same_command_resumes_to_the_bit(tmp_path, undisturbed, killed, number):
+    """The workers that are left end within a minute, with one line."""
+    with Workers(2, tmp_path / "run", strategy="multi_worker", **RANDOM, pause=1) as workers:
         workers.trained(1)
         for index in killed:
             workers.processes[index].send_signal(number)
@@ -72,13 +81,9 @@ def test_the_same_command_resumes_to_the_bit(tmp_path, killed, number):
         for index in {0, 1} - set(killed):
             assert "Traceback" not in workers.said(index), workers.said(index)[-3000:]
             assert workers.said(index).count("error: another worker has ended or cannot be reached") == 1
-    assert TrainingState(tmp_path / "parts" / "training_state").epochs >= 1
-    with Workers(2, tmp_path / "parts", **how) as workers:
-        first, second = workers.results()
-    assert first == second
-    with Workers(2, tmp_path / "whole", **how) as workers:
-        workers.results()
-    assert apart(tmp_path / "parts", tmp_path / "whole") == 0
+    assert TrainingState(tmp_path / "run" / "training_state").epochs >= 1
+    trained(2, tmp_path / "run", **RANDOM)
+    assert apart(tmp_path / "run", undisturbed) == 0
 
 
 @pytest.mark.slow
