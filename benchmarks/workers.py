@@ -71,7 +71,7 @@ def main(count: str = "10", *selected: str) -> None:
         f"{date.today()}; {platform.machine()}; {found}. `make workers` repeats it.",
         "",
         f"Images a second of all workers together, with batches of {BATCH} images in memory, by processes on the",
-        "loopback interface of a machine with two cores. **The two cores are the limit**: one process uses both already,",
+        "loopback interface of a machine with two cores. **The two cores are the limit**: one process uses both,",
         "and more workers compute the same on them, so none is faster here. What they are slower by is communication,",
         "waiting for each other, and steps on fewer images. It is a bound for small networks, whose steps take",
         "milliseconds, and says nothing about machines with cores or GPUs of their own.",

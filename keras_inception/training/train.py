@@ -173,7 +173,8 @@ def train(
     devices = strategy_for(strategy, request.recipe.batch_size)
     job, begun = Job(request, dataset, state), state.exists
     with training_on(devices), lost_workers(out):
-        chief = state.writes = is_chief()
+        chief, workers = is_chief(), place()[1]
+        state.writes = chief
         _agree(job)
     if not chief:
         trackers = Trackers(())
@@ -214,7 +215,7 @@ def train(
                 if len(state.history) < request.recipe.epochs:
                     note(f"{limits.reached(state.history)}: the training ends", style="")
         except KeyboardInterrupt as interrupt:
-            if not (state.history and finishes(interrupt)):
+            if workers > 1 or not (state.history and finishes(interrupt)):
                 raise
         run = _finish(job, folds) if chief else None
         state.clear()
