@@ -13,6 +13,7 @@ from ..terminal import progress_shown
 from .app import Json, app, fail
 from .config import NONE, all_sets, changes_of, merged, number_or_auto, number_or_none, read
 from .exporting import report_agreement, verified
+from .machines import printed
 from .output import say, show_result
 
 if TYPE_CHECKING:
@@ -240,12 +241,27 @@ def train(
     ] = None,
     strategy: Annotated[
         str,
-        typer.Option(metavar="NAME", help="auto: on all GPUs of this machine; mirrored: on its devices; none: on one."),
+        typer.Option(
+            metavar="NAME",
+            help="auto: on the workers that TF_CONFIG or Slurm names, or all GPUs of this machine; mirrored: on its "
+            "devices; multi_worker: on those workers; none: on one device.",
+        ),
     ] = "auto",
+    print_config: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHERE",
+            help="Only print how to start it on 2 machines: local, slurm, kubernetes or vertex; slurm:4 for 4.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Train a network on labelled images. The same command resumes a training that was interrupted."""
+    if print_config is not None:
+        say(printed(print_config, context))
+        return
     from ..training import train
 
     words = [*(augment or ()), *([] if flip is None else [f"flip={str(flip).lower()}"])]

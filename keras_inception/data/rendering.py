@@ -34,16 +34,17 @@ class Renderer:
         views = len(self.changes.views(*preprocessing.size, preprocessing, np.random.default_rng(0)))
         self.shape = preprocessing.input_shape if changes is None or views == 1 else (views, *preprocessing.input_shape)
 
-    def __call__(self, indices: np.ndarray, seed: np.ndarray) -> np.ndarray:
-        """Render a batch; `seed` is of what is random in it.
+    def __call__(self, indices: np.ndarray, seed: np.ndarray, rows: slice = slice(None)) -> np.ndarray:
+        """Render these rows of a batch; `seed` is of what is random in the whole of it.
 
         Raises:
             InputError: an image can no longer be read.
         """
-        inputs = _aligned((len(indices), *self.shape))
         random = np.random.default_rng(seed)
         randoms = [random] * len(indices) if isinstance(self.changes, Crops) else random.spawn(len(indices))
-        _on_all_cores(self._render, list(zip(self.sources[indices], randoms, inputs, strict=True)))
+        sources = self.sources[indices[rows]]
+        inputs = _aligned((len(sources), *self.shape))
+        _on_all_cores(self._render, list(zip(sources, randoms[rows], inputs, strict=True)))
         return inputs
 
     def attempt(self, count: int) -> tuple[np.ndarray, dict[int, InputError]]:

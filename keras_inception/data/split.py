@@ -33,6 +33,13 @@ class Rejected:
     reason: str
 
 
+class Share(Protocol):
+    """Which images of every batch are read: those of one of several workers."""
+
+    def __call__(self, images: Any, /) -> slice:
+        """The rows of a batch of so many images, an int or a tensor."""
+
+
 class Rows(Protocol):
     """What the images of a split are to be learned as: an array, or what makes its rows when they are asked for."""
 
@@ -130,6 +137,7 @@ class Split:
         augmentation: Changes | None = None,
         seed: int = 0,
         labels: Rows | None = None,
+        share: Share | None = None,
     ) -> tf.data.Dataset:
         """Return batches of (float32 (b, *input_shape), int32 (b,)); the last batch may be smaller.
 
@@ -137,7 +145,8 @@ class Split:
         reshuffles all images in each epoch; the same seed gives the same sequence of epochs. An image that can no
         longer be read ends the iteration with a `tf.errors.OpError`, which `input_errors` turns into the `InputError`
         that caused it. Where `augmentation` mixes images, the labels are shares of the classes: float32 (b, classes).
-        `labels`, (n, k) float32, take the place of the split's own.
+        `labels`, (n, k) float32, take the place of the split's own. Of each batch only the `share` is read, which has
+        the values that it has in the whole batch; where images are mixed, with others of the batch, all of it is read.
         """
         found: Rows = self.labels if labels is None else labels
         indices = tf.data.Dataset.range(len(self))
@@ -153,6 +162,8 @@ class Split:
                 y.set_shape((None, *found.shape[1:]))
                 return preprocessing(images), y
 
+            if share is not None:
+                batches = batches.map(lambda indices: indices[share(tf.shape(indices, tf.int64)[0])])
             return untuned(batches.map(prepare, num_parallel_calls=cores()).prefetch(AHEAD))
 
         render = Renderer(self.sources, preprocessing, augmentation)
@@ -160,13 +171,14 @@ class Split:
             found = OneHot(self.labels, len(self.classes))
 
         def batch(indices: np.ndarray, seed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            inputs, y = render(indices, seed), found[indices]
+            rows = slice(None) if share is None else share(len(indices))
             if not mixes(augmentation):
-                return inputs, y
+                return render(indices, seed, rows), found[indices[rows]]
             from .mixing import mixed
 
             alphas = {"mixup": augmentation.mixup, "cutmix": augmentation.cutmix}
-            return mixed(inputs, y, **alphas, seed=seed)
+            inputs, y = mixed(render(indices, seed), found[indices], **alphas, seed=seed)
+            return inputs[rows], y[rows]
 
         def rendered(indices: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             inputs, y = tf.numpy_function(batch, [indices, seed], [tf.float32, found.dtype])

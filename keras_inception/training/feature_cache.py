@@ -16,7 +16,7 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from ..data import Split, input_errors
-from ..data.split import AHEAD, Rows, untuned
+from ..data.split import AHEAD, Rows, Share, untuned
 from ..evaluation.batch import in_batches
 from ..files import PART, cache_directory, locked, write_file
 from ..preprocessing import Preprocessing
@@ -68,11 +68,14 @@ def key(backbone: keras.Model, split: Split, preprocessing: Preprocessing) -> st
     return digest.hexdigest()
 
 
-def batches(found: np.ndarray, labels: Rows, batch_size: int, *, seed: int) -> tf.data.Dataset:
-    """Batches of (features, labels), shuffled by `seed`."""
+def batches(
+    found: np.ndarray, labels: Rows, batch_size: int, *, seed: int, share: Share | None = None
+) -> tf.data.Dataset:
+    """Batches of (features, labels), shuffled by `seed`; of each only the share, as of `Split.batches`."""
     order = np.random.default_rng(seed).permutation(len(found))
 
     def read(indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        indices = indices if share is None else indices[share(len(indices))]
         return found[indices], labels[indices]
 
     def example(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ..errors import InputError
 from ..terminal import note
+from .distribution import from_chief
 from .recipes import Recipe
 from .state import Row, rank
 
@@ -38,7 +39,13 @@ class Limits:
         return cls(seconds, recipe.patience, recipe.freeze_epochs or 0, time.monotonic() - spent)
 
     def reached(self, history: Sequence[Row]) -> str | None:
-        """Why the training ends after these epochs, in words; None to continue. Another takes as long as the last."""
+        """Why the training ends after these epochs, in words; None to continue. Another takes as long as the last.
+
+        Of several workers the chief decides by its clock.
+        """
+        return from_chief(self._reached(history))
+
+    def _reached(self, history: Sequence[Row]) -> str | None:
         rows = history[self.first :]
         if rows and self.patience is not None:
             best = min(range(len(rows)), key=lambda i: rank(rows[i]))

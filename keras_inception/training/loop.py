@@ -22,7 +22,19 @@ from ..evaluation.batch import in_batches
 from ..model_graph import load
 from ..terminal import progress_bar
 from . import fine_tuning
-from .distribution import divisible, replicas, shared, synchronised
+from .distribution import (
+    dealt_out,
+    from_chief,
+    is_chief,
+    place,
+    predicted_alone,
+    replicas,
+    scope,
+    share,
+    shared,
+    steps,
+    synchronised,
+)
 from .feature_cache import batches, features
 from .memory import in_parts
 from .recipes import Recipe
@@ -78,10 +90,10 @@ def run_epochs(
         started = time.monotonic()
         row = trainer.train(epoch)
         with trainer.evaluating():
-            row |= trainer.measure()
+            row |= from_chief(trainer.measure() if is_chief() else {})
             if epoch >= first and state.is_best(row, first):
                 state.keep(trainer.best, trainer.save_best)
-        row["seconds"] = time.monotonic() - started
+        row["seconds"] = from_chief(time.monotonic() - started)
         state.save(trainer.save, row, suffix=trainer.suffix)
         yield row
 
@@ -124,7 +136,8 @@ class Job:
             InputError: the file is missing or damaged.
         """
         try:
-            return load(path, compiled=compiled)
+            with scope():
+                return load(path, compiled=compiled)
         except Exception as error:  # whatever a cut zip or HDF5 file makes Keras raise
             raise InputError(
                 f"{path} is missing or damaged, so the training cannot be resumed: delete {self.state.folder} "
@@ -145,10 +158,12 @@ class NetworkTrainer:
             self.model = job.load(job.state.last, compiled=True)
         else:
             self.model = network
-            compile_for(network, job.recipe, job.steps * (last - first), mixed=self.mixed)
+            with scope():
+                compile_for(network, job.recipe, job.steps * (last - first), mixed=self.mixed)
         attach(self.model, job.recipe)
         if replicas() > 1:
             synchronised(self.model)
+            predicted_alone(self.model)
         self._rates = self.rates()
         taught = job.targets is not None
         self._callbacks = [*callbacks_for(self.model, job.recipe, taught=taught), _Built(self.mixed, taught)]
@@ -179,37 +194,42 @@ class NetworkTrainer:
             augmentation=self.job.recipe.augmentation,
             seed=self.job.request.seed + epoch,
             labels=self.job.targets,
+            share=share(),
         )
 
     def train(self, epoch: int) -> dict[str, float]:
         """As `Trainer.train`."""
         recipe, images, held = self.job.recipe, self.job.dataset.train, self.job.micro_batch
+        count = None  # as many batches as there are
         batches = self.batches(epoch)
         if recipe.balance:
             batches = batches.map(balanced(images.labels, len(images.classes)))
         devices: AbstractContextManager[None] = nullcontext()
         if replicas() > 1:
-            batches = divisible(batches, len(images), recipe.batch_size)
+            count = steps(len(images), recipe.batch_size)
+            batches = dealt_out(batches, count)
             devices = shared(self.model, self._callbacks)
         elif held < recipe.batch_size:
             devices = in_parts(self.model, held)
-        reseed(self.model, self.job.request.seed, epoch)
         title, rate = f"epoch {epoch + 1}/{recipe.epochs}", float(self.model.optimizer.learning_rate)
         if self.first and self._rates:  # all variables learn at this part of it
             rate *= recipe.backbone_rate
         jitted = _compiled(self.model, self.job.jit and self.jits)
         with (
+            scope(),
             input_errors(),
             fitting(self.model, self._rates),
             jitted,
             devices,
             progress_bar(title, self.job.steps) as advance,
         ):
+            reseed(self.model, self.job.request.seed, epoch, worker=place()[0])
             self.model.fit(
                 batches,
                 initial_epoch=epoch,
                 epochs=epoch + 1,
                 shuffle=False,  # `batches` has shuffled
+                steps_per_epoch=count,
                 callbacks=[*self._callbacks, _Steps(advance)],
                 verbose=0,
             )
@@ -253,7 +273,9 @@ class HeadTrainer(FrozenTrainer):
         splits, batch_size = (dataset.train, dataset.val), job.micro_batch
         self._train, self._val = features(backbone, splits, job.request.preprocessing, batch_size=batch_size)
         self._whole = network
-        super().__init__(job, None if resumed else fine_tuning.head_of(network), first, last)
+        with scope():
+            head = None if resumed else fine_tuning.head_of(network)
+        super().__init__(job, head, first, last)
 
     @property
     def mixed(self) -> bool:
@@ -263,7 +285,8 @@ class HeadTrainer(FrozenTrainer):
     def batches(self, epoch: int) -> tf.data.Dataset:
         """The features of an epoch."""
         labels = self.job.dataset.train.labels if self.job.targets is None else self.job.targets
-        return batches(self._train, labels, self.job.recipe.batch_size, seed=self.job.request.seed + epoch)
+        size, seed = self.job.recipe.batch_size, self.job.request.seed + epoch
+        return batches(self._train, labels, size, seed=seed, share=share())
 
     def measure(self) -> dict[str, float]:
         """As `Trainer.measure`."""

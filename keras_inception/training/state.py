@@ -27,6 +27,8 @@ class TrainingState:
     that were kept by this object, and parts that a killed process left, are ever deleted.
     """
 
+    writes = True  # only the first of several workers does; the others read, and keep the history in memory
+
     def __init__(self, folder: Path, *, name: Path | None = None):
         """`name` is what messages call the training: its run directory, or the folder itself."""
         self.folder, self.name = folder, name or folder
@@ -44,10 +46,10 @@ class TrainingState:
         return self._read() is not None
 
     @property
-    def has_epochs(self) -> bool:
-        """Whether at least one epoch is saved there."""
+    def epochs(self) -> int:
+        """How many epochs are saved there."""
         state = self._read()
-        return state is not None and bool(state["history"])
+        return 0 if state is None else len(state["history"])
 
     @property
     def request(self) -> Mapping[str, Any] | None:
@@ -80,7 +82,8 @@ class TrainingState:
         self._request = request
         state = self._read()
         if state is None:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            if self.writes:
+                self.folder.mkdir(parents=True, exist_ok=True)
             self._save()
             return
         if state.get("schema", 0) > SCHEMA:
@@ -90,8 +93,9 @@ class TrainingState:
                 f"{self.name} holds an unfinished training with {other}: repeat its own command to resume it, "
                 "or give another folder (--out)"
             )
-        for part in self.folder.glob(f"{PART}????????.*"):
-            discard(part)
+        if self.writes:
+            for part in self.folder.glob(f"{PART}????????.*"):
+                discard(part)
         self.history, self._last, self._kept = state["history"], state["last"], dict(state["kept"])
         self.found = dict(state.get("found", {}))
         self.trackers = dict(state.get("trackers", {}))
@@ -119,6 +123,8 @@ class TrainingState:
         The best epoch is kept before the epoch itself is saved. If the process is killed in between, the epoch is
         trained again, to the same weights, and the file is written again.
         """
+        if not self.writes:
+            return
         stem, dot, suffix = name.partition(".")
         file = f"{stem}_{len(self.history) + 1}{dot}{suffix}"
         write_file(self.folder / file, write)
@@ -136,6 +142,9 @@ class TrainingState:
 
     def save(self, write: Callable[[Path], Any], row: Row, *, suffix: str) -> None:
         """Save an epoch; the files of the one before stay until this one is whole."""
+        if not self.writes:
+            self.history.append(dict(row))
+            return
         name = f"epoch_{len(self.history) + 1}{suffix}"
         write_file(self.folder / name, write)
         before, self._last = self._last, name
@@ -159,6 +168,8 @@ class TrainingState:
             self._save()
 
     def _save(self) -> None:
+        if not self.writes:
+            return
         state = {
             "kind": KIND,
             "schema": SCHEMA,
@@ -173,6 +184,8 @@ class TrainingState:
 
     def clear(self) -> None:
         """Delete the files of the training, and the folder if nothing else is in it."""
+        if not self.writes:
+            return
         for name in (*self._kept.values(), *self._obsolete, self._last, self._file.name):
             if name:
                 discard(self.folder / name)

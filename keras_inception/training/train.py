@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import gc
+import hashlib
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,12 +30,24 @@ from ..layers import deep_graph
 from ..outputs import MAIN
 from ..preprocessing import Fill, ResizeMode
 from ..run import STATE, Run
-from ..terminal import note, tell_progress
+from ..terminal import note, progress_shown, tell_progress
 from ..weights.download import fetch
 from ..weights.record import Checkpoint
 from . import fine_tuning
 from .automatic import decided
-from .distribution import StrategyName, replicas, scope_of, strategy_for
+from .cluster import connected
+from .distribution import (
+    StrategyName,
+    from_chief,
+    is_chief,
+    lost_workers,
+    place,
+    replicas,
+    scope,
+    spans_machines,
+    strategy_for,
+    training_on,
+)
 from .feature_cache import features
 from .k_fold import cross_validate, folds_of
 from .limits import Limits, finishes, in_seconds
@@ -119,9 +133,12 @@ def train(
         track: "wandb" or "mlflow", or both: a run in Weights & Biases or MLflow gets the request, each epoch's row of
             the history, the result and the report. A resumed training continues it. A tracker that fails costs a line.
         strategy: "mirrored" trains on all GPUs of this machine, or on several CPU devices; "none" on one device; "auto"
-            on several GPUs where there are any. Every device has a share of each batch, and batch norms take their
-            statistics over the whole batch, so that the training is that of one device: `batch_size` is of all devices
-            together, and the learning rate does not change.
+            on several GPUs where there are any. "multi_worker" trains on all workers that the variable TF_CONFIG or a
+            step of Slurm names, and "auto" too where these name several; each makes the same call, with an `out` that
+            all of them see, before TensorFlow has computed anything in its process. The first of them writes. Every
+            device has a share of each batch, and batch norms take their statistics over the whole batch, so that the
+            training is that of one device: `batch_size` is of all devices together, and the learning rate does not
+            change.
         changes: fields of the `Recipe` to change: epochs, batch_size, learning_rate, augmentation, freeze_epochs,
             balance, precision, jit, ...; `options` are arguments of the network, {"alpha": 0.5}. `augmentation` may be
             the name of a preset, "medium", or ["medium", "mixup=0.2"] (`data.presets`). A `batch_size` of "auto" is
@@ -132,6 +149,9 @@ def train(
             nothing is written.
     """
     out, seconds, trackers = Path(out), in_seconds(time), Trackers(track)
+    if spans_machines(strategy):
+        _check_alone(k_fold=k_fold, batch_size=changes.get("batch_size"))
+        connected()
     check_directory(out)
     state = TrainingState(out / STATE, name=out)
     if asks_batch_size := changes.get("batch_size") == AUTO:
@@ -151,17 +171,22 @@ def train(
         _fetch(automatic)
     request = decided(request, dataset, state.request, batch_size=asks_batch_size)
     devices = strategy_for(strategy, request.recipe.batch_size)
-    job = Job(request, dataset, state)
+    job, begun = Job(request, dataset, state), state.exists
+    with training_on(devices), lost_workers(out):
+        chief, workers = is_chief(), place()[1]
+        state.writes = chief
+        _agree(job)
+    if not chief:
+        trackers = Trackers(())
     # What cannot be downloaded or built is said before anything is written.
     teaching = request.teacher.model() if request.teacher else None
-    with scope_of(devices):
-        network = None if state.exists else _start(job)
-    out.mkdir(parents=True, exist_ok=True)
-    with locked(out, "training into", wait=False), trackers:
-        check_directory(out)
+    with training_on(devices), lost_workers(out):
+        network = None if begun else _start(job)
+    with _writing(out) if chief else progress_shown(False), trackers:
         state.open(request.to_dict(), request.difference)
         trackers.start(out, request, state)
-        _tell(dataset)
+        if chief:
+            _tell(dataset)
         if not request.start.weights:
             note(f"{request.network} starts from random weights")
         frozen = request.recipe.freeze_epochs
@@ -181,25 +206,70 @@ def train(
         try:
             epochs = _epochs(job, network, limits)
             del network  # where memory runs out, that of the first one is needed
-            with scope_of(devices):
+            with training_on(devices), lost_workers(out):
                 for _ in epochs:
-                    if tensorboard:
+                    if tensorboard and chief:
                         write_events(out / "logs", state.history)
                     trackers.log(state.history)
                     tell_progress(epoch_line(state.history, request.recipe, len(dataset.train), limits))
+                if len(state.history) < request.recipe.epochs:
+                    note(f"{limits.reached(state.history)}: the training ends", style="")
         except KeyboardInterrupt as interrupt:
-            if not (state.history and finishes(interrupt)):
+            if workers > 1 or not (state.history and finishes(interrupt)):
                 raise
-        else:
-            if len(state.history) < request.recipe.epochs:
-                note(f"{limits.reached(state.history)}: the training ends", style="")
-        run = _finish(job, folds)
+        run = _finish(job, folds) if chief else None
         state.clear()
+        with training_on(devices), lost_workers(out):
+            from_chief(None)  # the others wait until the run is there
+        run = run or Run.load(out)
         trackers.finish(run)  # may wait for a connection
     return run
 
 
 # ----------------------------------------------------------------------------------------------------------- internals
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """Within the block this process alone writes the run directory.
+
+    Raises:
+        InputError: another process does, or the directory holds something else.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(out, "training into", wait=False):
+        check_directory(out)
+        yield
+
+
+def _check_alone(*, k_fold: int | None, batch_size: Any) -> None:
+    """Refuse what one machine decides or trains by itself.
+
+    Raises:
+        InputError: it is asked for.
+    """
+    if k_fold is not None:
+        raise InputError("k_fold trains on one machine: leave it out, or the strategy over several workers")
+    if batch_size == AUTO:
+        raise InputError("several workers do not look for a batch size: give a number, of all of them together")
+
+
+def _agree(job: Job) -> None:
+    """Compare what this worker would train with what the chief would, before anything is written.
+
+    Raises:
+        InputError: they differ, or do not see the same run directory.
+    """
+    order = hashlib.sha256(job.dataset.train.content_digests().tobytes()).hexdigest()  # their shares follow it
+    found: list[Any] = [job.request.to_dict(), order, job.state.epochs]
+    request, chiefs_order, epochs = from_chief(found)
+    here = f"worker {place()[0]} differs from worker 0, which has"
+    if other := job.request.difference(request):
+        raise InputError(f"{here} {other}: give the same command and the same images everywhere")
+    if order != chiefs_order:
+        raise InputError(f"{here} the images in another order: give the same folder everywhere")
+    if found[2] != epochs:
+        raise InputError(f"{here} {epochs} epochs in {job.state.name}, not {found[2]}: give an --out that all share")
 
 
 def _fetch(checkpoint: Checkpoint) -> None:
@@ -220,7 +290,8 @@ def _start(job: Job) -> keras.Model:
     Raises:
         InputError: it cannot be built, or its weights cannot be downloaded.
     """
-    network = job.request.build()
+    with scope():
+        network = job.request.build()
     # A moving average over more steps than an epoch has would still be near its start when it is first needed.
     slowest = max(0.9, 1 - 10 / job.steps)
     for layer in network.layers:

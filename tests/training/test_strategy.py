@@ -53,7 +53,7 @@ def test_a_batch_divides_by_the_devices(tmp_path):
 def test_strategies_that_are_not_there():
     assert strategy_for("none", 32) is None
     assert strategy_for("auto", 32) is None  # no GPU here, or one
-    with pytest.raises(InputError, match=r"unknown strategy 'tpu'; give one of auto, none, mirrored"):
+    with pytest.raises(InputError, match=r"unknown strategy 'tpu'; give one of auto, none, mirrored, multi_worker"):
         strategy_for("tpu", 32)
     with pytest.raises(InputError, match=r"two devices or more, and TensorFlow finds 1 [CG]PU: leave --strategy out"):
         strategy_for("mirrored", 32)

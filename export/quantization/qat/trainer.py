@@ -248,7 +248,7 @@ class CopyTrainer:
     @property
     def started(self) -> bool:
         """Whether there is an epoch on disk from which to resume."""
-        return self.state.has_epochs
+        return self.state.epochs > 0
 
     def clear(self) -> None:
         """Delete the state on disk."""

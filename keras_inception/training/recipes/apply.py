@@ -121,15 +121,16 @@ def averaged(network: keras.Model) -> Iterator[None]:
         yield
         return
     own = network.get_weights()
-    optimizer.finalize_variable_values(network.trainable_variables)
+    with network.distribute_strategy.scope():
+        optimizer.finalize_variable_values(network.trainable_variables)
     try:
         yield
     finally:
         network.set_weights(own)
 
 
-def reseed(network: keras.Model, seed: int, epoch: int) -> None:
-    """Seed what is random by the epoch alone, so that a resumed training draws the same numbers.
+def reseed(network: keras.Model, seed: int, epoch: int, *, worker: int = 0) -> None:
+    """Seed what is random by the epoch alone, so that a resumed training draws the same numbers, each worker its own.
 
     Not TensorFlow's seed, which `tf.data` mixes into that of every pipeline: whoever sets it makes TensorFlow forget
     its optimized functions, and the next epoch begins by optimizing the training step again. Once is enough.
@@ -138,4 +139,4 @@ def reseed(network: keras.Model, seed: int, epoch: int) -> None:
     np.random.seed(seed)
     states = [v for v in network.variables if v.name == "seed_generator_state"]
     for i, state in enumerate(states):
-        state.assign([(seed * 1_000_003 + epoch) % 2**31, i])
+        state.assign([(seed * 1_000_003 + epoch + worker * 500_009) % 2**31, i])

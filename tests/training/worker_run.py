@@ -1,0 +1,80 @@
+"""A training that one of several workers takes part in: `worker_run.py FOLDER NAME=VALUE...`, values as JSON.
+
+Prints a line of JSON: the SHA-256 of all weights that this worker holds at the end of each epoch, but for the states
+of random numbers, which are its own.
+"""
+
+import hashlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_inception import InputError
+from keras_inception.cli.app import fail
+from keras_inception.data import from_arrays
+from keras_inception.terminal import interruptible
+from keras_inception.training import train
+from keras_inception.training.loop import NetworkTrainer
+from keras_inception.training.request import TrainingRequest
+
+
+def images(n: int):
+    rng = np.random.default_rng(0)
+    labels = np.arange(n) % 3
+    noise = rng.normal(size=(n, 24, 24, 3))
+    pixels = np.clip(40 * noise + 80 + 60 * labels[:, None, None, None], 0, 255).astype(np.uint8)
+    return from_arrays(pixels, labels, ["a", "b", "c"])
+
+
+def normalised(dropout: float):
+    """A small network with batch norms, in place of the one that is asked for: each step takes milliseconds."""
+
+    def build(request):
+        keras.utils.set_random_seed(request.seed)
+        x = inputs = keras.Input(request.arguments["input_shape"])
+        for i in range(2):
+            x = keras.layers.Conv2D(8, 3, strides=2, use_bias=False, name=f"conv_{i}")(x)
+            x = keras.layers.ReLU()(keras.layers.BatchNormalization(name=f"norm_{i}")(x))
+        x = keras.layers.Dropout(dropout)(keras.layers.GlobalAveragePooling2D()(x))
+        return keras.Model(inputs, keras.layers.Dense(len(request.labels), "softmax", name="predictions")(x))
+
+    return build
+
+
+def digest(arrays: list) -> str:
+    return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()
+
+
+if __name__ == "__main__":
+    folder, *settings = sys.argv[1:]
+    how = {"weights": None, "size": 32, "augmentation": None, "optimizer": "SGD", "learning_rate": 0.02}
+    how |= {name: json.loads(value) for name, value in (setting.split("=", 1) for setting in settings)}
+    count, pause = how.pop("images", 80), how.pop("pause", 0)
+    for name, values in how.pop("by_worker", {}).items():
+        how[name] = values[json.loads(os.environ["TF_CONFIG"])["task"]["index"]]
+    if (dropout := how.pop("normalised", None)) is not None:
+        TrainingRequest.build = normalised(dropout)
+    found: dict[str, list[str]] = {"trainable": [], "statistics": []}
+    measured = NetworkTrainer.train
+
+    def trained(self, epoch):
+        row = measured(self, epoch)
+        fixed = [v for v in self.model.non_trainable_variables if v.name != "seed_generator_state"]
+        found["trainable"].append(digest(self.model.trainable_variables))
+        found["statistics"].append(digest(fixed))
+        print(json.dumps({"epoch": epoch}), flush=True)
+        time.sleep(pause)
+        return row
+
+    NetworkTrainer.train = trained
+    try:
+        with interruptible():
+            run = train(images(count), out=Path(folder), **how)
+    except InputError as error:
+        fail(str(error))
+    print(json.dumps(found | {"metrics": run.metrics}), flush=True)
