@@ -18,7 +18,10 @@ OSI = "Classifier: License :: OSI Approved"
         (f"License-Expression: MIT\nLicense: BSD\n{OSI} :: Apache Software License", "MIT"),
         (f"License: Apache 2.0\n{OSI} :: MIT License", "Apache 2.0"),
         (f"License: UNKNOWN\n{OSI} :: MIT License", "MIT License"),
-        (f"License: The text\n        of a licence\n{OSI} :: MIT License\n{OSI} :: BSD License", "MIT License, BSD License"),
+        (
+            f"License: The text\n        of a licence\n{OSI} :: MIT License\n{OSI} :: BSD License",
+            "MIT License, BSD License",
+        ),
         (f"License: The text\n        of a licence\n{OSI}", "The text"),
         ("License: UNKNOWN", UNSTATED),
         ("Classifier: Typing :: Typed", UNSTATED),
