@@ -1,4 +1,4 @@
-"""requirements-dev.lock: the versions of constraints.txt, with a hash of every file, and no address to get them from."""
+"""requirements-dev.lock: the versions of constraints.txt, the hashes of their files, and no address."""
 
 import re
 import tomllib
