@@ -34,7 +34,8 @@ test-all: $(BIN)/installed lint  ## the same with the slow tests: over an hour
 OLDEST = .venv-oldest
 OLDEST_PYTHON ?= $(shell python3.12 -c "import sys; print(sys.executable)" 2>/dev/null || echo $(PYTHON))
 OLDEST_TESTS = @tests/conformance/versions.txt $(addprefix tests/,package/test_outputs.py models/test_inception.py \
-	conformance/test_serialization.py training/test_training.py training/test_memory.py export/test_optimize.py)
+	conformance/test_serialization.py training/test_training.py training/test_memory.py export/test_optimize.py \
+	export/test_tfmot_bridge.py)
 $(OLDEST)/installed: pyproject.toml constraints-oldest.txt
 	$(OLDEST_PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
