@@ -87,7 +87,9 @@ def licences(as_json: Json = False) -> None:
 
     entries = found()
     rows = [asdict(entry) | {"non_commercial": entry.non_commercial} for entry in entries]
-    show(rows if as_json else [row | {"non_commercial": "yes" if row["non_commercial"] else ""} for row in rows], as_json)
+    if not as_json:
+        rows = [row | {"non_commercial": "yes" if row["non_commercial"] else ""} for row in rows]
+    show(rows, as_json)
     if excluded := [entry.name for entry in entries if entry.non_commercial]:
         note(f"{len(excluded)} exclude commercial use: {', '.join(excluded)}")
 
