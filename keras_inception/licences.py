@@ -52,17 +52,20 @@ def licences() -> list[Licence]:
 
 
 def stated(found: Distribution) -> str:
-    """The licence in a distribution's metadata, in one line. Many have the licence's whole text, which is not taken."""
-    metadata = found.metadata
-    if expression := metadata.get("License-Expression"):
-        return expression
-    given = (metadata.get("License") or "").strip()
-    if given and "\n" not in given and given.upper() != "UNKNOWN":
-        return given
-    classifiers = [c for c in metadata.get_all("Classifier", []) if c.startswith("License :: ") and c != OSI]
+    """The licence in a distribution's metadata, in one line: many have the licence's whole text there."""
+    expression, given = _field(found, "License-Expression"), _field(found, "License")
+    if given.upper() == "UNKNOWN":  # what old build tools wrote for nothing
+        given = ""
+    if expression or (given and "\n" not in given):
+        return expression or given
+    classifiers = [c for c in found.metadata.get_all("Classifier") or () if c.startswith("License :: ") and c != OSI]
     if classifiers:
         return ", ".join(c.rpartition(" :: ")[2] for c in classifiers)
-    return next((line.strip() for line in given.splitlines() if given.upper() != "UNKNOWN"), UNSTATED)
+    return given.partition("\n")[0] or UNSTATED
+
+
+def _field(found: Distribution, name: str) -> str:
+    return (found.metadata.get_all(name) or [""])[0].strip()
 
 
 def _of(kind: str, found: Distribution) -> Licence:
@@ -73,7 +76,8 @@ def _of(kind: str, found: Distribution) -> Licence:
 def _needed() -> Iterator[Distribution]:
     """This package's distribution, then each installed one that it needs, once."""
     own = distribution(OWN)
-    waiting, done = [(own, frozenset(own.metadata.get_all("Provides-Extra", [])))], set()
+    waiting = [(own, frozenset(own.metadata.get_all("Provides-Extra") or ()))]
+    done: set[tuple[str, frozenset[str]]] = set()
     while waiting:
         found, extras = waiting.pop(0)
         if (key := (canonicalize_name(found.metadata["Name"]), extras)) in done:
