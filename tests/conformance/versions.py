@@ -158,13 +158,14 @@ def read() -> list[Row]:
 
 def write(rows: Iterable[Row]) -> None:
     rows = sorted(rows, key=lambda row: list(ENVIRONMENTS).index(row["environment"]))
+    missing = ", ".join(name for name in ENVIRONMENTS if name not in {row["environment"] for row in rows})
     lines = [
         "# The versions that the tests pass with",
         "",
-        f"{sum(row['ok'] == 'yes' for row in rows)} of {len(ENVIRONMENTS)} environments ok. `make matrix` measures it: "
-        f"the tests that {TESTS.name} lists, in an environment for each row. `lowest` has the lowest version of each "
-        "requirement that exists for this Python, `highest` the highest of everything, `nightly` that and the nightly "
-        "build of Keras.",
+        f"{sum(row['ok'] == 'yes' for row in rows)} of {len(ENVIRONMENTS)} environments ok"
+        f"{f'; not measured yet: {missing}' if missing else ''}. `make matrix` measures it: the tests that {TESTS.name} "
+        "lists, in an environment for each row. `lowest` has the lowest version of each requirement that exists for this "
+        "Python, `highest` the highest of everything, `nightly` that and the nightly build of Keras.",
         "",
         f"Required: {ranges()}.",
         "",
