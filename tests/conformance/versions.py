@@ -163,9 +163,9 @@ def write(rows: Iterable[Row]) -> None:
         "# The versions that the tests pass with",
         "",
         f"{sum(row['ok'] == 'yes' for row in rows)} of {len(ENVIRONMENTS)} environments ok"
-        f"{f'; not measured yet: {missing}' if missing else ''}. `make matrix` measures it: the tests that {TESTS.name} "
-        "lists, in an environment for each row. `lowest` has the lowest version of each requirement that exists for this "
-        "Python, `highest` the highest of everything, `nightly` that and the nightly build of Keras.",
+        f"{f'; not measured yet: {missing}' if missing else ''}. `make matrix` measures it: the tests that "
+        f"{TESTS.name} lists, in an environment for each row. `lowest` has the lowest version of each requirement that "
+        "exists for this Python, `highest` the highest of everything, `nightly` that and the nightly build of Keras.",
         "",
         f"Required: {ranges()}.",
         "",
