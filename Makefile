@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # constraints.txt pins the version of every dependency and tool.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-phone test-gpu test-arm64 test-ray docs site diagrams conformance-qat conformance-tflite conformance-runtimes runtimes servers scan applications clean steps distillation jit micro grouped predict server-int8 workers
+.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-phone test-gpu test-arm64 test-ray docs site diagrams conformance-qat conformance-tflite conformance-runtimes runtimes servers scan applications clean steps distillation jit micro grouped predict server-int8 workers lock dist test-sdist matrix sbom audit
 .DEFAULT_GOAL := test
 
 $(BIN)/installed: pyproject.toml constraints.txt
@@ -29,14 +29,13 @@ test-all: $(BIN)/installed lint  ## the same with the slow tests: over an hour
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # The oldest supported versions, which are Colab's: Python 3.12 where there is one, the packages of constraints-oldest.txt.
-# Their own deprecations are no errors, nor what Keras 3.10 says of the inputs of each network that it loads. The tests are
-# those that meet Keras' graph, files and layers, and the converters.
+# The tests are those that meet Keras' graph, files and layers, and the converters. versions.txt lists those that `make matrix`
+# runs too, and pytest's options: deprecations are no errors, nor what Keras 3.10 says of the inputs of a network that it loads.
 OLDEST = .venv-oldest
 OLDEST_PYTHON ?= $(shell python3.12 -c "import sys; print(sys.executable)" 2>/dev/null || echo $(PYTHON))
-OLDEST_TESTS = $(addprefix tests/,package/test_public_api.py package/test_outputs.py models/test_layers.py \
-	models/test_inception.py conformance/test_serialization.py weights/test_own_files.py training/test_training.py \
-	training/test_callbacks.py training/test_memory.py export/test_tflite.py export/test_saved_model.py export/test_optimize.py \
-	export/test_tfmot_bridge.py)
+OLDEST_TESTS = @tests/conformance/versions.txt $(addprefix tests/,package/test_outputs.py models/test_inception.py \
+	conformance/test_serialization.py weights/test_own_files.py training/test_training.py training/test_callbacks.py \
+	training/test_memory.py export/test_optimize.py export/test_tfmot_bridge.py)
 $(OLDEST)/installed: pyproject.toml constraints-oldest.txt
 	$(OLDEST_PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
@@ -45,8 +44,50 @@ $(OLDEST)/installed: pyproject.toml constraints-oldest.txt
 	touch $@
 
 test-oldest: $(OLDEST)/installed  ## the tests of networks, training and export with TensorFlow 2.19 and Keras 3.10
-	$(OLDEST)/bin/python -m pytest -n 2 --dist worksteal -m "not slow" -W ignore::DeprecationWarning \
-		-W "ignore:The structure of:UserWarning" $(OLDEST_TESTS)
+	$(OLDEST)/bin/python -m pytest -n 2 --dist worksteal $(OLDEST_TESTS)
+
+# Tools that the package does not depend on: uv, cyclonedx-bom, pip-audit.
+SUPPLY = .venv-supply
+$(SUPPLY)/installed: tests/supply/requirements.txt
+	$(PYTHON) -m venv $(SUPPLY)
+	$(SUPPLY)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/supply/requirements.txt
+	touch $@
+
+ENVIRONMENTS =
+matrix: $(SUPPLY)/installed  ## the fast tests on Python 3.11 to 3.13 with the lowest and highest versions: over an hour; resumes; ENVIRONMENTS=3.13-nightly selects
+	$(PYTHON) -m tests.conformance.versions --uv $(SUPPLY)/bin/uv $(ENVIRONMENTS)
+
+lock: $(SUPPLY)/installed  ## write the hashes of the versions in constraints.txt to requirements-dev.lock
+	$(SUPPLY)/bin/uv pip compile pyproject.toml --group dev --constraint constraints.txt --generate-hashes \
+		--python-platform linux --python-version 3.11.5 --no-annotate --custom-compile-command "make lock" --quiet \
+		--output-file requirements-dev.lock
+
+dist: $(BIN)/installed  ## build the sdist and the wheel of HEAD into build/dist/: the same bytes every time
+	rm -rf build/dist
+	$(BIN)/python -m tests.supply.dist build/dist
+
+# From the unpacked sdist alone: no git, and only what requirements-dev.lock has the hash of.
+SDIST = build/sdist
+test-sdist: dist $(SUPPLY)/installed  ## unpack the sdist, install it with requirements-dev.lock, run a part of its tests: 10 minutes
+	rm -rf $(SDIST) && mkdir -p $(SDIST)
+	tar -xzf build/dist/*.tar.gz -C $(SDIST) --strip-components 1
+	$(SUPPLY)/bin/uv venv --quiet --python $(PYTHON) $(SDIST)/.venv
+	VIRTUAL_ENV=$(SDIST)/.venv $(SUPPLY)/bin/uv pip install --quiet --require-hashes -r $(SDIST)/requirements-dev.lock
+	VIRTUAL_ENV=$(SDIST)/.venv $(SUPPLY)/bin/uv pip install --quiet --no-deps --no-build-isolation --no-index --editable $(SDIST)
+	cd $(SDIST) && .venv/bin/python -m pytest -n 2 -m "not slow" tests/package tests/supply tests/cli tests/docs/test_words.py \
+		tests/docs/test_readme.py tests/conformance/test_versions.py tests/weights/test_own_files.py
+
+# What a user installs: the wheel and what it needs, in the versions of constraints.txt.
+WHEEL = .venv-wheel
+sbom: dist $(SUPPLY)/installed  ## list what the wheel installs in CycloneDX's format, build/sbom.json
+	$(SUPPLY)/bin/uv venv --quiet --clear --python $(PYTHON) $(WHEEL)
+	VIRTUAL_ENV=$(WHEEL) $(SUPPLY)/bin/uv pip install --quiet --constraint constraints.txt build/dist/*.whl
+	$(SUPPLY)/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type library --output-reproducible --validate \
+		--output-file build/sbom.json $(WHEEL)/bin/python
+
+ADVISORIES ?= build/advisories.zip
+audit: $(BIN)/installed $(SUPPLY)/installed  ## look for the versions of requirements-dev.lock in a database of advisories, offline: ADVISORIES=FILE
+	$(BIN)/python -m tests.supply.audit $(ADVISORIES) --pip-audit $(SUPPLY)/bin/pip-audit requirements-dev.lock
 
 lint: $(BIN)/installed  ## ruff and mypy
 	$(BIN)/ruff check .
@@ -237,4 +278,4 @@ applications: $(BIN)/installed  ## export every network of keras.applications: h
 	$(BIN)/python benchmarks/applications.py
 
 clean:  ## remove the environments and what was built
-	rm -rf $(VENV) $(OLDEST) $(REFERENCE) $(WEIGHTS) $(SLIM) $(CAFFE) $(MEDIAPIPE) $(WEB) $(PHONE) $(ARM64) $(RAY) $(EXPORTS) $(MICRO) .venv-runtimes build dist *.egg-info demo
+	rm -rf $(VENV) $(OLDEST) $(REFERENCE) $(WEIGHTS) $(SLIM) $(CAFFE) $(MEDIAPIPE) $(WEB) $(PHONE) $(ARM64) $(RAY) $(EXPORTS) $(MICRO) $(SUPPLY) $(WHEEL) .venv-matrix .venv-runtimes build dist *.egg-info demo

@@ -1,7 +1,8 @@
-"""`models` and `info`: what there is. They read facts.json, and do not load TensorFlow."""
+"""`models` and `info`: what there is. They read facts.json, and do not load TensorFlow. `licences`: whose it is."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +10,7 @@ import typer
 
 from ..errors import InputError
 from ..facts import fact, facts, info_table, matching
-from ..terminal import print_table
+from ..terminal import note, print_table
 from .app import Json, app, load_tensorflow
 from .output import say, show
 
@@ -77,6 +78,20 @@ def info(
         draw(blueprint(get(name).build), diagram)
         if not as_json:
             say(f"wrote {diagram}")
+
+
+@app.command()
+def licences(as_json: Json = False) -> None:
+    """List the licences of the package, of the installed packages that it needs, and of all published weights."""
+    from ..licences import licences as found
+
+    entries = found()
+    rows = [asdict(entry) | {"non_commercial": entry.non_commercial} for entry in entries]
+    if not as_json:
+        rows = [row | {"non_commercial": "yes" if row["non_commercial"] else ""} for row in rows]
+    show(rows, as_json)
+    if excluded := [entry.name for entry in entries if entry.non_commercial]:
+        note(f"{len(excluded)} exclude commercial use: {', '.join(excluded)}")
 
 
 def _without_urls(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -272,6 +272,17 @@ def test_models_and_info(call):
     assert [row["tag"] for row in found["weights"]] == ["caffe_mnist"]
 
 
+def test_licences(call):
+    code, out, err = call("licences")
+    assert code == 0
+    assert re.search(r"^weights +vgg16\.caffe_in1k +CC-BY-NC-4\.0.* yes *$", out, re.MULTILINE)
+    assert re.search(r"^dependency +packaging .* Apache-2\.0 OR BSD-2-Clause *$", out, re.MULTILINE)
+    assert re.search(r"exclude commercial use: .*\bvgg16\.caffe_in1k\b", err)
+    rows = json.loads(call("licences", "--json")[1])
+    assert {row["kind"]: row["non_commercial"] for row in reversed(rows)}["package"] is False
+    assert [row["name"] for row in rows if row["non_commercial"]] == err.split("use: ")[1].strip().split(", ")
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_names_that_the_terminals_encoding_lacks(encoding, call, monkeypatch):
     out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)

@@ -15,7 +15,7 @@ FLOORS = [
     {"backend", "errors", "files", "hub", "terminal", "transport"},
     {"arguments", "facts", "layers", "model_graph", "outputs", "preprocessing"},
     {"callbacks", "data", "weights"},
-    {"builder", "registry"},
+    {"builder", "licences", "registry"},
     {"models"},
     {"analysis"},
     {"backbones", "diagram", "evaluation", "run"},
