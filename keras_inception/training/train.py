@@ -175,7 +175,8 @@ def train(
     with training_on(devices), lost_workers(out):
         chief, workers = is_chief(), place()[1]
         state.writes = chief
-        _agree(job)
+        if workers > 1:
+            _agree(job)
     if not chief:
         trackers = Trackers(())
     # What cannot be downloaded or built is said before anything is written.
