@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # constraints.txt pins the version of every dependency and tool.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-phone test-gpu test-arm64 test-ray docs site diagrams conformance-qat conformance-tflite conformance-runtimes runtimes servers scan applications clean steps distillation jit micro grouped predict server-int8 workers lock dist test-sdist matrix sbom audit
+.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-phone test-gpu test-arm64 test-ray docs site diagrams conformance-qat conformance-tflite conformance-runtimes runtimes servers scan applications clean steps distillation jit micro grouped predict server-int8 faults workers lock dist test-sdist matrix sbom audit
 .DEFAULT_GOAL := test
 
 $(BIN)/installed: pyproject.toml constraints.txt
@@ -260,6 +260,9 @@ server-int8: $(EXPORTS)/installed  ## what int8 files for ONNX Runtime and OpenV
 
 scan: $(BIN)/installed  ## time scans of up to a million files: a quarter of an hour, and 5 GB of disk
 	$(BIN)/python benchmarks/scan.py
+
+faults: $(BIN)/installed  ## disturb commands at random moments: kill, fill the disk, take an image away; hours; resumes
+	$(BIN)/python -m tests.faults
 
 workers: $(BIN)/installed  ## the tests of several workers ten times, and images a second by workers: over an hour
 	$(BIN)/python benchmarks/workers.py

@@ -22,6 +22,7 @@ class Server:
     headers: dict[str, str] = field(default_factory=dict)  # further response headers
     length: bool = True  # sends Content-Length
     pause: float = 0.0  # seconds before each body
+    pace: float = 0.0  # bytes a second of each body; 0 is as fast as it goes
     asked: list[tuple[str, str | None]] = field(default_factory=list)  # path, Range
 
     def put(self, path: str, content: bytes) -> str:
@@ -67,7 +68,11 @@ def serving() -> Iterator[Server]:
             time.sleep(state.pause)
             cut = state.cuts.pop(0) if state.cuts else None
             with suppress(BrokenPipeError):  # the client has gone
-                self.wfile.write(content[start : end if cut is None else start + cut])
+                body = content[start : end if cut is None else start + cut]
+                step = round(state.pace / 20) or len(body) or 1
+                for first in range(0, len(body), step):
+                    self.wfile.write(body[first : first + step])
+                    time.sleep(1 / 20 if state.pace else 0)
 
         def log_message(self, *_: object) -> None:
             """Keep the tests' output clean."""
