@@ -191,19 +191,19 @@ def page() -> str:
         "# Which network",
         "[![Accuracy against parameters, multiply-adds, time and file size](diagrams/which_network.svg)]"
         "(diagrams/which_network.svg)",
-        'Top-1 is what the publisher states for the checkpoint that `weights="imagenet"` loads, with one crop. Times are '
-        f"of int8 files in LiteRT on one core of an {machine} ([how they were measured]"
-        "(benchmarks.md#which-network-int8-files)); another processor has other ratios. The grey line joins the networks "
-        "that no other beats: none is as accurate at a lower cost. The table has them in bold.",
+        'Top-1 is what the publisher states for the checkpoint that `weights="imagenet"` loads, with one crop. Times '
+        f"are of int8 files in LiteRT on one core of an {machine} ([how they were measured]"
+        "(benchmarks.md#which-network-int8-files)); another processor has other ratios. The grey line joins the "
+        "networks that no other beats: none is as accurate at a lower cost. The table has them in bold.",
         "## Advice",
         *_advice(known),
         "Accuracy on your images after fine-tuning follows ImageNet's only roughly: try two or three networks with "
         "`keras-inception train`, which is quick on frozen features, and measure their files on your own device.",
         "## The numbers",
         markdown(("network", "size", "top-1, %", "best, %", *COSTS.values()), "llrrrrrr", rows),
-        "Size: by multiply-adds, mobile below 1 billion and large from 10. Best: the most accurate checkpoint of the same "
-        "network, with another recipe and sometimes more data. The recipe matters as much as the architecture: a few "
-        "points between two networks may be those of the years between them.",
+        "Size: by multiply-adds, mobile below 1 billion and large from 10. Best: the most accurate checkpoint of the "
+        "same network, with another recipe and sometimes more data. The recipe matters as much as the architecture: a "
+        "few points between two networks may be those of the years between them.",
     ]
     return GENERATED.replace("docs.generate", "docs.which_network") + "\n\n".join(parts) + "\n"
 
