@@ -27,11 +27,12 @@ from keras_inception.run import versions
 
 PAGE = Path(__file__).with_suffix(".md")
 TURNS = 20
+INT8_UNITS = "avx2", "avx512bw", "avx_vnni", "avx512_vnni", "amx_int8"  # what decides how much int8 gains
 HALF: dict[str, Any] = {"scale": 0.5, "groups": 3}
 INT8 = (
     *("alexnet", "squeezenet1_1", "mobilenet_v1", "mobilenet_v2", "shufflenet_v2", "shufflenet_v1", "inception_v1"),
-    *("resnet18", "resnet50", "inception_v3", "vgg16", "densenet121", "xception", "nasnet_mobile", "inception_v2"),
-    *("resnext50_32x4d", "inception_v4", "wide_resnet50_2", "inception_resnet_v2", "senet154", "nasnet_large"),
+    *("resnet18", "resnet50", "inception_v3", "vgg16", "inception_v4", "densenet121", "xception", "nasnet_mobile"),
+    *("inception_resnet_v2", "resnext50_32x4d", "inception_v2", "wide_resnet50_2", "senet154", "nasnet_large"),
 )
 # Name in the table -> network, its arguments, quantization. The quickest to make are first.
 FILES: dict[str, tuple[str, dict[str, Any], Literal["none", "int8"]]] = {
@@ -69,11 +70,14 @@ def measure(folder: Path) -> None:
                 found[title].append(1000 * (time.thread_time() - began))
     known = ", ".join(f"{package} {version}" for package, version in versions().items())
     litert = importlib.metadata.version("ai-edge-litert")
+    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+    units = [unit for unit in INT8_UNITS if unit in flags]
     missing = [title for title in FILES if title not in runs]
     lines = [
         "# Which network: int8 files",
         "",
-        f"{date.today()}; {processor()}, one thread; {known}, ai-edge-litert {litert}.",
+        f"{date.today()}; {processor()} with {' and '.join(units)}, one thread;",
+        f"{known}, ai-edge-litert {litert}.",
         "`make which-network` repeats it.",
         "",
         "Files of the networks with their default arguments, at their own size, with random weights, in LiteRT; one",

@@ -220,7 +220,7 @@ def _slim_fields() -> Iterator[Claim]:
         "resnet152": 1507,
         "mobilenet_v1": 315,
     }
-    why = "TF-Slim halves the map in the last block of a stage, the paper, and this package, in the first of the next."
+    why = "TF-Slim halves the map at the end of a stage, the paper at the start of the next."
     for name, figure in figures.items():
         yield Claim(
             "table in the discussion",
@@ -307,7 +307,7 @@ CLAIMS: dict[str, tuple[Claim, ...]] = {
     ),
     "inception_v2": (
         Claim("section 4.2.1", "parameters", "13.6 M", lambda: parameters("inception_v2"),
-              "Figure 5's channels give 11.3 M; two auxiliary classifiers would make it more than 13.6."),
+              "Figure 5's channels give 11.3 M."),
         Claim("Rethinking, table 3", "multiply-adds", "2.0 G", lambda: macs("inception_v2")),
         Claim("figure 5", "channels of the last module", "1,024",
               lambda: row("inception_v2", "mixed_5c")["output_shape"][-1]),
@@ -327,7 +327,7 @@ CLAIMS: dict[str, tuple[Claim, ...]] = {
         Claim("section 1", "times AlexNet's parameters that VGG has", "3 ×",
               lambda: parameters("vgg16") / parameters("alexnet"), "VGG-16 has 138 million, AlexNet 61."),
         Claim("section 6", "layers of Inception-v2", "42", lambda: depth("inception_v2_rethinking"),
-              "The count depends on where the paper's silent parts end; see the network's departures."),
+              "The longest way counts here; the paper does not say what it counts."),
         Claim("section 6", "times GoogLeNet's multiply-adds of Inception-v2", "2.5 ×",
               lambda: macs("inception_v2_rethinking") / macs("inception_v1"),
               "Its widths are not printed: they are v3's here."),
@@ -476,19 +476,19 @@ CLAIMS: dict[str, tuple[Claim, ...]] = {
               "The release's table has 6.06, without batch norm."),
     ),
     "shufflenet_v1": (
-        Claim("section 4.4", "times fewer multiply-adds than AlexNet at half width", "18 ×",
+        Claim("section 4.5", "times fewer multiply-adds than AlexNet at half width", "18 ×",
               lambda: macs("alexnet") / macs("shufflenet_v1", scale=0.5),
               "The paper's quotient, 720 / 38, is 18.9: it cuts."),
         Claim("abstract", "times as fast as AlexNet at half width, on a phone's ARM", "13 ×",
               lambda: milliseconds("alexnet, float32") / milliseconds("shufflenet_v1 x0.5, float32"),
-              "Measured here: another processor and runtime, in float32 on one thread (benchmarks)."),
+              "Measured here in float32 on one thread of another processor, with another runtime."),
         Claim("table 1", "multiply-adds with 1 group", "143 M", lambda: macs("shufflenet_v1", groups=1)),
         Claim("table 1", "multiply-adds with 3 groups", "137 M", lambda: macs("shufflenet_v1")),
         Claim("table 1", "multiply-adds with 4 groups", "133 M", lambda: macs("shufflenet_v1", groups=4),
               "The channels of the table give 134.3."),
         Claim("table 1", "multiply-adds with 8 groups", "137 M", lambda: macs("shufflenet_v1", groups=8),
               "The channels of the table give 138.4."),
-        Claim("table 5", "multiply-adds at half width", "38 M", lambda: macs("shufflenet_v1", scale=0.5)),
+        Claim("table 2", "multiply-adds at half width", "38 M", lambda: macs("shufflenet_v1", scale=0.5)),
         Claim("table 5", "multiply-adds at double width", "524 M", lambda: macs("shufflenet_v1", scale=2)),
     ),
     "shufflenet_v2": (
@@ -503,10 +503,10 @@ CLAIMS: dict[str, tuple[Claim, ...]] = {
     ),
     "senet": (
         Claim("section 4", "multiply-adds of SE-ResNet-50", "3.87 G", lambda: macs("seresnet50"),
-              "The paper's count includes the pools and the scaling."),
+              "With the pools and the scaling, 11 million more, it is 3.87."),
         Claim("section 4", "percentage of multiply-adds that the modules add to ResNet-50", "0.26 %",
               lambda: 100 * (macs("seresnet50") / macs("resnet50", numerics="caffe") - 1),
-              "Dense layers alone; the paper counts the pools and the scaling too."),
+              "The paper's is of its rounded figures, 3.87 and 3.86."),
         Claim("section 4", "parameters that the modules add to ResNet-50", "2.5 M",
               lambda: parameters("seresnet50") - parameters("resnet50")),
         Claim("section 4", "percentage of parameters that the modules add to ResNet-50", "10 %",

@@ -115,7 +115,7 @@ def figure(all_: Sequence[Point]) -> tuple[Figure, list[list[Annotation]]]:
         axes.tick_params(colors=INK, which="both", labelsize=9)
     for axes in charts[::2]:
         axes.set_ylabel("published top-1 on ImageNet, %", color=INK)
-    charts[0].legend(loc="lower right", title="by multiply-adds", fontsize=9)
+    made.legend(*charts[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(COLOURS), frameon=False)
     made.draw_without_rendering()
     for axes, cost in zip(charts, COSTS, strict=True):
         labels.append(_labelled(axes, [(p, getattr(p, cost)) for p in all_]))
@@ -123,11 +123,9 @@ def figure(all_: Sequence[Point]) -> tuple[Figure, list[list[Annotation]]]:
 
 
 def _labelled(axes: Axes, placed: Sequence[tuple[Point, float]]) -> list[Annotation]:
-    """Write each name beside its marker, where it covers no other name, marker, legend or frame."""
+    """Write each name beside its marker, where it covers no other name, marker or frame."""
     markers = [axes.transData.transform((x, point.top1)) for point, x in placed]
     taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in markers]
-    if legend := axes.get_legend():
-        taken.append(legend.get_window_extent())
     labels = []
     for point, x in placed:
         for dx, dy, across, along in PLACES:
@@ -157,6 +155,7 @@ def _labelled(axes: Axes, placed: Sequence[tuple[Point, float]]) -> list[Annotat
 
 def extent(label: Annotation) -> Bbox:
     """The box of a label's text, without its line."""
+    label.update_positions(label.get_figure(root=True).canvas.get_renderer())
     return Text.get_window_extent(label)
 
 
@@ -186,7 +185,7 @@ def page() -> str:
         )
         for p in all_
     ]
-    machine = MEASURED.read_text(encoding="utf-8").splitlines()[2].split(";")[1].split(",")[0].strip()
+    machine = MEASURED.read_text(encoding="utf-8").splitlines()[2].split("; ")[1].removesuffix(", one thread")
     parts = [
         "# Which network",
         "[![Accuracy against parameters, multiply-adds, time and file size](diagrams/which_network.svg)]"
