@@ -72,7 +72,6 @@ def measure(folder: Path) -> None:
     litert = importlib.metadata.version("ai-edge-litert")
     flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
     units = [unit for unit in INT8_UNITS if unit in flags]
-    missing = [title for title in FILES if title not in runs]
     lines = [
         "# Which network: int8 files",
         "",
@@ -83,14 +82,16 @@ def measure(folder: Path) -> None:
         "Files of the networks with their default arguments, at their own size, with random weights, in LiteRT; one",
         f"image at a time, all files in turns, {TURNS} times. They are int8 where the name says nothing. Milliseconds",
         "are CPU time of the one thread that computes, which is the latency on an idle core: other work on the machine",
-        "takes the core away, but is not counted.",
-        *([f"Not measured: {', '.join(missing)}."] if missing else []),
+        "takes the core away, but is not counted. A dash: not measured yet.",
         "",
         "| file | ms | quartiles | bytes |",
         "|---|---:|---:|---:|",
     ]
-    for title, times in found.items():
-        low, median, high = np.quantile(times, (0.25, 0.5, 0.75))
+    for title in FILES:
+        if title not in found:
+            lines.append(f"| {title} | - | - | - |")
+            continue
+        low, median, high = np.quantile(found[title], (0.25, 0.5, 0.75))
         size = (folder / f"{title}.tflite").stat().st_size
         lines.append(f"| {title} | {median:.2f} | {low:.2f} to {high:.2f} | {size} |")
     PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")

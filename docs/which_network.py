@@ -20,7 +20,7 @@ from matplotlib.transforms import Bbox
 from keras_inception.facts import fact
 from keras_inception.registry import get
 
-from .generate import DOCS, GENERATED, ROOT, markdown, slim, table_of
+from .generate import DOCS, GENERATED, ROOT, conformance, markdown, slim, table_of
 
 PAGE, CHART = DOCS / "which_network.md", DOCS / "diagrams" / "which_network.svg"
 MEASURED = ROOT / "benchmarks" / "which_network.md"
@@ -42,15 +42,15 @@ PLACES = [
 
 @dataclass(frozen=True)
 class Point:
-    """A network with its published accuracy and its costs, in the units of `COSTS`."""
+    """A network with its published accuracy and its costs, in the units of `COSTS`; no time if it is not measured."""
 
     name: str
     top1: float
     best: float
     parameters: float
     macs: float
-    milliseconds: float
     megabytes: float
+    milliseconds: float | None
 
     @property
     def use(self) -> str:
@@ -59,33 +59,40 @@ class Point:
 
 
 def points() -> list[Point]:
-    """The networks that are measured and have weights for ImageNet, the fastest first."""
+    """The networks of the measurements, by multiply-adds."""
     found = []
+    sizes = {row["network"]: row["int8 bytes"] for row in conformance("tflite")}  # those of any input size, nearly
     for row in table_of(MEASURED):
-        if "," in row["file"]:
-            continue  # float32, for the page of claims
         name = row["file"]
+        if "float32" in name:
+            continue  # for the page of claims
         accuracies = [c.top1 for c in get(name).weights if c.top1 and c.dataset == "imagenet"]
+        measured = row["ms"] != "-"
         found.append(
             Point(
-                name,
-                accuracies[0],
-                max(accuracies),
-                fact(name)["trainable"] / 1e6,
-                fact(name)["macs"] / 1e9,
-                float(row["ms"]),
-                int(row["bytes"]) / 1e6,
+                name=name,
+                top1=accuracies[0],
+                best=max(accuracies),
+                parameters=fact(name)["trainable"] / 1e6,
+                macs=fact(name)["macs"] / 1e9,
+                milliseconds=float(row["ms"]) if measured else None,
+                megabytes=int(row["bytes"] if measured else sizes[name]) / 1e6,
             )
         )
-    return sorted(found, key=lambda point: point.milliseconds)
+    return sorted(found, key=lambda point: point.macs)
 
 
-def unbeaten(all_: Iterable[Point], cost: str) -> list[Point]:
-    """Those for which no network is as accurate at a lower cost."""
-    front: list[Point] = []
-    for point in sorted(all_, key=lambda p: (getattr(p, cost), -p.top1)):
-        if not front or point.top1 > front[-1].top1:
-            front.append(point)
+def with_cost(all_: Iterable[Point], cost: str) -> list[tuple[Point, float]]:
+    """The networks whose cost is known, and the cost."""
+    return [(point, value) for point in all_ if (value := getattr(point, cost)) is not None]
+
+
+def unbeaten(all_: Iterable[Point], cost: str) -> list[tuple[Point, float]]:
+    """Those for which no network is as accurate at a lower cost, and the cost."""
+    front: list[tuple[Point, float]] = []
+    for point, value in sorted(with_cost(all_, cost), key=lambda pair: (pair[1], -pair[0].top1)):
+        if not front or point.top1 > front[-1][0].top1:
+            front.append((point, value))
     return front
 
 
@@ -100,12 +107,10 @@ def figure(all_: Sequence[Point]) -> tuple[Figure, list[list[Annotation]]]:
     charts = list(made.subplots(2, 2, sharey=True).flat)
     for axes, cost in zip(charts, COSTS, strict=True):
         front = unbeaten(all_, cost)
-        axes.plot([getattr(p, cost) for p in front], [p.top1 for p in front], color="#999999", lw=1, zorder=1)
+        axes.plot([x for _, x in front], [p.top1 for p, _ in front], color="#999999", lw=1, zorder=1)
         for use, colour in COLOURS.items():
-            mine = [p for p in all_ if p.use == use]
-            axes.scatter(
-                [getattr(p, cost) for p in mine], [p.top1 for p in mine], s=26, color=colour, label=use, zorder=2
-            )
+            mine = with_cost((p for p in all_ if p.use == use), cost)
+            axes.scatter([x for _, x in mine], [p.top1 for p, _ in mine], s=26, color=colour, label=use, zorder=2)
         axes.set_xscale("log")
         axes.margins(x=0.16, y=0.06)
         axes.set_xlabel(COSTS[cost], color=INK)
@@ -118,14 +123,14 @@ def figure(all_: Sequence[Point]) -> tuple[Figure, list[list[Annotation]]]:
     made.legend(*charts[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(COLOURS), frameon=False)
     made.draw_without_rendering()
     for axes, cost in zip(charts, COSTS, strict=True):
-        labels.append(_labelled(axes, [(p, getattr(p, cost)) for p in all_]))
+        labels.append(_labelled(axes, with_cost(all_, cost)))
     return made, labels
 
 
 def _labelled(axes: Axes, placed: Sequence[tuple[Point, float]]) -> list[Annotation]:
     """Write each name beside its marker, where it covers no other name, marker or frame."""
     markers = [axes.transData.transform((x, point.top1)) for point, x in placed]
-    taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in markers]
+    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in markers]
     labels = []
     for point, x in placed:
         for dx, dy, across, along in PLACES:
@@ -174,18 +179,18 @@ def page() -> str:
     """The chart, the advice that follows from it, and the numbers."""
     all_ = points()
     known = {point.name: point for point in all_}
-    fronts = {cost: unbeaten(all_, cost) for cost in COSTS}
+    fronts = {cost: [p for p, _ in unbeaten(all_, cost)] for cost in COSTS}
     rows = [
         (
             f"`{p.name}`",
             p.use,
             f"{p.top1:.1f}",
             f"{p.best:.1f}",
-            *(f"**{getattr(p, cost):.3g}**" if p in fronts[cost] else f"{getattr(p, cost):.3g}" for cost in COSTS),
+            *(f"**{_digits(p, cost)}**" if p in fronts[cost] else _digits(p, cost) for cost in COSTS),
         )
         for p in all_
     ]
-    machine = MEASURED.read_text(encoding="utf-8").splitlines()[2].split("; ")[1].removesuffix(", one thread")
+    machine = MEASURED.read_text(encoding="utf-8").splitlines()[2].split("; ")[1].removesuffix(", one thread;")
     parts = [
         "# Which network",
         "[![Accuracy against parameters, multiply-adds, time and file size](diagrams/which_network.svg)]"
@@ -202,9 +207,15 @@ def page() -> str:
         markdown(("network", "size", "top-1, %", "best, %", *COSTS.values()), "llrrrrrr", rows),
         "Size: by multiply-adds, mobile below 1 billion and large from 10. Best: the most accurate checkpoint of the "
         "same network, with another recipe and sometimes more data. The recipe matters as much as the architecture: a "
-        "few points between two networks may be those of the years between them.",
+        "few points between two networks may be those of the years between them. A dash: not timed yet; the size is "
+        "then that of tests/conformance/tflite.md.",
     ]
     return GENERATED.replace("docs.generate", "docs.which_network") + "\n\n".join(parts) + "\n"
+
+
+def _digits(point: Point, cost: str) -> str:
+    value = getattr(point, cost)
+    return "-" if value is None else f"{value:.3g}"
 
 
 def _advice(known: dict[str, Point]) -> Iterable[str]:
@@ -212,10 +223,26 @@ def _advice(known: dict[str, Point]) -> Iterable[str]:
 
     def said(name: str) -> str:
         p = known[name]
-        return f"`{name}` ({p.top1:.1f} %, {p.milliseconds:.3g} ms, {p.megabytes:.3g} MB)"
+        cost = f"{p.macs:.3g} G" if p.milliseconds is None else f"{p.milliseconds:.3g} ms"
+        return f"`{name}` ({p.top1:.1f} %, {cost}, {p.megabytes:.3g} MB)"
 
-    yield "ADVICE"
-    yield said("mobilenet_v2")
+    yield (
+        f"**In general**: {said('resnet50')}. Every library and accelerator runs it, and a newer recipe takes the same "
+        f"network to {known['resnet50'].best:.1f} %. {said('densenet121')} is as accurate with a third of the weights. "
+        f"{said('inception_v3')} and {said('xception')} are three to four points more accurate, on larger images. Not "
+        f"{said('vgg16')}: all of these beat it, at about half of its cost or less."
+    )
+    yield (
+        f"**Large**, where accuracy is all that counts: {said('inception_v4')} or {said('inception_resnet_v2')}. The "
+        f"next point or two cost as much again: {said('senet154')}, {said('nasnet_large')}."
+    )
+    yield (
+        f"**Mobile**: {said('mobilenet_v2')}, which no network here beats in any of the four charts, or "
+        f"{said('shufflenet_v2')} where time or size must be smaller still; both have narrower and wider versions. "
+        f"{said('mobilenet_v1')} is the plainest, for runtimes and chips with few operators. Not "
+        f"{said('squeezenet1_1')}, unless the file is what must be smallest, nor {said('alexnet')}: networks that are "
+        "ten points more accurate are faster than either."
+    )
 
 
 if __name__ == "__main__":
