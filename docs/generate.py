@@ -494,7 +494,9 @@ def slim(svg: str) -> str:
     """Matplotlib's SVG in a third of its bytes: tenths of a point, styles as classes, nothing invisible."""
     svg = re.sub(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<defs>\s*<clipPath.*?</defs>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r' (?:clip-path|id)="[^"]*"', "", svg)
+    drawn_again = set(re.findall(r'href="#([^"]*)"', svg))  # ticks and markers
+    svg = re.sub(r' clip-path="[^"]*"', "", svg)
+    svg = re.sub(r' id="([^"]*)"', lambda name: name[0] if name[1] in drawn_again else "", svg)
     svg = re.sub(r"-?\d+\.\d+", lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), svg)
     svg = re.sub(r"font-family: [^;]*;", "font-family: 'DejaVu Sans', Verdana, sans-serif;", svg)
     classes = {style: f"s{i}" for i, style in enumerate(dict.fromkeys(re.findall(r'style="([^"]*)"', svg)))}

@@ -1,5 +1,6 @@
 """docs/which_network.md and its chart follow from the measurements. `python -m docs.which_network` renews them."""
 
+import re
 from itertools import combinations
 
 from docs.which_network import CHART, COSTS, PAGE, Point, chart, extent, figure, page, points, unbeaten
@@ -8,6 +9,12 @@ from docs.which_network import CHART, COSTS, PAGE, Point, chart, extent, figure,
 def test_page_and_chart_are_up_to_date() -> None:
     assert PAGE.read_text(encoding="utf-8") == page()
     assert CHART.read_text(encoding="utf-8") == chart()
+
+
+def test_what_the_chart_draws_again_is_in_it() -> None:
+    """Ticks and markers are drawn by reference; `slim` leaves out other names."""
+    svg = CHART.read_text(encoding="utf-8")
+    assert set(re.findall(r'href="#([^"]*)"', svg)) == set(re.findall(r' id="([^"]*)"', svg)) != set()
 
 
 def test_labels_cover_neither_each_other_nor_the_frame() -> None:
