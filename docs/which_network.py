@@ -197,7 +197,7 @@ def page() -> str:
         "(diagrams/which_network.svg)",
         'Top-1 is what the publisher states for the checkpoint that `weights="imagenet"` loads, with one crop. Times '
         f"are of int8 files in LiteRT on one core of an {machine} ([how they were measured]"
-        "(benchmarks.md#which-network-int8-files)); another processor has other ratios. The grey line joins the "
+        "(benchmarks.md)); another processor has other ratios. The grey line joins the "
         "networks that no other beats: none is as accurate at a lower cost. The table has them in bold.",
         "## Advice",
         *_advice(known),
