@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # constraints.txt pins the version of every dependency and tool.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-phone test-gpu test-arm64 test-ray docs site diagrams conformance-qat conformance-tflite conformance-runtimes runtimes servers scan applications clean steps distillation jit micro grouped predict server-int8 faults workers lock dist test-sdist matrix sbom audit
+.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-phone test-gpu test-arm64 test-ray docs site diagrams conformance-qat conformance-tflite conformance-runtimes runtimes servers scan applications clean steps distillation jit micro grouped predict server-int8 faults workers lock dist test-sdist matrix sbom audit claims which-network
 .DEFAULT_GOAL := test
 
 $(BIN)/installed: pyproject.toml constraints.txt
@@ -223,6 +223,14 @@ site: $(BIN)/installed $(WEB)/installed demo  ## the site, with the demo's page 
 
 diagrams: $(BIN)/installed  ## renew the generated pages and the diagrams of docs/
 	$(BIN)/python -m docs.generate --diagrams
+
+claims: $(BIN)/installed  ## compare published numbers with what the code gives, docs/claims.md: a minute
+	$(BIN)/python -m docs.claims
+
+which-network: $(BIN)/installed  ## time an int8 file of each family, and draw accuracy against cost: an hour; resumes
+	$(BIN)/python benchmarks/which_network.py make build/which_network
+	$(BIN)/python benchmarks/which_network.py time build/which_network
+	$(BIN)/python -m docs.which_network
 
 servers: $(BIN)/installed  ## run exported SavedModels in older versions of TensorFlow: minutes, and 600 MB for each
 	$(BIN)/python benchmarks/servers.py

@@ -94,7 +94,7 @@ def table() -> str:
         "int8",
         "QAT",
     )
-    return _table(titles, "lrrrrllll", rows)
+    return markdown(titles, "lrrrrllll", rows)
 
 
 def parity(architecture: Architecture) -> list[dict]:
@@ -104,7 +104,11 @@ def parity(architecture: Architecture) -> list[dict]:
 
 def conformance(table: str) -> list[dict[str, str]]:
     """The rows of tests/conformance/`table`.md, by column; none where it is not measured yet."""
-    path = CONFORMANCE / f"{table}.md"
+    return table_of(CONFORMANCE / f"{table}.md")
+
+
+def table_of(path: Path) -> list[dict[str, str]]:
+    """The rows of a page's table, by column; none where there is no page."""
     lines = (
         [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
         if path.exists()
@@ -160,7 +164,7 @@ def _networks(networks: list[Architecture]) -> str:
         for a in networks
     ]
     titles = ("builder", "name", "input", "smallest", "parameters", "multiply-adds", "checkpoints (top-1)")
-    return _table(titles, "llllrrl", rows)
+    return markdown(titles, "llllrrl", rows)
 
 
 def _own_arguments(networks: list[Architecture]) -> Iterable[str]:
@@ -179,7 +183,7 @@ def _own_arguments(networks: list[Architecture]) -> Iterable[str]:
         rows.append((f"`{name}`", having, _safe(allowed), " or ".join(f"`{d}`" for d in defaults), _safe(meaning)))
     names = [row[0] for row in rows]
     rows.sort(key=lambda row: names.index(row[0]))  # the meanings of one name together
-    yield _table(("argument", "of", "allowed", "default", "meaning"), "lllll", rows)
+    yield markdown(("argument", "of", "allowed", "default", "meaning"), "lllll", rows)
 
 
 def _listed(builders: list[str]) -> str:
@@ -225,7 +229,7 @@ def _checkpoints(networks: list[Architecture]) -> Iterable[str]:
         yield "No weights are published in a format that this package reads."
         return
     titles = ("network", "which sets", "file of", "licence", "top-1, %", "top-5, %", "of", "pixels", "crop")
-    yield _table(titles, "llllrrllr", rows)
+    yield markdown(titles, "llllrrllr", rows)
     yield (
         "A licence marked (code) is that of the publisher's code; the publisher states none for the weights. A file "
         "marked (page) is served to browsers only: download it, and give its path. "
@@ -244,7 +248,7 @@ def _evidence(networks: list[Architecture]) -> Iterable[str]:
     compared = list(dict.fromkeys(compared))
     if compared:
         yield "The same weights give the same logits, to 1e-4, in these implementations (`make parity`):"
-        yield _table(("network", "implementation", "its name", "version", "trained parameters"), "llllr", compared)
+        yield markdown(("network", "implementation", "its name", "version", "trained parameters"), "llllr", compared)
     else:
         yield "There is no independent implementation: the tests compare shapes, parameters and cost with the paper."
     names = [a.name for a in networks]
@@ -288,7 +292,7 @@ def _evidence(networks: list[Architecture]) -> Iterable[str]:
 def _measured(columns: dict[str, str], rows: list[dict[str, str]]) -> str:
     """Some columns of a conformance table, title -> its name there."""
     cells = [[f"`{row[c]}`" if c == "network" else row[c] for c in columns.values()] for row in rows]
-    return _table(tuple(columns), "ll" + "r" * (len(columns) - 3) + "l", cells)
+    return markdown(tuple(columns), "ll" + "r" * (len(columns) - 3) + "l", cells)
 
 
 # ------------------------------------------------------------------------------------------------------------ the stub
@@ -377,7 +381,7 @@ def _index() -> str:
         + "# The networks\n\n"
         + f"{len(architectures())} networks of {len(rows)} papers. Each page has the paper, the diagram, every "
         + "variant, its checkpoints, and what the tests check.\n\n"
-        + _table(("year", "family", "builders", "parameters", "checkpoints (top-1)"), "lllrl", rows)
+        + markdown(("year", "family", "builders", "parameters", "checkpoints (top-1)"), "lllrl", rows)
         + f"\n\n```{{toctree}}\n:hidden:\n{toc}\n```\n"
     )
 
@@ -434,7 +438,8 @@ def _rst(*directives: str) -> str:
 # --------------------------------------------------------------------------------------------------------------- pieces
 
 
-def _table(titles: Sequence[str], sides: str, rows: Iterable[Sequence[str]]) -> str:
+def markdown(titles: Sequence[str], sides: str, rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; `sides` has an "l" or an "r" for each column."""
     line = "|".join({"l": "---", "r": "---:"}[side] for side in sides)
     return "\n".join([f"| {' | '.join(titles)} |", f"|{line}|", *(f"| {' | '.join(row)} |" for row in rows)])
 
@@ -489,7 +494,9 @@ def slim(svg: str) -> str:
     """Matplotlib's SVG in a third of its bytes: tenths of a point, styles as classes, nothing invisible."""
     svg = re.sub(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<defs>\s*<clipPath.*?</defs>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r' (?:clip-path|id)="[^"]*"', "", svg)
+    drawn_again = set(re.findall(r'href="#([^"]*)"', svg))  # ticks and markers
+    svg = re.sub(r' clip-path="[^"]*"', "", svg)
+    svg = re.sub(r' id="([^"]*)"', lambda name: name[0] if name[1] in drawn_again else "", svg)
     svg = re.sub(r"-?\d+\.\d+", lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), svg)
     svg = re.sub(r"font-family: [^;]*;", "font-family: 'DejaVu Sans', Verdana, sans-serif;", svg)
     classes = {style: f"s{i}" for i, style in enumerate(dict.fromkeys(re.findall(r'style="([^"]*)"', svg)))}
