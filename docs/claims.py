@@ -577,8 +577,8 @@ def page(sections: Mapping[str, str]) -> str:
         "**agrees**: the computed number rounds to the figure as printed. **near**: it is within "
         f"{NEAR:.0%} of it; papers cut where they might round. **differs**: it is further off, and the line says why. "
         "Parameters are the trained ones, multiply-adds those of convolutions and dense layers. The figures were "
-        "typed by hand, those of tables and sections not all read again in the paper: quote the paper, not this page. The computed "
-        "numbers and the verdicts are made by `make claims`.",
+        "typed by hand, those of tables and sections not all read again in the paper: quote the paper, not this "
+        "page. The computed numbers and the verdicts are made by `make claims`.",
         text,
     ]
     return GENERATED.replace("docs.generate", "docs.claims") + "\n\n".join(parts) + "\n"
