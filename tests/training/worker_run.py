@@ -1,4 +1,6 @@
-"""A training that one of several workers takes part in: `worker_run.py FOLDER NAME=VALUE...`, values as JSON.
+"""A training that one of several workers takes part in: `worker_run FOLDER NAME=VALUE...`, values as JSON.
+
+`images` is a number of images that are made here, or what `train` takes; the networks of the crossings are there too.
 
 Prints a line of JSON: the SHA-256 of all weights that this worker holds at the end of each epoch, but for the states
 of random numbers, which are its own.
@@ -21,6 +23,8 @@ from keras_inception.terminal import interruptible
 from keras_inception.training import train
 from keras_inception.training.loop import NetworkTrainer
 from keras_inception.training.request import TrainingRequest
+
+from ..crossings.networks import registered
 
 
 def images(n: int):
@@ -54,7 +58,7 @@ if __name__ == "__main__":
     folder, *settings = sys.argv[1:]
     how = {"weights": None, "size": 32, "augmentation": None, "optimizer": "SGD", "learning_rate": 0.02}
     how |= {name: json.loads(value) for name, value in (setting.split("=", 1) for setting in settings)}
-    count, pause = how.pop("images", 80), how.pop("pause", 0)
+    given, pause = how.pop("images", 80), how.pop("pause", 0)
     for name, values in how.pop("by_worker", {}).items():
         how[name] = values[json.loads(os.environ["TF_CONFIG"])["task"]["index"]]
     if (dropout := how.pop("normalised", None)) is not None:
@@ -73,8 +77,8 @@ if __name__ == "__main__":
 
     NetworkTrainer.train = trained
     try:
-        with interruptible():
-            run = train(images(count), out=Path(folder), **how)
+        with interruptible(), registered():
+            run = train(images(given) if isinstance(given, int) else given, out=Path(folder), **how)
     except InputError as error:
         fail(str(error))
     print(json.dumps(found | {"metrics": run.metrics}), flush=True)
