@@ -54,6 +54,26 @@ def test_a_chief_is_the_first(environment):
     assert (cluster.addresses(found), cluster.index_of(found)) == (["a:1", "b:1", "c:1"], 2)
 
 
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (
+            "Collective ops is aborted by: Error reported from /job:worker/task:0: The following tasks are unhealthy "
+            "(stopped sending heartbeats):\n/job:worker/replica:0/task:0\nThe tasks have crashed.",
+            ["worker 1 at b:1"],
+        ),
+        ("failed to connect to all addresses: c:1: Connection refused", ["worker 2 at c:1"]),
+        ("from /job:chief/replica:0/task:0 and /job:worker/replica:0/task:0", ["worker 0 at a:1", "worker 1 at b:1"]),
+        ("of /job:worker/replica:0/task:1/device:CPU:0, at c:1 and not at a:12 or bb:1", []),
+    ],
+)
+def test_the_others_that_tensorflow_names(environment, text, named):
+    index = 0 if "c:1:" in text else 1
+    jobs = {"chief": ["a:1"], "worker": ["b:1", "c:1"]}
+    environment(TF_CONFIG={"cluster": jobs, "task": {"type": "worker", "index": index}})
+    assert cluster.others_in(text, cluster.cluster()) == named
+
+
 def test_one_worker_is_none(environment):
     environment(TF_CONFIG={"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}})
     assert not spans_machines("auto")

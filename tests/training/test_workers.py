@@ -81,7 +81,7 @@ def test_the_same_command_resumes_to_the_bit(tmp_path, undisturbed, killed, numb
         assert time.monotonic() - began < 60
         for index in {0, 1} - set(killed):
             assert "Traceback" not in workers.said(index), workers.said(index)[-3000:]
-            assert workers.said(index).count("error: another worker has ended or cannot be reached") == 1
+            assert workers.said(index).count(f"error: lost worker {killed[0]} at 127.0.0.1:") == 1
     assert TrainingState(tmp_path / "run" / "training_state").epochs >= 1
     trained(2, tmp_path / "run", **RANDOM)
     assert apart(tmp_path / "run", undisturbed) == 0
