@@ -56,13 +56,13 @@ def speed(workers: int, devices: int, strategy: str, folder: Path) -> tuple[floa
 
 def main(count: str = "10", *selected: str) -> None:
     load = os.getloadavg()[0]
-    passed, said = rounds(int(count), list(selected))
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for workers, devices, strategy in PLACES:
             measured = speed(workers, devices, strategy, Path(folder) / f"{workers}_{devices}" / "run")
             rows.append((strategy, workers, devices, *measured))
             print(rows[-1], flush=True)
+    passed, said = rounds(int(count), list(selected))
     found = ", ".join(f"{k} {v}" for k, v in versions().items())
     lines = [
         "# Several workers",
