@@ -173,6 +173,15 @@ def uninterrupted() -> Iterator[None]:
         signal.raise_signal(received[0])
 
 
+def heard_again() -> None:
+    """Install Python's handlers of `SIGNALS` again where a library has replaced them without Python's knowledge.
+
+    TensorFlow does that to SIGTERM, in a thread of its own, when several workers connect: then nothing hears of it.
+    """
+    with _handled({s: handler for s in SIGNALS if (handler := signal.getsignal(s)) is not None}):
+        pass
+
+
 @contextmanager
 def _handled(handlers: Mapping[signal.Signals, Any]) -> Iterator[None]:
     """Handle signals so within the block; in another thread than the main one, which no signal interrupts, not."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from functools import cache
 
 import tensorflow as tf
@@ -137,3 +138,12 @@ def index_of(resolver: tf.distribute.cluster_resolver.ClusterResolver) -> int:
     """Which of them this process is."""
     jobs = resolver.cluster_spec().as_dict()
     return resolver.task_id + (len(jobs.get(CHIEFS, ())) if resolver.task_type == WORKERS else 0)
+
+
+def others_in(text: str, resolver: tf.distribute.cluster_resolver.ClusterResolver) -> list[str]:
+    """The other workers that a text of TensorFlow's names by task or by address, as "worker 1 at HOST:PORT"."""
+    workers, chiefs = addresses(resolver), len(resolver.cluster_spec().as_dict().get(CHIEFS, ()))
+    tasks = re.findall(rf"/job:({CHIEFS}|{WORKERS})/(?:replica:\d+/)?task:(\d+)", text)
+    named = {int(task) + (chiefs if job == WORKERS else 0) for job, task in tasks}
+    named |= {i for i, address in enumerate(workers) if re.search(rf"\b{re.escape(address)}\b", text)}
+    return [f"worker {i} at {workers[i]}" for i in sorted(named - {index_of(resolver)}) if i < len(workers)]

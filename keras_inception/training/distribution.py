@@ -5,6 +5,7 @@ MultiWorkerMirroredStrategy: each has a share of every batch.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
@@ -17,21 +18,22 @@ import numpy as np
 import tensorflow as tf
 
 from ..data.split import Share
-from ..errors import InputError, first_line
+from ..errors import InputError
 from ..terminal import note
-from .cluster import addresses, connected, index_of, several
+from .cluster import addresses, connected, index_of, others_in, several
 
 StrategyName = Literal["auto", "none", "mirrored", "multi_worker"]
 MESSAGE = 2**12  # bytes that the chief sends at a time: one size, so that one trace serves every message
-# What TensorFlow raises in the workers that are left when one has ended.
-LOST = (
+# What TensorFlow raises in the workers that are left when one has ended. The first are of a connection; a worker's own
+# errors can be of the others too, which are of a connection if they name the worker at its other end.
+OF_A_CONNECTION = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
     tf.errors.CancelledError,
-    tf.errors.InternalError,
     tf.errors.DeadlineExceededError,
-    tf.errors.UnknownError,
 )
+LOST = (*OF_A_CONNECTION, tf.errors.InternalError, tf.errors.UnknownError)
+PREFACE = r"^Graph execution error:|\n +File .*\n|Collective ops is aborted by:"  # to what TensorFlow has to say
 
 _STRATEGY = ContextVar[tf.distribute.Strategy | None]("strategy", default=None)
 
@@ -174,11 +176,16 @@ def lost_workers(out: Path) -> Iterator[None]:
     try:
         yield
     except LOST as error:
-        if place()[1] == 1:
+        strategy, text = _STRATEGY.get(), str(error)
+        if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
             raise
+        lost = ", ".join(others_in(text, strategy.cluster_resolver))
+        if not lost and not isinstance(error, OF_A_CONNECTION):
+            raise
+        reason = re.split(PREFACE, text)[-1].strip().partition("\n")[0]
+        lost = lost or f"another worker ({reason})"
         raise InputError(
-            f"another worker has ended or cannot be reached ({first_line(error)}): "
-            f"the same command on all workers resumes {out}"
+            f"lost {lost}, which has ended or cannot be reached: the same command on all workers resumes {out}"
         ) from error
 
 

@@ -30,7 +30,7 @@ from ..layers import deep_graph
 from ..outputs import MAIN
 from ..preprocessing import Fill, ResizeMode
 from ..run import STATE, Run
-from ..terminal import note, progress_shown, tell_progress
+from ..terminal import heard_again, note, progress_shown, tell_progress
 from ..weights.download import fetch
 from ..weights.record import Checkpoint
 from . import fine_tuning
@@ -177,6 +177,7 @@ def train(
         state.writes = chief
         if workers > 1:
             _agree(job)
+            heard_again()  # what TensorFlow did to SIGTERM, it has done by now
     if not chief:
         trackers = Trackers(())
     # What cannot be downloaded or built is said before anything is written.

@@ -34,6 +34,7 @@ from keras_inception.training import train
 
 from ..tracker import NAME as TRACKER
 from ..tracker import in_memory
+from ..training.workers import Workers
 from ..web.litert_js import litert_js
 from .networks import CONFIGURED, NETWORK, registered
 from .tiny_tfds import NAMES, PLAIN_NAMES, builder_for
@@ -103,6 +104,26 @@ def test_crossing(data, network, pretrained, tmp_path, monkeypatch, record_prope
         for command in commands:
             if command != "resume":
                 getattr(cell, command.replace(" ", "_"))(Run.load(run.path))
+    record_property("crossings", 1 + len(commands))
+
+
+@pytest.mark.slow
+def test_several_workers_and_auxiliary_heads(tmp_path, monkeypatch, record_property) -> None:
+    """On files, with MixUp, whose partners are in the other worker's share; and what commands make of that run."""
+    with registered():
+        cell = Cell.of("folder", "auxiliary heads", tmp_path, monkeypatch, {})
+        arguments = {name: value for name, value in cell.arguments.items() if name != "track"}
+        arguments |= {"images": str(cell.given), "size": None, "strategy": "multi_worker"}
+        with Workers(2, tmp_path / "run", **arguments) as workers:
+            first, second = workers.results()
+        assert first == second
+        run = Run.load(tmp_path / "run")
+        assert run.labels == cell.labels
+        history = (run.path / "history.csv").read_text(encoding="utf-8").splitlines()
+        assert len(history) == 1 + arguments["epochs"]
+        commands = (cell.predict, cell.evaluate, cell.report)
+        for command in commands:
+            command(run)
     record_property("crossings", 1 + len(commands))
 
 

@@ -1,5 +1,6 @@
 """The terminal: nothing is cut where there is none, a progress bar only where there is one, silence that ends."""
 
+import ctypes
 import io
 import os
 import re
@@ -14,6 +15,7 @@ from rich.table import Table
 
 from keras_inception.terminal import (
     foreign_call,
+    heard_again,
     interruptible,
     note,
     print_table,
@@ -147,6 +149,16 @@ def test_a_signal_that_is_ignored_stays_ignored(monkeypatch) -> None:
     with interruptible():
         signal.raise_signal(signal.SIGHUP)
     assert signal.signal(signal.SIGHUP, before) is signal.SIG_IGN
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="ctypes finds C's signal in the process itself elsewhere")
+def test_a_handler_that_a_library_has_replaced_is_heard_again() -> None:
+    with interruptible():
+        ctypes.CDLL(None).signal(signal.SIGTERM, signal.SIG_IGN)  # as TensorFlow, unknown to Python
+        signal.raise_signal(signal.SIGTERM)
+        heard_again()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
 
 
 @pytest.fixture

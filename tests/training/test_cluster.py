@@ -1,12 +1,15 @@
 """The workers that the environment names; nothing connects here."""
 
 import json
+from pathlib import Path
+from unittest.mock import create_autospec
 
 import pytest
+import tensorflow as tf
 
 from keras_inception import InputError
 from keras_inception.training import cluster
-from keras_inception.training.distribution import spans_machines
+from keras_inception.training.distribution import lost_workers, spans_machines, training_on
 
 TWO = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}
 STEP = {
@@ -52,6 +55,65 @@ def test_a_chief_is_the_first(environment):
     environment(TF_CONFIG={"cluster": jobs, "task": {"type": "worker", "index": 1}, "environment": "cloud"})
     found = cluster.cluster()
     assert (cluster.addresses(found), cluster.index_of(found)) == (["a:1", "b:1", "c:1"], 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (
+            "Collective ops is aborted by: Error reported from /job:worker/task:0: The following tasks are unhealthy "
+            "(stopped sending heartbeats):\n/job:worker/replica:0/task:0\nThe tasks have crashed.",
+            ["worker 1 at b:1"],
+        ),
+        ("failed to connect to all addresses: c:1: Connection refused", ["worker 2 at c:1"]),
+        ("from /job:chief/replica:0/task:0 and /job:worker/replica:0/task:0", ["worker 0 at a:1", "worker 1 at b:1"]),
+        ("of /job:worker/replica:0/task:1/device:CPU:0, at c:1 and not at a:12 or bb:1", []),
+    ],
+)
+def test_the_others_that_tensorflow_names(environment, text, named):
+    index = 0 if "c:1:" in text else 1
+    jobs = {"chief": ["a:1"], "worker": ["b:1", "c:1"]}
+    environment(TF_CONFIG={"cluster": jobs, "task": {"type": "worker", "index": index}})
+    assert cluster.others_in(text, cluster.cluster()) == named
+
+
+GRAPH = 'Graph execution error:\n\nDetected at node Sum defined at:\n  File "x.py", line 1, in total\n\n'
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            tf.errors.InternalError(None, None, f"{GRAPH}Collective ops is aborted by: /job:worker/task:0 ended\nmore"),
+            "lost worker 0 at a:1, which has ended or cannot be reached: the same command on all workers resumes run",
+        ),
+        (
+            tf.errors.UnavailableError(None, None, f"{GRAPH}Collective ops is aborted by: Socket closed\nmore"),
+            "lost another worker (Socket closed), which has ended or cannot be reached: "
+            "the same command on all workers resumes run",
+        ),
+    ],
+)
+def test_a_lost_worker(environment, error, said):
+    with pytest.raises(InputError) as raised, training_on(worker(environment)), lost_workers(Path("run")):
+        raise error
+    assert str(raised.value) == said
+
+
+def test_a_worker_that_fails_by_itself_is_not_lost(environment):
+    """As where the second worker, which this is, cannot read its disk."""
+    text = "IteratorGetNext_device_/job:worker/replica:0/task:1/device:CPU:0}} OSError: disk gone"
+    error = tf.errors.UnknownError(None, None, text)
+    with pytest.raises(tf.errors.UnknownError), training_on(worker(environment)), lost_workers(Path("run")):
+        raise error
+
+
+def worker(environment):
+    """The strategy of the second of two workers, which has not connected."""
+    environment(TF_CONFIG=TWO)
+    strategy = create_autospec(tf.distribute.MultiWorkerMirroredStrategy, instance=True)
+    strategy.cluster_resolver = cluster.cluster()
+    return strategy
 
 
 def test_one_worker_is_none(environment):

@@ -32,6 +32,7 @@ def apart(one: Path, other: Path) -> float:
     return max(float(np.abs(a - b).max()) for a, b in pairs)
 
 
+@pytest.mark.slow  # over 20 s: three processes begin
 def test_two_workers_end_where_one_process_does(tmp_path):
     trained(2, tmp_path / "two", **PLAIN | {"epochs": 1})
     trained(1, tmp_path / "one", **PLAIN | {"epochs": 1})
@@ -80,7 +81,7 @@ def test_the_same_command_resumes_to_the_bit(tmp_path, undisturbed, killed, numb
         assert time.monotonic() - began < 60
         for index in {0, 1} - set(killed):
             assert "Traceback" not in workers.said(index), workers.said(index)[-3000:]
-            assert workers.said(index).count("error: another worker has ended or cannot be reached") == 1
+            assert workers.said(index).count(f"error: lost worker {killed[0]} at 127.0.0.1:") == 1
     assert TrainingState(tmp_path / "run" / "training_state").epochs >= 1
     trained(2, tmp_path / "run", **RANDOM)
     assert apart(tmp_path / "run", undisturbed) == 0
@@ -101,6 +102,6 @@ def test_auxiliary_heads_smoothed_labels_class_weights_an_early_end_and_both_sta
 def test_workers_that_are_asked_for_different_trainings(tmp_path):
     """The second has another seed, which its own environment gives it."""
     with Workers(2, tmp_path / "run", strategy="multi_worker", by_worker={"seed": [0, 1]}, **PLAIN) as workers:
-        assert [process.wait(120) for process in workers.processes][1] == 1
+        assert [process.wait(300) for process in workers.processes][1] == 1
     assert "worker 1 differs from worker 0, which has seed 0, not 1" in workers.said(1)
     assert not (tmp_path / "run" / "training_state").exists()

@@ -9,7 +9,8 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-SCRIPT = Path(__file__).with_name("worker_run.py")
+ROOT = Path(__file__).parents[2]
+SCRIPT = "tests.training.worker_run"
 
 
 def free_ports(count: int) -> list[int]:
@@ -26,7 +27,8 @@ class Workers:
     def __init__(self, count: int, folder: Path, **settings: object):
         addresses = [f"127.0.0.1:{port}" for port in free_ports(count)]
         folder.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, str(SCRIPT), str(folder), *(f"{k}={json.dumps(v)}" for k, v in settings.items())]
+        words = [f"{name}={json.dumps(value)}" for name, value in settings.items()]
+        command = [sys.executable, "-m", SCRIPT, str(folder), *words]
         self.logs = [folder.parent / f"{folder.name}_{i}" for i in range(count)]
         self.processes = []
         for index, log in enumerate(self.logs):
@@ -35,7 +37,7 @@ class Workers:
                 task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
                 environment["TF_CONFIG"] = json.dumps(task)
             with log.with_suffix(".out").open("w") as out, log.with_suffix(".err").open("w") as err:
-                self.processes.append(subprocess.Popen(command, stdout=out, stderr=err, env=environment))
+                self.processes.append(subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=err, env=environment))
 
     def __enter__(self) -> "Workers":
         return self
