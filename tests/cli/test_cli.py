@@ -240,7 +240,7 @@ def test_a_target_that_is_missed_is_one_line_after_the_table(call, run, tmp_path
         (["--to", "tflite-int8", "--max-drop", "1", "--float-layers", "conv"], "leave float_layers out"),
         (["--to", "tflite-int8", "--max-drop", "many"], "Invalid value for '--max-drop'"),
         (["--to", "tflite-int8", "--frontier", "kept"], "give --max-drop or --min-agreement too"),
-        (["--to", "tflite", "--calibration", "images"], "--calibration is for tflite-int8 and tflite-int16x8"),
+        (["--to", "tflite", "--calibration", "images"], "--calibration is for tflite-int8, tflite-int16x8"),
         (["--to", "tflite-int8", "--calibration", "nowhere"], "nowhere does not exist"),
         (["--to", "tflite", "--to", "tflite-int8", "--float-layers", "conf"], "the file has no layer 'conf'"),
     ],
