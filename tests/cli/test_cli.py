@@ -201,6 +201,7 @@ def test_export_and_verify(call, run):
     assert "unknown runtime 'torch' for a cross-check" in err
 
 
+@pytest.mark.slow
 def test_export_to_a_target(call, run, tmp_path):
     search = ["export", run, "--to", "tflite-int8", "--out", tmp_path / "files", "--max-drop", 100]
     code, out, err = call(*search, "--frontier", tmp_path / "frontier")
