@@ -9,14 +9,21 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ..errors import InputError, first_line
 
-if TYPE_CHECKING:
-    from .many import Job, Parts
-
 SECONDS = 10  # to connect to a cluster
+
+
+class Parts(Protocol):
+    """The files of a table: `many.Parts`."""
+
+    def images(self, number: int) -> range:
+        """The indices of a part's images."""
+
+    def write(self, missing: Sequence[int], job: Any, advance: Callable[[int], object]) -> None:
+        """Compute parts, which this process writes."""
 
 
 def need() -> None:
@@ -26,7 +33,7 @@ def need() -> None:
 
 
 def write(
-    parts: Parts, missing: Sequence[int], job: Callable[[], Job], address: str | None, advance: Callable[[int], object]
+    parts: Parts, missing: Sequence[int], job: Callable[[], Any], address: str | None, advance: Callable[[int], object]
 ) -> None:
     """Write parts from the workers of a cluster, one worker a machine; `advance` is told how many images are done.
 
@@ -59,7 +66,7 @@ def write(
 class _Worker:
     """A process of the cluster. It opens the network once, and in a task: Ray repeats what fails before for ever."""
 
-    def __init__(self, parts: Parts, job: Callable[[], Job], folder: str):
+    def __init__(self, parts: Parts, job: Callable[[], Any], folder: str):
         os.chdir(folder)  # what the names of images start from
         self.parts, self.job = parts, cache(job)
 

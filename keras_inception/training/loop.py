@@ -223,7 +223,7 @@ class NetworkTrainer:
             devices,
             progress_bar(title, self.job.steps) as advance,
         ):
-            reseed(self.model, self.job.request.seed, epoch, worker=place()[0])
+            reseed(self.model, self.job.request.seed, epoch, place()[0])
             self.model.fit(
                 batches,
                 initial_epoch=epoch,

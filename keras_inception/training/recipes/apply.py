@@ -129,7 +129,7 @@ def averaged(network: keras.Model) -> Iterator[None]:
         network.set_weights(own)
 
 
-def reseed(network: keras.Model, seed: int, epoch: int, *, worker: int = 0) -> None:
+def reseed(network: keras.Model, seed: int, epoch: int, worker: int = 0) -> None:
     """Seed what is random by the epoch alone, so that a resumed training draws the same numbers, each worker its own.
 
     Not TensorFlow's seed, which `tf.data` mixes into that of every pipeline: whoever sets it makes TensorFlow forget
