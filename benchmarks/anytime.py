@@ -26,6 +26,7 @@ from keras_inception import MSDNetCIFARBudget, early_exit
 from keras_inception.analysis.cost import total
 from keras_inception.data import decode
 from keras_inception.early_exit.policy import Cascade, Policy
+from keras_inception.export.runtimes.processor import processor
 from keras_inception.files import write_file
 from keras_inception.run import versions
 
@@ -256,12 +257,6 @@ def percent(share: float) -> str:
 def table(head: list[str], rows: list[list[str]]) -> str:
     lines = [head, ["---:"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def processor() -> str:
-    """The processor's name, from the system."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
 
 
 def main() -> None:

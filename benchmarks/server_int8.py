@@ -25,7 +25,7 @@ from keras_inception import export
 from keras_inception.export.comparison import snr
 from keras_inception.export.quantization import for_servers
 from keras_inception.export.runtimes import runners
-from keras_inception.export.runtimes.benchmark import processor
+from keras_inception.export.runtimes.processor import processor, sums_exactly
 from keras_inception.files import write_file
 
 PAGE = Path(__file__).with_suffix(".md")
@@ -79,7 +79,7 @@ def main() -> None:
         f"By `make server-int8`, {date.today()}; "
         + ", ".join(f"{p} {version(p)}" for p in ("tensorflow", "onnxruntime", "openvino", "nncf", "ai-edge-litert"))
         + ".",
-        f"{processor()}, {'with' if for_servers.sums_exactly() else 'without'} VNNI. 100 photographs; the answer "
+        f"{processor()}, {'with' if sums_exactly() else 'without'} VNNI. 100 photographs; the answer "
         "is the class of the highest probability.",
     ]
     for name in HOSTED:

@@ -22,7 +22,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from keras_inception import create_model, export
-from keras_inception.export.runtimes.benchmark import processor
+from keras_inception.export.runtimes.processor import features, processor
 from keras_inception.run import versions
 
 PAGE = Path(__file__).with_suffix(".md")
@@ -70,8 +70,7 @@ def measure(folder: Path) -> None:
                 found[title].append(1000 * (time.thread_time() - began))
     known = ", ".join(f"{package} {version}" for package, version in versions().items())
     litert = importlib.metadata.version("ai-edge-litert")
-    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
-    units = [unit for unit in INT8_UNITS if unit in flags]
+    units = [unit for unit in INT8_UNITS if unit in features()]
     lines = [
         "# Which network: int8 files",
         "",

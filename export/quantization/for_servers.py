@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -89,14 +87,3 @@ def need_nncf() -> None:
     """Raise an InputError unless OpenVINO and NNCF are installed."""
     if not (importlib.util.find_spec("openvino") and importlib.util.find_spec("nncf")):
         raise InputError("int8 for OpenVINO needs nncf: pip install 'keras-inception[openvino]'")
-
-
-@cache
-def sums_exactly() -> bool:
-    """Whether this processor adds products of int8 in 32 bits: x86 without VNNI adds pairs in 16, which overflow."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return sys.platform == "darwin"
-    flags = next((line.split() for line in lines if line.startswith(("flags", "Features"))), [])
-    return bool({"avx512_vnni", "avx_vnni", "amx_int8", "asimd"} & {*flags})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from ..saved_model import check_one_version, is_saved_model
 from ..tflite.convert import to_tflite
 from ..tflite.flatbuffer import batch_of, is_tflite, precision, shape_of
 from . import worker
+from .processor import processor
 from .runners import need, size_of
 
 # The runtimes that read each kind of file; the first is its own.
@@ -262,13 +262,3 @@ def _pointwise(folder: Path) -> tuple[str, int]:
     inputs = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 512)).astype(np.float32)
     path = to_tflite(model, folder / "peak.tflite", quantization="int8", calibration=inputs, edge="int8")
     return str(path), 32 * 32 * 512 * 512
-
-
-def processor() -> str:
-    """The processor's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

@@ -22,12 +22,12 @@ from keras_inception.terminal import quiet
 from ..inputs import compiled, fits
 from ..onnx import is_onnx
 from ..openvino import FILE, is_openvino
-from ..quantization.for_servers import sums_exactly
 from ..saved_model import DEFAULT, RECORD_FILE, check_one_version, is_saved_model
 from ..tflite.flatbuffer import foreign_operators, is_tflite, precision
 from ..tflite.mediapipe_metadata import read_labels
 from ..tflite.metadata import NAME, Input, Record, read_record
 from ..tflite.tensors import dequantize, filled, quantize
+from .processor import sums_exactly
 
 # Images, (n, ...), at most as many as the file's batch -> their outputs (n, ...), float32.
 Runner: TypeAlias = Callable[[np.ndarray], np.ndarray]

@@ -12,8 +12,7 @@ from keras import layers
 
 from keras_inception import InputError, Preprocessing, export
 from keras_inception.export.optimize import optimize
-from keras_inception.export.quantization import for_servers
-from keras_inception.export.runtimes import runners
+from keras_inception.export.runtimes import processor, runners
 
 from .test_optimize import scrambled
 
@@ -165,12 +164,12 @@ def test_int8_for_other_servers(name, prepared, model, inputs, tmp_path):
     ],
 )
 def test_which_processors_add_int8_exactly(lines, exact, monkeypatch):
-    monkeypatch.setattr(for_servers.Path, "read_text", lambda path, **_: lines)
-    for_servers.sums_exactly.cache_clear()
+    monkeypatch.setattr(processor.Path, "read_text", lambda path, **_: lines)
+    processor.sums_exactly.cache_clear()
     try:
-        assert for_servers.sums_exactly() is exact
+        assert processor.sums_exactly() is exact
     finally:
-        for_servers.sums_exactly.cache_clear()
+        processor.sums_exactly.cache_clear()
 
 
 @pytest.mark.parametrize("name", WRITERS)
