@@ -120,9 +120,9 @@ def predict_many(
     function, listing = predictor.batch_function(embeddings=embeddings), listed(images)
     batch_size = min(batch_size, len(listing))
     asked = listing, batch_size, top
-    elsewhere = partial(_job_in, predictor.opener(), embeddings, *asked) if engine == "ray" else None
     batches = min(max(1, PER_PART // batch_size), -(-len(listing) // (batch_size * shards)))  # in a part
-    parts = Parts(listing, batches * batch_size, folder, table, shards, shard)
+    parts = _Parts(listing, batches * batch_size, folder, table, shards, shard)
+    elsewhere = partial(_writer, predictor.opener(), embeddings, parts, asked) if engine == "ray" else None
     request = {
         "images": parts.digest(),
         "network": predictor.digest(),
@@ -138,9 +138,9 @@ def predict_many(
         missing = [] if out.exists() else parts.missing()
         with _progress(len(parts), missing=sum(len(parts.images(number)) for number in missing)) as advance:
             if elsewhere and missing:
-                on_ray.write(parts, missing, elsewhere, address, advance)
+                on_ray.write(missing, elsewhere, address, advance)
             else:
-                parts.write(missing, Job(function, predictor.labels, *asked), advance)
+                parts.write(missing, _Job(function, predictor.labels, *asked), advance)
         seconds = time.monotonic() - began
         unreadable = parts.checked(out) if out.exists() else parts.join(out)
         _remove(folder)
@@ -149,7 +149,7 @@ def predict_many(
 
 
 @dataclass(frozen=True)
-class Job:
+class _Job:
     """What is computed of each image."""
 
     function: BatchFunction
@@ -181,7 +181,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Parts:
+class _Parts:
     """The files of the parts, each of `size` images that follow each other; those of one shard."""
 
     listing: Listing
@@ -218,7 +218,7 @@ class Parts:
             found.update(f"{self.listing.name(index)}\0".encode())
         return found.hexdigest()
 
-    def write(self, missing: Sequence[int], job: Job, advance: Callable[[int], object]) -> None:
+    def write(self, missing: Sequence[int], job: _Job, advance: Callable[[int], object]) -> None:
         """Compute parts and write each as soon as its images are answered; `advance` is told of each image."""
         batches = (
             images[start : start + job.batch_size]
@@ -271,10 +271,21 @@ class Parts:
         return sum(errors) if len(errors) == len(images) else None
 
 
-def _job_in(opener: Callable[[], BatchPredictor], embeddings: bool, listing: Listing, batch_size: int, top: int) -> Job:
-    """The job of a process that opens the network itself."""
+def _writer(
+    opener: Callable[[], BatchPredictor],
+    embeddings: bool,
+    parts: _Parts,
+    asked: tuple[Listing, int, int],
+) -> Callable[[int], int]:
+    """What writes a part by its number, in a process that opens the network itself, and returns its images."""
     predictor = opener()
-    return Job(predictor.batch_function(embeddings=embeddings), predictor.labels, listing, batch_size, top)
+    job = _Job(predictor.batch_function(embeddings=embeddings), predictor.labels, *asked)
+
+    def write(number: int) -> int:
+        parts.write([number], job, lambda count: None)
+        return len(parts.images(number))
+
+    return write
 
 
 @contextmanager

@@ -9,21 +9,11 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
 from ..errors import InputError, first_line
 
 SECONDS = 10  # to connect to a cluster
-
-
-class Parts(Protocol):
-    """The files of a table: `many.Parts`."""
-
-    def images(self, number: int) -> range:
-        """The indices of a part's images."""
-
-    def write(self, missing: Sequence[int], job: Any, advance: Callable[[int], object]) -> None:
-        """Compute parts, which this process writes."""
 
 
 def need() -> None:
@@ -33,11 +23,20 @@ def need() -> None:
 
 
 def write(
-    parts: Parts, missing: Sequence[int], job: Callable[[], Any], address: str | None, advance: Callable[[int], object]
+    numbers: Sequence[int],
+    writer: Callable[[], Callable[[int], int]],
+    address: str | None,
+    advance: Callable[[int], object],
 ) -> None:
-    """Write parts from the workers of a cluster, one worker a machine; `advance` is told how many images are done.
+    """Write the parts of these numbers from the workers of a cluster, one worker a machine.
 
     Ray computes a part again whose worker ended. Each is a file that is complete or absent, so it counts once.
+
+    Args:
+        numbers: of the parts.
+        writer: makes, in a worker, what writes a part and returns how many images it has.
+        address: of the cluster, as of `predict_many`.
+        advance: is told how many more images are done.
 
     Raises:
         InputError: the cluster cannot be reached, or what a worker raises of this kind.
@@ -46,10 +45,9 @@ def write(
 
     with _cluster(address):
         machines = [node["Resources"]["CPU"] for node in ray.nodes() if node["Alive"] and "CPU" in node["Resources"]]
-        numbers = ray.data.from_items([{"number": number} for number in missing])
-        done = numbers.map_batches(
+        done = ray.data.from_items([{"number": number} for number in numbers]).map_batches(
             _Worker,
-            fn_constructor_args=(parts, job, os.getcwd()),
+            fn_constructor_args=(writer, os.getcwd()),
             batch_size=1,
             num_cpus=min(machines),  # TensorFlow and the readers of images take all cores of a machine
             concurrency=(1, len(machines)),
@@ -66,14 +64,12 @@ def write(
 class _Worker:
     """A process of the cluster. It opens the network once, and in a task: Ray repeats what fails before for ever."""
 
-    def __init__(self, parts: Parts, job: Callable[[], Any], folder: str):
+    def __init__(self, writer: Callable[[], Callable[[int], int]], folder: str):
         os.chdir(folder)  # what the names of images start from
-        self.parts, self.job = parts, cache(job)
+        self.writer = cache(writer)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        numbers = batch["number"].tolist()
-        self.parts.write(numbers, self.job(), lambda count: None)
-        return {"images": [len(self.parts.images(number)) for number in numbers]}
+        return {"images": [self.writer()(number) for number in batch["number"].tolist()]}
 
 
 @contextmanager
