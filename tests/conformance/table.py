@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 
 from keras_inception.registry import Architecture, architectures
 
+from ..markdown import lines_of, rows_in
 from .networks import SLOW_TO_BUILD
 
 Row: TypeAlias = dict[str, Any]
@@ -96,12 +97,12 @@ class Table:
         """The rows, if they were measured with these versions."""
         if not self.path.exists() or self.versions not in (text := self.path.read_text(encoding="utf-8")):
             return []
-        cells = [[c.strip() for c in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
-        return [dict(zip(self.all_columns, row, strict=True)) for row in cells[2:]]
+        return rows_in(text, self.all_columns)
 
     def write(self, rows: Iterable[Row]) -> None:
         rows = sorted(rows, key=lambda row: row["network"])
         good = sum(row["ok"] == "yes" for row in rows)
+        shown = [{column: _cell(row[column]) for column in self.all_columns} for row in rows]
         lines = [
             f"# {self.title}",
             "",
@@ -110,9 +111,7 @@ class Table:
             "",
             *self.notes,
             "",
-            "| " + " | ".join(self.all_columns) + " |",
-            "|" + "|".join("---" if column in ("network", "ok") else "---:" for column in self.all_columns) + "|",
-            *("| " + " | ".join(_cell(row[column]) for column in self.all_columns) + " |" for row in rows),
+            *lines_of(shown, self.all_columns, words=("network", "ok")),
         ]
         self.path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -24,6 +24,8 @@ from datetime import date
 from pathlib import Path
 from typing import TypeAlias
 
+from ..markdown import lines_of, rows_in
+
 Row: TypeAlias = dict[str, str]
 
 ROOT = Path(__file__).parents[2]
@@ -152,8 +154,7 @@ def read() -> list[Row]:
     """The rows, if they were measured with these requirements."""
     if not TABLE.exists() or ranges() not in (text := TABLE.read_text(encoding="utf-8")):
         return []
-    cells = [[c.strip() for c in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
-    return [dict(zip(COLUMNS, row, strict=True)) for row in cells[2:]]
+    return rows_in(text, COLUMNS)
 
 
 def write(rows: Iterable[Row]) -> None:
@@ -169,9 +170,7 @@ def write(rows: Iterable[Row]) -> None:
         "",
         f"Required: {ranges()}.",
         "",
-        "| " + " | ".join(COLUMNS) + " |",
-        "|" + "|".join("---:" if column in ("passed", "failed", "skipped", "s") else "---" for column in COLUMNS) + "|",
-        *("| " + " | ".join(row[column] for column in COLUMNS) + " |" for row in rows),
+        *lines_of(rows, COLUMNS, words=set(COLUMNS) - {"passed", "failed", "skipped", "s"}),
     ]
     TABLE.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -19,6 +19,7 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
+from ..markdown import lines_of, rows_in
 from .commands import CLI, COMMANDS, TRAIN, Command, Digests, pictures
 
 PAGE = Path(__file__).with_name("faults.md")
@@ -254,8 +255,7 @@ def _trial(room: Room, disturb: Callable[[Room], None], moment: float, wanted: D
 def read() -> list[dict[str, str]]:
     if not PAGE.exists():
         return []
-    lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
-    return [dict(zip(COLUMNS, (c.strip() for c in line.strip("|").split("|")), strict=True)) for line in lines[2:]]
+    return rows_in(PAGE.read_text(encoding="utf-8"), COLUMNS)
 
 
 def write(rows: list[dict[str, str]]) -> None:
@@ -271,9 +271,7 @@ def write(rows: list[dict[str, str]]) -> None:
         'that the command writes to its end. "While it ran": the others came after its end, since no two runs take the '
         'same time. It ended "well" where the disturbance did not matter, "with a line" that says what to do.',
         "",
-        "| " + " | ".join(COLUMNS) + " |",
-        "|---|---:|---:|---|---:|---:|---|",
-        *("| " + " | ".join(row[column] for column in COLUMNS) + " |" for row in rows),
+        *lines_of(rows, COLUMNS, words=("disturbed", "it ended", "at")),
     ]
     PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -7,7 +7,7 @@ import json
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -48,8 +48,7 @@ class Command:
     def environment(self) -> Iterator[dict[str, str]]:
         """What the process finds around it."""
         if not self.served:
-            with nullcontext():
-                yield {}
+            yield {}
             return
         with serving() as server:
             server.pace = DOWNLOAD / 4  # bytes a second
@@ -84,7 +83,7 @@ def of_file(path: Path) -> Digests:
 
 
 def of_folder(path: Path) -> Digests:
-    """Every file below, except what has the time in it."""
+    """Every file below, except locks and other hidden ones."""
     files = [file for file in sorted(path.rglob("*")) if file.is_file() and not file.name.startswith(".")]
     return {str(file.relative_to(path)): hashed(file.read_bytes()) for file in files}
 

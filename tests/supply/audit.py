@@ -14,16 +14,17 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
+
+from ..server import answering
 
 Record: TypeAlias = dict[str, Any]
 Database: TypeAlias = dict[str, list[Record]]  # the records about each package
@@ -105,12 +106,8 @@ def serving(database: Database) -> Iterator[str]:
         def log_message(self, *args: object) -> None:
             """One line for each package says nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/v1/query"
-        finally:
-            server.shutdown()
+    with answering(Handler) as address:
+        yield f"{address}/v1/query"
 
 
 def audit(database: Database, requirements: Path, pip_audit: str) -> int:

@@ -1,4 +1,4 @@
-"""Trainings on two devices, which TensorFlow makes of the CPU: `strategy_run.py CASE FOLDER`, in a process of its own.
+"""Trainings on two devices, which TensorFlow makes of the CPU: `strategy_run CASE FOLDER`, in a process of its own.
 
 Prints a line of JSON.
 """
@@ -14,29 +14,12 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
-import numpy as np  # noqa: E402
-
 from keras_inception import InputError  # noqa: E402
-from keras_inception.data import from_arrays  # noqa: E402
-from keras_inception.run import Run  # noqa: E402
 from keras_inception.training import train  # noqa: E402
 
-
-def images(n: int):
-    rng = np.random.default_rng(0)
-    labels = np.arange(n) % 3
-    noise = rng.normal(size=(n, 24, 24, 3))
-    pixels = np.clip(40 * noise + 80 + 60 * labels[:, None, None, None], 0, 255).astype(np.uint8)
-    return from_arrays(pixels, labels, ["a", "b", "c"])
-
+from .images import apart, images  # noqa: E402
 
 EXACT = {"weights": None, "size": 32, "augmentation": None, "optimizer": "SGD", "learning_rate": 0.02, "batch_size": 22}
-
-
-def apart(one: Run, other: Run) -> float:
-    """The largest difference of a weight."""
-    pairs = zip(one.model().get_weights(), other.model().get_weights(), strict=True)
-    return max(float(np.abs(a - b).max()) for a, b in pairs)
 
 
 def equal(folder: Path, model: str = "lenet5") -> dict[str, float]:
@@ -45,7 +28,7 @@ def equal(folder: Path, model: str = "lenet5") -> dict[str, float]:
         train(images(80), out=folder / name, strategy=name, model=model, epochs=2, **EXACT)
         for name in ("none", "mirrored")
     ]
-    return {model: apart(*runs)}
+    return {model: apart(*(run.path for run in runs))}
 
 
 def equal_with_batch_norm(folder: Path) -> dict[str, float]:
@@ -61,7 +44,8 @@ def resumed(folder: Path) -> dict[str, float]:
     with suppress(KeyboardInterrupt):
         train(images(80), out=folder / "parts", strategy="mirrored", **how)
     sys.modules["keras_inception.training.train"].tell_progress = print_nothing
-    return {"apart": apart(whole, train(images(80), out=folder / "parts", strategy="mirrored", **how))}
+    parts = train(images(80), out=folder / "parts", strategy="mirrored", **how)
+    return {"apart": apart(whole.path, parts.path)}
 
 
 def interrupt(line: str) -> None:

@@ -11,12 +11,13 @@ import pytest
 from keras_inception import InputError
 from keras_inception.training.distribution import strategy_for
 
+ROOT = Path(__file__).parents[2]
+
 
 def on_two_devices(case: str, folder: Path) -> dict:
-    script = str(Path(__file__).with_name("strategy_run.py"))
-    command = [sys.executable, script, case, str(folder)]
+    command = [sys.executable, "-m", "tests.training.strategy_run", case, str(folder)]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, env=environment, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -4,12 +4,11 @@ import signal
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from keras_inception.run import Run
 from keras_inception.training.state import TrainingState
 
+from .images import apart
 from .workers import Workers
 
 PLAIN = {"model": "lenet5", "batch_size": 16, "images": 105, "epochs": 4}  # 80 to train on: 20 steps
@@ -24,12 +23,6 @@ def trained(count: int, folder: Path, **settings: object) -> dict:
     for other in others:
         assert other == first
     return first
-
-
-def apart(one: Path, other: Path) -> float:
-    """The largest difference of a weight."""
-    pairs = zip(Run.load(one).model().get_weights(), Run.load(other).model().get_weights(), strict=True)
-    return max(float(np.abs(a - b).max()) for a, b in pairs)
 
 
 @pytest.mark.slow  # over 20 s: three processes begin

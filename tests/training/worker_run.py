@@ -20,21 +20,13 @@ import tensorflow as tf
 
 from keras_inception import InputError
 from keras_inception.cli.app import fail
-from keras_inception.data import from_arrays
 from keras_inception.terminal import interruptible
 from keras_inception.training import train
 from keras_inception.training.loop import NetworkTrainer
 from keras_inception.training.request import TrainingRequest
 
 from ..crossings.networks import registered
-
-
-def images(n: int):
-    rng = np.random.default_rng(0)
-    labels = np.arange(n) % 3
-    noise = rng.normal(size=(n, 24, 24, 3))
-    pixels = np.clip(40 * noise + 80 + 60 * labels[:, None, None, None], 0, 255).astype(np.uint8)
-    return from_arrays(pixels, labels, ["a", "b", "c"])
+from .images import images
 
 
 def normalised(dropout: float):
