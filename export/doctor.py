@@ -289,6 +289,14 @@ def _gpu(file: _File) -> Iterator[Finding]:
             "computes wrongly",
             "run it on the CPU; for GPUs export quantization='float16'",
         )
+    made = {id(tensor) for op in file.ops for tensor in op.outputs if len(shape_of(tensor)) == 1}
+    if file.precision == "int8" and (
+        sums := [op for op in file.ops if op.kind == "ADD" and made & set(map(id, op.inputs))]
+    ):
+        problem = (
+            f"{len(sums)} sums of maps of one position in int8, which LiteRT's GPU accelerator (2.3.0) computes wrongly"
+        )
+        yield Finding("warning", problem, f"{AGAIN}, which gives such maps two positions, or for a larger input")
 
 
 def _on_gpu(file: _File) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ from .fold import into_layer_after, into_layer_before
 from .gpu import padded_pool_as_convolution, uneven_groups_as_several
 from .graph import Graph, Node, Rule
 from .grouped import grouped_as_operator, grouped_as_several
-from .integer import norm_as_convolution, pool_as_convolution, strided_projection_as_two
+from .integer import norm_as_convolution, pool_as_convolution, strided_projection_as_two, sum_of_single_positions
 from .lrn import lrn_as_convolution
 from .move import pool_after_projection, pool_before_projection
 from .simplify import operation_as_layer, pad_in_layer, without_identity, without_training_layer
@@ -60,6 +60,7 @@ INTEGER_RULES: dict[str, Rule] = {  # for int8 files, after these
     "average pool as convolution": pool_as_convolution,
     "norm or scale as convolution": norm_as_convolution,
     "stride of a 1x1 convolution before it": strided_projection_as_two,
+    "sum of maps of one position as of two": sum_of_single_positions,
 }
 TRAINING_RULES: dict[str, Rule] = {  # for a network that is trained on, with models within it opened
     "operation as layer": operation_as_layer,

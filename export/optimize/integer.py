@@ -42,6 +42,25 @@ def strided_projection_as_two(node: Node) -> Node | None:
     return Node(plain, [taken], node.shape, node.name, node.values())
 
 
+def sum_of_single_positions(node: Node) -> Node | None:
+    """A sum of maps of one position, as a sum of maps of two positions with half the channels.
+
+    TensorFlow's converter takes a map of shape (1, 1, 1, channels) for a bias and makes a vector without a batch of it,
+    which LiteRT's GPU accelerator (2.3.0) adds wrongly in int8. A ResNet at 32 pixels ends with such sums.
+    """
+    if type(node.layer) is not layers.Add or node.shared:
+        return None
+    if node.shape[1:] != (1, 1, node.channels) or node.channels % 2:
+        return None
+    shape = 1, 2, node.channels // 2
+    halves = [
+        Node(layers.Reshape(shape), [source], (node.shape[0], *shape), f"{node.name}_halves_{i}")
+        for i, source in enumerate(node.sources)
+    ]
+    total = Node(layers.Add(), halves, (node.shape[0], *shape), f"{node.name}_sum")
+    return Node(layers.Reshape(node.shape[1:]), [total], node.shape, node.name)
+
+
 def pool_as_convolution(node: Node) -> Node | None:
     """An average pool as a depthwise convolution with equal weights, which int8 represents exactly.
 

@@ -195,6 +195,25 @@ def test_special_1x1_convolutions_in_int8(tmp_path, options, monkeypatch):
         assert all("float16" in f.cure for f in found)
 
 
+def residual_sum(side: int) -> keras.Model:
+    """A network that ends with a residual block on a map of `side` positions."""
+    image = keras.Input((side, side, 8))
+    start = layers.Conv2D(8, 1, activation="relu")(image)
+    return keras.Model(image, layers.Conv2D(4, 1)(layers.Add()([layers.Conv2D(8, 1)(start), start])))
+
+
+def test_sums_of_maps_of_one_position_in_int8(tmp_path, monkeypatch):
+    images = np.random.default_rng(0).normal(size=(8, 1, 1, 8)).astype(np.float32)
+
+    def warned(name: str) -> bool:
+        path = export.to_tflite(residual_sum(1), tmp_path / name, quantization="int8", calibration=images)
+        return any("sums of maps of one position" in finding.problem for finding in export.doctor(path).findings)
+
+    assert not warned("own")
+    monkeypatch.delitem(INTEGER_RULES, "sum of maps of one position as of two")  # as files of other exporters
+    assert warned("plain")
+
+
 def test_average_pools_over_zeros(examined, tmp_path):
     padded = converted(lambda x: tf.nn.avg_pool(tf.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)]), 3, 2, "VALID"))
     assert level(examined(padded), "1 average pools of padded maps", "to_tflite") == "warning"

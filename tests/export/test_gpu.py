@@ -18,6 +18,8 @@ from keras_inception.export.runtimes import gpu
 from keras_inception.export.runtimes.gpu import run_on_gpu
 from keras_inception.terminal import quiet
 
+from .test_doctor import residual_sum
+
 SHAPE = (1, 8, 8, 8)
 
 
@@ -72,6 +74,20 @@ def test_int8_files_have_no_1x1_convolution_with_a_stride(adapter, tmp_path):
     model, path = convolutions(strides=2, activation="relu"), tmp_path / "int8"
     assert decibels(model, path, quantization="int8", calibration=IMAGES) > 30
     assert not gpu_problems(path)
+
+
+def test_sums_of_maps_of_one_position_in_int8(adapter, tmp_path, monkeypatch):
+    """When the second figure is as good as the first, LiteRT has mended it."""
+    images = np.random.default_rng(0).normal(size=(16, 1, 1, 8)).astype(np.float32)
+    model, options = residual_sum(1), {"quantization": "int8", "calibration": images}
+
+    def on_gpu(name: str) -> float:
+        run = run_on_gpu(export.to_tflite(model, tmp_path / name, **options), images[:4, np.newaxis])
+        return snr(np.asarray(model(images[:4])), run.outputs[:, 0])
+
+    assert on_gpu("own") > 25
+    monkeypatch.delitem(INTEGER_RULES, "sum of maps of one position as of two")
+    assert on_gpu("plain") < 10
 
 
 @pytest.mark.parametrize(("groups", "filters"), [(2, 10), (4, 12)])

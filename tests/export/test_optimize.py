@@ -324,6 +324,16 @@ def test_stride_of_a_1x1_convolution_before_it(stride, padding):
     assert not rewrite(chain(layers.Conv2D(4, 3, 2), layers.Conv2D(4, 1), shape=(9, 9, 6)), INTEGER_RULES)[1].applied
 
 
+@pytest.mark.parametrize(("shape", "applied"), [((1, 1, 6), True), ((1, 1, 5), False), ((1, 2, 6), False)])
+def test_sum_of_maps_of_one_position(shape, applied):
+    first, second = keras.Input(shape), keras.Input(shape)
+    model = keras.Model([first, second], layers.Add(name="sum")([first, second]))
+    optimized, report = rewrite(model, INTEGER_RULES)
+    assert report.applied == ({"sum of maps of one position as of two": ("sum",)} if applied else {})
+    maps = [np.random.default_rng(seed).normal(size=(3, *shape)).astype(np.float32) for seed in (0, 1)]
+    np.testing.assert_array_equal(optimized(maps), maps[0] + maps[1])
+
+
 @pytest.mark.parametrize("layer", [
     lambda: layers.BatchNormalization(name="norm"),
     lambda: layers.Rescaling(0.1, 2.0, name="norm"),
