@@ -84,8 +84,8 @@ class AuxiliaryHeads(_LossCallback):
     callback a network of several outputs takes what Keras always wants, a dict of labels. So does a loaded network: a
     file keeps no callbacks. `strip_auxiliary` returns the network to deploy.
 
-    Keras sets the model of a callback before it traces the training step. Only a `tf.distribute` strategy builds the
-    loss earlier: there, call `heads.set_model(model)` once before each `fit`.
+    Keras sets the model of a callback before it traces the training step. Under a `tf.distribute` strategy, JAX or
+    PyTorch it builds the loss earlier: there, call `heads.set_model(model)` once before each `fit`.
 
     Args:
         weight: weight of each auxiliary loss; the main loss has 1. GoogLeNet uses 0.3; TF-Slim's Inception v3 and v4
