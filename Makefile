@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # constraints.txt pins the version of every dependency and tool.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-phone test-gpu test-arm64 test-ray docs site diagrams conformance-qat conformance-tflite conformance-runtimes conformance-backends runtimes servers scan applications clean steps distillation jit micro grouped predict server-int8 faults workers lock dist test-sdist matrix sbom audit claims which-network
+.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-phone test-gpu test-arm64 test-ray docs site diagrams conformance-qat conformance-tflite conformance-runtimes conformance-backends runtimes servers scan applications clean starting steps distillation jit micro grouped predict server-int8 faults workers lock dist test-sdist matrix sbom audit claims which-network
 .DEFAULT_GOAL := test
 
 $(BIN)/installed: pyproject.toml constraints.txt
@@ -199,6 +199,9 @@ $(ARM64)/python: tests/arm64/environment.sh | $(BIN)/installed
 
 test-arm64: $(BIN)/installed $(ARM64)/python  ## run exported files on arm64 kernels under QEMU; needs qemu-user-static
 	ARM64_PYTHON=$(abspath $(ARM64)/python) $(BIN)/python -m pytest tests/arm64 -n 2
+
+starting: $(BIN)/installed  ## time what happens before anything does: --help, the import, building a network: minutes
+	$(BIN)/python benchmarks/starting.py
 
 grouped: $(BIN)/installed  ## forms of grouped 1x1 convolutions in int8 on a GPU, and their price on the CPU: minutes
 	VK_ICD_FILENAMES=$(ADAPTER) $(BIN)/python benchmarks/grouped.py
