@@ -67,8 +67,8 @@ def main() -> None:
     TABLE.write_text("\n".join([
         "# Before anything happens",
         "",
-        f"`make starting`: medians of {ROUNDS} rounds of whole processes, and of {BUILDS} builds without weights in one "
-        f"process, after a first; each by turns with what it is compared with. {processor()}. {date.today()}; "
+        f"`make starting`: medians of {ROUNDS} rounds of whole processes, and of {BUILDS} builds without weights in "
+        f"one process, after a first; each by turns with what it is compared with. {processor()}. {date.today()}; "
         f"tensorflow {version('tensorflow')}, keras {version('keras')}.",
         "",
         *lines,
