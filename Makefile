@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # constraints.txt pins the version of every dependency and tool.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-phone test-gpu test-arm64 test-ray docs site diagrams conformance-qat conformance-tflite conformance-runtimes runtimes servers scan applications clean steps distillation jit micro grouped predict server-int8 faults workers lock dist test-sdist matrix sbom audit claims which-network
+.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-phone test-gpu test-arm64 test-ray docs site diagrams conformance-qat conformance-tflite conformance-runtimes conformance-backends runtimes servers scan applications clean starting steps distillation jit micro grouped predict server-int8 faults workers lock dist test-sdist matrix sbom audit claims which-network
 .DEFAULT_GOAL := test
 
 $(BIN)/installed: pyproject.toml constraints.txt
@@ -200,6 +200,9 @@ $(ARM64)/python: tests/arm64/environment.sh | $(BIN)/installed
 test-arm64: $(BIN)/installed $(ARM64)/python  ## run exported files on arm64 kernels under QEMU; needs qemu-user-static
 	ARM64_PYTHON=$(abspath $(ARM64)/python) $(BIN)/python -m pytest tests/arm64 -n 2
 
+starting: $(BIN)/installed  ## time what happens before anything does: --help, the import, building a network: minutes
+	$(BIN)/python benchmarks/starting.py
+
 grouped: $(BIN)/installed  ## forms of grouped 1x1 convolutions in int8 on a GPU, and their price on the CPU: minutes
 	VK_ICD_FILENAMES=$(ADAPTER) $(BIN)/python benchmarks/grouped.py
 
@@ -253,6 +256,17 @@ $(EXPORTS)/installed: pyproject.toml constraints.txt
 conformance-runtimes: $(EXPORTS)/installed $(MEDIAPIPE)/installed $(WEB)/installed $(ARM64)/python  ## run exported files of every network in every runtime: hours; resumes
 	VK_ICD_FILENAMES=$(ADAPTER) ARM64_PYTHON=$(abspath $(ARM64)/python) MEDIAPIPE_PYTHON=$(MEDIAPIPE)/bin/python \
 		WEB_PYTHON=$(WEB)/bin/python WEB_NPM=$(WEB)/node_modules $(EXPORTS)/bin/python -m tests.conformance.runtimes
+
+BACKENDS = .venv-backends
+$(BACKENDS)/installed: pyproject.toml constraints.txt tests/conformance/requirements-backends.txt
+	$(PYTHON) -m venv $(BACKENDS)
+	$(BACKENDS)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BACKENDS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		--editable . --group dev --requirement tests/conformance/requirements-backends.txt
+	touch $@
+
+conformance-backends: $(BACKENDS)/installed  ## compare every network under Keras' JAX and PyTorch backends with TensorFlow: hours; resumes
+	$(BACKENDS)/bin/python -m tests.conformance.backends
 
 runtimes: $(BIN)/installed  ## run small exported files in older TFLite and LiteRT runtimes: half an hour; resumes
 	$(BIN)/python benchmarks/runtimes.py build/runtimes

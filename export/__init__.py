@@ -1,5 +1,7 @@
 """Trained networks as files for servers and phones, and the check that they still predict the same."""
 
+from keras_inception.backend import need_tensorflow
+
 from .agreement import Agreement, agreement, agreements
 from .doctor import Diagnosis, Finding, doctor
 from .formats import FORMATS, Target, export_run, exported, misses
@@ -20,6 +22,8 @@ from .tflite.layer_errors import LayerError, layer_errors
 from .tflite.metadata import About, Record
 from .web import to_web
 from .weights_files import to_keras_h5, to_torch
+
+need_tensorflow(__name__)
 
 __all__ = [
     "FORMATS",

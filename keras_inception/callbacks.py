@@ -68,10 +68,6 @@ class _LossCallback(keras.callbacks.Callback):
         """Give the model its own loss back."""
         self.objective.end()
 
-    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Reset the metrics of the auxiliary heads, which Keras does not know."""
-        self.objective.reset_metrics()
-
     def on_test_end(self, logs: dict[str, float] | None = None) -> None:
         """Give the model its own loss back after an `evaluate` outside of `fit`."""
         if not self.objective.training:
@@ -88,8 +84,8 @@ class AuxiliaryHeads(_LossCallback):
     callback a network of several outputs takes what Keras always wants, a dict of labels. So does a loaded network: a
     file keeps no callbacks. `strip_auxiliary` returns the network to deploy.
 
-    Keras sets the model of a callback before it traces the training step. Only a `tf.distribute` strategy builds the
-    loss earlier: there, call `heads.set_model(model)` once before each `fit`.
+    Keras sets the model of a callback before it traces the training step. Under a `tf.distribute` strategy, JAX or
+    PyTorch it builds the loss earlier: there, call `heads.set_model(model)` once before each `fit`.
 
     Args:
         weight: weight of each auxiliary loss; the main loss has 1. GoogLeNet uses 0.3; TF-Slim's Inception v3 and v4
@@ -119,8 +115,7 @@ class AuxiliaryHeads(_LossCallback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Set the weight of this epoch."""
-        self.objective.weight.assign(self.weight * (self.schedule(epoch) if self.schedule else 1))
-        self.objective.reset_metrics()
+        self.objective.factors.auxiliary.assign(self.weight * (self.schedule(epoch) if self.schedule else 1))
 
 
 class LabelSmoothing(_LossCallback):
@@ -145,7 +140,7 @@ class LabelSmoothing(_LossCallback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Set the smoothing of this epoch."""
-        self.objective.smoothing.assign(self.smoothing * (self.schedule(epoch) if self.schedule else 1))
+        self.objective.factors.smoothing.assign(self.smoothing * (self.schedule(epoch) if self.schedule else 1))
 
 
 class Distillation(_LossCallback):
@@ -191,8 +186,8 @@ class Distillation(_LossCallback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Set weight and temperature."""
-        self.objective.teaching.assign(self.weight)
-        self.objective.temperature.assign(self.temperature)
+        self.objective.factors.teaching.assign(self.weight)
+        self.objective.factors.temperature.assign(self.temperature)
 
 
 def strip_auxiliary(model: keras.Model) -> keras.Model:
@@ -205,6 +200,26 @@ def strip_auxiliary(model: keras.Model) -> keras.Model:
 
 
 # ----------------------------------------------------------------------------------------------------------- internals
+
+
+class _Factors(keras.metrics.Metric):
+    """What the callbacks set at each epoch, as a metric that is neither shown nor reset.
+
+    A step that Keras' JAX trainer compiles sees the values of the model's variables and of its metrics', no others.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(name="factors")
+        self.auxiliary = keras.Variable(0.0, dtype="float32", trainable=False, name="auxiliary_weight")
+        self.smoothing = keras.Variable(0.0, dtype="float32", trainable=False, name="label_smoothing")
+        self.teaching = keras.Variable(0.0, dtype="float32", trainable=False, name="teacher_weight")
+        self.temperature = keras.Variable(1.0, dtype="float32", trainable=False, name="temperature")
+
+    def reset_state(self) -> None:
+        """Nothing: the factors of an epoch hold until the next."""
+
+    def result(self) -> dict[str, Any]:
+        return {}
 
 
 class _Objective:
@@ -239,10 +254,7 @@ class _Objective:
         sides = _sides(model)
         strategy = getattr(model, "distribute_strategy", None)
         with strategy.scope() if strategy else nullcontext():
-            self.weight = keras.Variable(0.0, dtype="float32", trainable=False, name="auxiliary_weight")
-            self.smoothing = keras.Variable(0.0, dtype="float32", trainable=False, name="label_smoothing")
-            self.teaching = keras.Variable(0.0, dtype="float32", trainable=False, name="teacher_weight")
-            self.temperature = keras.Variable(1.0, dtype="float32", trainable=False, name="temperature")
+            self.factors = _Factors()
             accuracy = (
                 keras.metrics.SparseCategoricalAccuracy
                 if isinstance(self.loss, SparseCategoricalCrossentropy)
@@ -254,6 +266,8 @@ class _Objective:
             for name in ("compute_loss", "compute_metrics", "make_train_function", "make_test_function")
         }
         self.compiled: dict[str, Any] = {"train_function": None, "test_function": None}  # kept: not traced again
+        own = (metric for pair in self.metrics.values() for metric in pair)
+        self.compiled["_metrics"] = [*model._metrics, self.factors, *own]  # which Keras resets, and shows in the logs
         if sides:  # Keras builds these for the outputs that they first see: ours see the main output alone
             loss, metrics = model._compile_loss, model._compile_metrics
             self.compiled["_compile_loss"] = type(loss)(loss._user_loss, loss._user_loss_weights)
@@ -298,14 +312,9 @@ class _Objective:
 
     def begin(self) -> None:
         """Begin a training without auxiliary losses, smoothing and teacher; the callbacks set them at each epoch."""
-        self.weight.assign(0.0)
-        self.smoothing.assign(0.0)
-        self.teaching.assign(0.0)
-
-    def reset_metrics(self) -> None:
-        for pair in self.metrics.values():
-            for metric in pair:
-                metric.reset_state()
+        self.factors.auxiliary.assign(0.0)
+        self.factors.smoothing.assign(0.0)
+        self.factors.teaching.assign(0.0)
 
     def make_train_function(self, force: bool = False) -> Any:
         if not self.expected or self.recompiled:  # a `fit` without the callbacks, after one that an exception ended
@@ -338,7 +347,7 @@ class _Objective:
         total += self._more(self.loss(y, main, sample_weight), main, soft, sample_weight)
         for side in self.metrics:
             loss = self.loss(y, heads[side], sample_weight)
-            total += self.weight * (loss + self._more(loss, heads[side], soft, sample_weight))
+            total += self.factors.auxiliary * (loss + self._more(loss, heads[side], soft, sample_weight))
         return total
 
     def _more(self, loss: Any, outputs: Any, soft: Any, sample_weight: Any) -> Any:
@@ -347,22 +356,19 @@ class _Objective:
         Cross-entropy is linear in the labels: (1 - e) times the true labels' plus e times the uniform labels'.
         """
         everything = ops.full_like(outputs, 1 / outputs.shape[-1])
-        more = self.smoothing * (self.uniform(everything, outputs, sample_weight) - loss)
+        more = self.factors.smoothing * (self.uniform(everything, outputs, sample_weight) - loss)
         if soft is None:
             return more
-        divergence = Divergence(self.temperature, from_logits=self.uniform.get_config()["from_logits"])
-        return more + self.teaching * (divergence(soft, outputs, sample_weight) - loss - more)
+        divergence = Divergence(self.factors.temperature, from_logits=self.uniform.get_config()["from_logits"])
+        return more + self.factors.teaching * (divergence(soft, outputs, sample_weight) - loss - more)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         heads = y_pred if self.metrics else {MAIN: y_pred}
         y, _ = _with_teacher(y, keras.tree.flatten(heads[MAIN])[0])
-        logs = type(self.model).compute_metrics(self.model, x, y, heads[MAIN], sample_weight)
         for side, (loss, accuracy) in self.metrics.items():
-            value = self.loss(y, heads[side], sample_weight)
-            loss.update_state(value)
+            loss.update_state(self.loss(y, heads[side], sample_weight))
             accuracy.update_state(y, heads[side], sample_weight)
-            logs |= {loss.name: loss.result(), accuracy.name: accuracy.result()}
-        return logs
+        return type(self.model).compute_metrics(self.model, x, y, heads[MAIN], sample_weight)
 
 
 class Divergence(keras.losses.Loss):

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from . import hub
+from .backend import need_tensorflow
 from .data import Dataset, Split, fingerprint, is_named, load_folder, load_images
 from .errors import InputError
 from .evaluation import BatchFunction, KerasPredictor, Prediction, predict
@@ -23,6 +24,8 @@ from .layers import deep_graph
 from .model_graph import load
 from .preprocessing import Preprocessing
 from .weights.record import Prepared, loaded
+
+need_tensorflow(__name__)
 
 SCHEMA = 2  # of run.json; raise it when an older reader would misread a newer run
 STATE = "training_state"  # the folder in a run directory that a training resumes from

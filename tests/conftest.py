@@ -15,7 +15,7 @@ from keras_inception.analysis.cost import blueprint
 from keras_inception.files import HOME
 from keras_inception.registry import Architecture
 
-from .conformance.networks import EVERY, ONE_A_FAMILY, smallest_shape
+from .conformance.networks import EVERY, WEIGHTED, smallest_shape
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -58,7 +58,7 @@ def plan(request: pytest.FixtureRequest) -> Network:
     return Network(request.param, blueprint(request.param.build))
 
 
-@pytest.fixture(scope="session", params=ONE_A_FAMILY)
+@pytest.fixture(scope="session", params=WEIGHTED)
 def network(request: pytest.FixtureRequest) -> Iterator[Network]:
     """A network with weights, on its smallest input; whoever changes the weights puts them back."""
     keras.utils.set_random_seed(0)

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ..backend import need_tensorflow
 from ..errors import InputError
 from ..layers import deep_graph
 from ..model_graph import call_of, layer_of
@@ -37,7 +38,9 @@ def grad_cam(model: keras.Model, images: np.ndarray, classes: np.ndarray, *, end
 
     Raises:
         InputError: the network has no such endpoint, or its output is not a feature map.
+        ImportError: Keras uses another backend than TensorFlow.
     """
+    need_tensorflow("grad_cam")
     layer = _endpoint(model, endpoint)
     end = main_output(model)
     logits = end if layer_of(end).weights else call_of(end).inputs[0]  # before the softmax, if that is a layer

@@ -1,5 +1,6 @@
 """Images from folders, lists, archives, shards, arrays, tf.data and other places, as `tf.data` pipelines."""
 
+from ..backend import need_tensorflow
 from .arrays import from_arrays
 from .augmentation import Augmentation, Changes, Crops, Shift
 from .decoding import decode
@@ -11,6 +12,8 @@ from .shards import ShardSet, open_shards
 from .split import Dataset, Rejected, Split, fingerprint, input_errors
 from .tf_data import from_tf_data
 from .unlabelled import Listing, as_images, listed
+
+need_tensorflow(__name__)
 
 __all__ = [
     "Augmentation",

@@ -1,5 +1,6 @@
 """How good a network is: predictions, and their metrics."""
 
+from ..backend import need_tensorflow
 from .many import Written, predict_many
 from .metrics import scores, summary
 from .predictor import (
@@ -12,6 +13,8 @@ from .predictor import (
     evaluate,
     predict,
 )
+
+need_tensorflow(__name__)
 
 __all__ = [
     "BatchFunction",

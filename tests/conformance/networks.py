@@ -1,7 +1,7 @@
 """The networks that a property is tested on, as parameters for `pytest`.
 
 A property of the graph alone is tested on all of them, on a blueprint, which has no weights. A property that needs
-weights is tested on the cheapest network of each family, and under the marker `slow` on the others.
+weights is tested on small networks that have each kind of layer, and under the marker `slow` on the others.
 """
 
 from dataclasses import replace
@@ -31,6 +31,19 @@ SLOW_TO_RUN = SLOW_TO_BUILD | {
     "wide_resnet40_4",
 }
 
+# Small ones, with every kind of layer and of graph but NASNet's and MSDNet's: subsampling, local response norms,
+# branches, sums with padded channels, concatenations, joins, groups and a shuffle, depthwise convolutions.
+QUICK = {
+    "lenet5",
+    "alexnet_owt",
+    "inception_v1_bn",
+    "resnet20",
+    "densenet40_12",
+    "fractalnet20",
+    "shufflenet_v1",
+    "mobilenet_v2",
+}
+
 
 def _cheapest_of_each_family() -> set[str]:
     """A family is a file of models/."""
@@ -52,7 +65,7 @@ def _single(architecture: Architecture) -> Architecture:
 
 NETWORKS = list(ARCHITECTURES.values())
 EVERY = _parameters(SLOW_TO_BUILD, NETWORKS)
-ONE_A_FAMILY = _parameters(set(ARCHITECTURES) - _cheapest_of_each_family(), list(map(_single, NETWORKS)))
+WEIGHTED = _parameters(set(ARCHITECTURES) - QUICK, list(map(_single, NETWORKS)))
 WITH_AUX_HEADS = _parameters(SLOW_TO_RUN, [a for a in NETWORKS if a.aux_heads])
 
 
@@ -82,8 +95,7 @@ def _variants() -> dict[str, Architecture]:
             found[label] = replace(own, name=label, build=partial(own.build, **{argument: value}))
         if argument is None:
             found[name] = own
-    others = [parameter.values[0] for parameter in ONE_A_FAMILY if not parameter.marks]
-    others += [_single(ARCHITECTURES[name]) for name in FURTHER]
+    others = [_single(own) for own in NETWORKS if own.name in {*_cheapest_of_each_family(), *FURTHER}]
     return found | {other.name: other for other in others if other.name not in mobile}
 
 

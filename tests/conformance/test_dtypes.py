@@ -8,7 +8,7 @@ import pytest
 
 from keras_inception.registry import Architecture
 
-from .networks import ONE_A_FAMILY, smallest_shape
+from .networks import WEIGHTED, smallest_shape
 
 
 @pytest.fixture(params=["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)])
@@ -19,7 +19,7 @@ def policy(request: pytest.FixtureRequest) -> Iterator[str]:
     keras.config.set_dtype_policy(before)
 
 
-@pytest.mark.parametrize("architecture", ONE_A_FAMILY)
+@pytest.mark.parametrize("architecture", WEIGHTED)
 def test_mixed_precision(architecture: Architecture, policy: str) -> None:
     shape = smallest_shape(architecture)
     keras.utils.set_random_seed(0)

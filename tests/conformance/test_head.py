@@ -9,12 +9,12 @@ from keras_inception.analysis.cost import blueprint
 from keras_inception.registry import Architecture
 
 from ..conftest import Network
-from .networks import ONE_A_FAMILY, WITH_AUX_HEADS, smallest_shape
+from .networks import WEIGHTED, WITH_AUX_HEADS, smallest_shape
 
-one_a_family = pytest.mark.parametrize("architecture", ONE_A_FAMILY)
+weighted = pytest.mark.parametrize("architecture", WEIGHTED)
 
 
-@one_a_family
+@weighted
 def test_without_top_a_map_of_any_size_or_its_pool(architecture: Architecture) -> None:
     batch, height, width, channels = blueprint(architecture.build, include_top=False).output_shape
     assert (batch, height, width) == (None, None, None)
@@ -24,7 +24,7 @@ def test_without_top_a_map_of_any_size_or_its_pool(architecture: Architecture) -
         assert pooled.output_shape == (None, channels)
 
 
-@one_a_family
+@weighted
 def test_classes(architecture: Architecture) -> None:
     model = blueprint(architecture.build, classes=7, input_shape=smallest_shape(architecture), name="seven")
     assert model.output_shape == (None, 7)

@@ -7,12 +7,12 @@ import pytest
 from keras_inception.analysis.cost import blueprint
 from keras_inception.registry import Architecture
 
-from .networks import ONE_A_FAMILY, smallest_shape
+from .networks import WEIGHTED, smallest_shape
 
-one_a_family = pytest.mark.parametrize("architecture", ONE_A_FAMILY)
+weighted = pytest.mark.parametrize("architecture", WEIGHTED)
 
 
-@one_a_family
+@weighted
 @pytest.mark.parametrize("channels", [1, 4])
 def test_channels(architecture: Architecture, channels: int) -> None:
     shape = (*smallest_shape(architecture)[:2], channels)
@@ -21,7 +21,7 @@ def test_channels(architecture: Architecture, channels: int) -> None:
     assert model.output_shape == (None, architecture.classes)
 
 
-@one_a_family
+@weighted
 def test_one_model_takes_images_of_any_size(architecture: Architecture) -> None:
     shape = (architecture.smallest + 1, architecture.smallest + 6, 3)
     anywhere = architecture.build(include_top=False, input_shape=(None, None, 3))

@@ -15,7 +15,9 @@ from .tflite import TABLE, measure
 NETWORKS = ["mobilenet_v2", "shufflenet_v1", "squeezenet1_1", "lenet5"]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", [name if name == "shufflenet_v1" else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
+)
 def test_optimised_in_float32_and_in_int8(name: str) -> None:
     row = measure(get(name))
     assert row["ok"] == "yes", row

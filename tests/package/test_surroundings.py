@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ from PIL import Image
 
 import keras_inception
 from keras_inception import InputError, export
-from keras_inception.backend import check_backend
+from keras_inception.backend import check_backend, need_tensorflow
 from keras_inception.data import from_arrays
 from keras_inception.files import cache_directory
 from keras_inception.preprocessing import scaled
@@ -42,26 +43,42 @@ def not_imported(monkeypatch, tmp_path):
     return tmp_path / "keras.json"
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch", "numpy", "openvino"])
+@pytest.mark.parametrize("backend", ["numpy", "openvino", "nonsense"])
 def test_another_backend_is_one_line(backend, not_imported, monkeypatch) -> None:
     check_backend()
     not_imported.write_text(json.dumps({"backend": backend}))
-    with pytest.raises(ImportError, match=rf'"backend" in {not_imported} is {backend}: change it to tensorflow'):
+    wanted = "tensorflow, jax or torch"
+    with pytest.raises(ImportError, match=rf'"backend" in {not_imported} is {backend}: change it to {wanted}'):
         check_backend()
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
     check_backend()
     monkeypatch.setenv("KERAS_BACKEND", backend)
-    with pytest.raises(ImportError, match=f"KERAS_BACKEND is {backend}: unset it, or set it to tensorflow") as raised:
+    with pytest.raises(ImportError, match=f"KERAS_BACKEND is {backend}: unset it, or set it to {wanted}") as raised:
         check_backend()
     assert "\n" not in str(raised.value)
 
 
 def test_a_backend_that_was_imported_before_is_told(monkeypatch) -> None:
-    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setenv("KERAS_BACKEND", "numpy")
     check_backend()  # set too late to count
-    monkeypatch.setitem(sys.modules, "keras", SimpleNamespace(config=SimpleNamespace(backend=lambda: "torch")))
-    with pytest.raises(ImportError, match="Keras was imported before with torch: set KERAS_BACKEND=tensorflow"):
+    monkeypatch.setitem(sys.modules, "keras", SimpleNamespace(config=SimpleNamespace(backend=lambda: "openvino")))
+    with pytest.raises(ImportError, match="Keras was imported before with openvino: set KERAS_BACKEND=tensorflow"):
         check_backend()
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_what_is_written_with_tensorflow_refuses_other_backends(backend, not_imported, monkeypatch) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    check_backend()
+    with pytest.raises(ImportError, match=f"x needs the backend tensorflow .*; KERAS_BACKEND is {backend}") as raised:
+        need_tensorflow("x")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("room", ["data", "early_exit", "evaluation", "export", "run", "sharing", "training"])
+def test_rooms_that_are_written_with_tensorflow(room) -> None:
+    source = Path(find_spec(f"keras_inception.{room}").origin).read_text(encoding="utf-8")
+    assert "\nneed_tensorflow(__name__)\n" in source
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"floatx": "float16"}'])
@@ -73,7 +90,7 @@ def test_a_broken_keras_json_is_left_to_keras(not_imported, content) -> None:
 def test_the_command_line_refuses_before_keras_does(tmp_path) -> None:
     done = python("-m", "keras_inception", "models", KERAS_BACKEND="jax")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("error: keras_inception needs the TensorFlow backend of Keras; KERAS_BACKEND is jax")
+    assert done.stderr.startswith("error: keras_inception needs the backend tensorflow of Keras; KERAS_BACKEND is jax")
     assert done.stderr.count("\n") == 1
     (tmp_path / "keras.py").touch()
     done = python("-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import keras_inception")
