@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 import keras
 import tensorflow as tf
 
+from keras_inception.arguments import checked
 from keras_inception.errors import InputError
 from keras_inception.files import new_output
 from keras_inception.preprocessing import Preprocessing
@@ -35,6 +36,7 @@ DEFAULT = "serving_default"  # the signature of a request that names none
 Function: TypeAlias = Callable[[tf.Tensor], Any]  # a tf.function of one tensor
 
 
+@checked
 def to_saved_model(
     model_or_run: ModelOrRun,
     path: str | Path,

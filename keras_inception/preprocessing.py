@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import tensorflow as tf
 
+from .arguments import check_fields
 from .errors import InputError
 
 # ITU-R BT.601 weights of red, green and blue, as in Pillow and TensorFlow. They add up to 1, so grey stays grey.
@@ -69,6 +70,7 @@ class Preprocessing:
     fill: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.channels not in ("RGB", "BGR", "L"):
             raise ValueError(f"channels must be 'RGB', 'BGR' or 'L'; got {self.channels!r}")
         if not len(self.channels) == len(self.mean) == len(self.std):

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from keras_inception.arguments import check_fields
 from keras_inception.data import Split, is_data_file, load_folder
 from keras_inception.errors import InputError
 from keras_inception.files import new_output, uninterrupted
@@ -41,6 +42,7 @@ class CalibrationSet:
     absent: tuple[str, ...] = ()  # labels of classes without an image
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not len(self.inputs):
             raise InputError(EMPTY)
         if not np.isfinite(self.inputs).all():

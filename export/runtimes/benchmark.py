@@ -19,6 +19,7 @@ import keras
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from keras_inception.arguments import checked
 from keras_inception.errors import InputError
 
 from ..onnx import is_onnx
@@ -80,6 +81,7 @@ class Benchmark:
         return asdict(self)
 
 
+@checked
 def benchmark(
     paths: Sequence[str | Path],
     *,

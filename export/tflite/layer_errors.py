@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from keras_inception.arguments import checked
 from keras_inception.errors import InputError
 from keras_inception.terminal import quiet
 
@@ -37,6 +38,7 @@ class LayerError:
     snr: float
 
 
+@checked
 def layer_errors(path: str | Path, model: keras.Model, inputs: Iterable[np.ndarray]) -> list[LayerError]:
     """How far each layer of a quantised .tflite file is from the same layer in float32, in execution order.
 

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from ..arguments import checked
 from ..errors import InputError
 from ..model_graph import Step, endpoints, steps
 from .boxes import Box, boxes
@@ -50,6 +51,7 @@ class Total:
     activations: int
 
 
+@checked
 def blueprint(build: Callable[..., keras.Model], **kwargs: Any) -> keras.Model:
     """The network that `build(**kwargs)` makes, without memory for its weights: shapes and costs, no predictions.
 
@@ -67,6 +69,7 @@ def blueprint(build: Callable[..., keras.Model], **kwargs: Any) -> keras.Model:
         return thread.submit(copy_context().run, plan).result()
 
 
+@checked
 def layer_costs(model: keras.Model) -> list[LayerCost]:
     """The cost of each layer of a flat functional model, in the order of the network, branch by branch.
 
@@ -105,6 +108,7 @@ def layer_costs(model: keras.Model) -> list[LayerCost]:
     return rows
 
 
+@checked
 def endpoint_costs(model: keras.Model) -> list[LayerCost]:
     """The rows of the network's table: the sums of `layer_costs` by endpoint, in the order of the network.
 
@@ -130,6 +134,7 @@ def endpoint_costs(model: keras.Model) -> list[LayerCost]:
     ]
 
 
+@checked
 def total(costs: keras.Model | Iterable[LayerCost]) -> Total:
     """The sum over a model, or over rows."""
     rows = layer_costs(costs) if isinstance(costs, keras.Model) else list(costs)

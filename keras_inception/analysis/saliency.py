@@ -8,12 +8,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ..arguments import checked
 from ..errors import InputError
 from ..layers import deep_graph
 from ..model_graph import call_of, layer_of
 from ..outputs import main_network, main_output
 
 
+@checked
 def last_map(model: keras.Model) -> str | None:
     """The name of the last layer before the main output whose output is a feature map; None without such a layer."""
     with deep_graph():
@@ -21,6 +23,7 @@ def last_map(model: keras.Model) -> str | None:
     return next((layer.name for layer in reversed(layers) if _is_map(layer)), None)
 
 
+@checked
 def grad_cam(model: keras.Model, images: np.ndarray, classes: np.ndarray, *, endpoint: str | None = None) -> np.ndarray:
     """How much each position of a feature map supports a class.
 

@@ -9,17 +9,20 @@ import keras
 from rich.table import Table
 
 from .. import facts
+from ..arguments import checked
 from ..builder import settable
 from ..registry import Architecture
 from ..weights.download import addresses
 from .cost import blueprint, endpoint_costs, total
 
 
+@checked
 def info_table(architecture: Architecture) -> Table:
     """A row for each endpoint of the network with its default arguments, and the totals."""
     return facts.info_table(described(architecture))
 
 
+@checked
 def described(architecture: Architecture, model: keras.Model | None = None) -> dict[str, Any]:
     """All that `models` and `info` print of a network; `model` is its blueprint, where that is built already."""
     rows = endpoint_costs(model or blueprint(architecture.build))
@@ -40,6 +43,7 @@ def described(architecture: Architecture, model: keras.Model | None = None) -> d
     }
 
 
+@checked
 def checkpoint_rows(architecture: Architecture) -> list[dict[str, Any]]:
     """A network's published checkpoints, the preferred one first. Accuracies (0..1) are the publishers'."""
     return [

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..arguments import checked
 from ..errors import InputError
 from .split import SIDES, Dataset, Split, content_digest, fractions, hold_out, stack_digests
 
 
+@checked
 def from_arrays(
     images: np.ndarray,
     labels: np.ndarray,

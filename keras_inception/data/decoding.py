@@ -23,6 +23,7 @@ import simplejpeg
 import tensorflow as tf
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from ..arguments import checked
 from ..errors import InputError
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
@@ -62,6 +63,7 @@ class Encoded(Protocol):
         """The bytes of the file, which threads may read at the same time; an OSError says why they cannot be read."""
 
 
+@checked
 def decode(source: str | Path | bytes | Encoded) -> np.ndarray:
     """Decode a JPEG, PNG, BMP, GIF or WebP file, its bytes, or what has them, to uint8 (H, W, 3) RGB.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote
 
+from ..arguments import checked
 from . import archives, parquet, remote, tfds
 
 
@@ -29,11 +30,13 @@ def local(path: str | Path) -> tuple[Path, Callable[[str], str]]:
     return place, str
 
 
+@checked
 def lasting(path: str | Path) -> str:
     """Return the path in a form that holds in any working directory: absolute; an address or "tfds:NAME" unchanged."""
     return str(path) if is_named(path) else str(Path(path).resolve())
 
 
+@checked
 def is_named(path: str | Path) -> bool:
     """Whether this is an address or "tfds:NAME", of which only reading tells whether it exists."""
     return str(path).startswith(tfds.PREFIX) or remote.is_remote(path)

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import checked
 from ..errors import InputError
 from .layout import Files, Layout
 from .scan import RECORD as EXAMINED
@@ -195,6 +196,7 @@ class Record:
         return self._set.read(self._row)
 
 
+@checked
 def open_shards(path: Path) -> ShardSet | None:
     """The shard set in a folder; None where there are no shards.
 

@@ -18,6 +18,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from ..analysis.boxes import CONVOLUTIONS, NORMS, POOLS, Box, boxes
+from ..arguments import checked
 from ..errors import InputError
 from ..files import write_file
 from .canvas import Block, page
@@ -53,6 +54,7 @@ class Stage:
     count: int = 1
 
 
+@checked
 def draw(model: keras.Model, path: str | Path) -> Path:
     """Draw a functional model into a new .svg, .pdf or .png file.
 

@@ -21,6 +21,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from ..arguments import checked
 from ..errors import InputError
 from ..files import write_figure, write_file
 from .network import Cascade, ExitPredictions, Images
@@ -84,6 +85,7 @@ class Policy:
         return cls(cascade=cascade, budget=budget, thresholds=thresholds, shares=shares)
 
 
+@checked
 def calibrate(model: keras.Model | Cascade, images: Images, *, budget: float, batch_size: int = 64) -> Policy:
     """Choose thresholds with which images like these cost the budget on average (Huang et al., 2018).
 
@@ -173,6 +175,7 @@ class Curve:
     budgets: tuple[Point, ...]
 
 
+@checked
 def curve(
     model: keras.Model | Cascade,
     held_out: Images,
@@ -227,6 +230,7 @@ def curve(
     return Curve(tuple(map(measure, alone)), tuple(map(measure, shared)))
 
 
+@checked
 def plot(curve: Curve, path: str | Path, *, title: str = "") -> None:
     """Plot accuracy against average multiply-adds per image, for the budgets and the exits.
 

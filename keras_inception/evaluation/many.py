@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 
+from ..arguments import checked
 from ..data import Listing, listed
 from ..data.decoding import reason
 from ..data.rendering import Renderer
@@ -64,6 +65,7 @@ class Written:
     seconds: float
 
 
+@checked
 def predict_many(
     predictor: BatchPredictor,
     images: str | Path | Sequence[str | Path],

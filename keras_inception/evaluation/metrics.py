@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ..arguments import checked
 from ..outputs import MAIN, exits_among
 
 
+@checked
 def scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Top-1 and top-5 accuracy (0..1), mean cross-entropy and n, of probabilities (n, classes) and labels (n,).
 
@@ -26,6 +28,7 @@ def scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     }
 
 
+@checked
 def summary(outputs: Mapping[str, np.ndarray], labels: np.ndarray) -> dict[str, float]:
     """`scores` of the main output, and the top-1 of each early exit as "exit_1_top1", ..."""
     early = {f"{k}_top1": scores(outputs[k], labels)["top1"] for k in exits_among(outputs)}

@@ -7,11 +7,12 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import keras
 import numpy as np
 
+from ..arguments import check_fields, checked
 from ..data import Crops, Split, as_images, input_errors, load_images
 from ..errors import InputError
 from ..outputs import MAIN, by_name, main_network, with_embedding
@@ -22,6 +23,7 @@ from .metrics import summary
 CROPS = (1, 10, 12, 144)
 
 
+@runtime_checkable
 class Predictor(Protocol):
     """A trained network in any form: a `Run`, a `KerasPredictor`, an `Ensemble`, an exported file."""
 
@@ -45,6 +47,7 @@ class BatchFunction:
     run: Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
+@runtime_checkable
 class BatchPredictor(Predictor, Protocol):
     """A predictor that can be asked for millions of images: a `Run`, a `KerasPredictor`, an exported file."""
 
@@ -75,6 +78,7 @@ class KerasPredictor:
     crops: int = 1
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.crops not in CROPS:
             raise InputError(f"crops must be {', '.join(map(str, CROPS[:-1]))} or {CROPS[-1]}; got {self.crops}")
         if self.crops == 144 and (mode := self.preprocessing.resize_mode) != "crop":
@@ -131,6 +135,7 @@ class Ensemble:
         InputError: their classes differ, or are in another order.
     """
 
+    @checked
     def __init__(self, members: Sequence[Predictor]):
         self.members, self.labels = tuple(members), members[0].labels
         for i, member in enumerate(members):
@@ -153,6 +158,7 @@ class Prediction:
     probabilities: tuple[float, ...]
 
 
+@checked
 def predict(predictor: Predictor, images: Any, *, top: int = 5, batch_size: int = 32) -> list[Prediction]:
     """The `top` most probable classes of each image.
 
@@ -180,6 +186,7 @@ def ranked(name: str, probabilities: np.ndarray, labels: Sequence[str], top: int
     return Prediction(name, tuple(labels[i] for i in best), tuple(float(probabilities[i]) for i in best))
 
 
+@checked
 def evaluate(predictor: Predictor, images: Split | str | Path, *, batch_size: int = 32) -> dict[str, float]:
     """Top-1 and top-5 accuracy (0..1), mean cross-entropy, the number of images, and top-1 of each early exit.
 

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ..arguments import checked
 from ..errors import InputError
 from ..outputs import MAIN
 from ..preprocessing import Preprocessing
@@ -63,6 +64,7 @@ class Trained(Protocol):
         """How images become the input."""
 
 
+@checked
 def preprocess_input(images: Any, model: keras.Model | Checkpoint | Trained) -> Any:
     """Prepare images as those that the model was trained on.
 
@@ -114,6 +116,7 @@ def _checked(images: Any, channels: int) -> np.ndarray:
     return images
 
 
+@checked
 def decode_predictions(
     predictions: Any, model: keras.Model | Checkpoint | Trained | None = None, top: int = 5
 ) -> list[list[ClassScore]]:

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 import keras
 
+from ..arguments import checked
 from ..errors import InputError
 from ..preprocessing import Preprocessing
 
@@ -96,6 +97,7 @@ class Prepared:
 loaded: WeakKeyDictionary[keras.Model, Checkpoint | Prepared] = WeakKeyDictionary()
 
 
+@checked
 def checkpoint_of(model: keras.Model) -> Checkpoint:
     """The checkpoint that the model was built with, also after further training.
 
