@@ -72,6 +72,8 @@ class Argument:
             raise InputError(f"{self.name} must be {self.allowed}; got {shown(value)}") from None
 
     def _convert(self, value: Any, kind: Any) -> Any:
+        if type(value) is kind and kind not in (int, float):
+            return value  # the usual case, first
         if options := _options(kind):
             for option in options:
                 try:

@@ -121,6 +121,9 @@ def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
 
     >>> list_models("inception_v?")
     ['inception_v1', 'inception_v2', 'inception_v3', 'inception_v4']
+
+    Raises:
+        InputError: the pattern is no string, or `pretrained` is neither True nor False.
     """
     return matching(pattern, (a.name for a in architectures() if a.weights or not pretrained))
 

@@ -17,7 +17,11 @@ from ..outputs import main_network, main_output
 
 @checked
 def last_map(model: keras.Model) -> str | None:
-    """The name of the last layer before the main output whose output is a feature map; None without such a layer."""
+    """The name of the last layer before the main output whose output is a feature map; None without such a layer.
+
+    Raises:
+        InputError: it is no functional model.
+    """
     with deep_graph():
         layers = main_network(model).layers
     return next((layer.name for layer in reversed(layers) if _is_map(layer)), None)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import simplejpeg
@@ -56,6 +56,7 @@ OTHERS = {  # what else people have as images -> how such a file starts
 }
 
 
+@runtime_checkable
 class Encoded(Protocol):
     """An image file that is a part of something: what a `Split` may have as a source. `str` gives its name."""
 

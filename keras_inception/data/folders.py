@@ -119,8 +119,13 @@ def load_images(path: str | Path, classes: Sequence[str], *, side: str | None = 
 
 
 @checked
-def is_data_file(path: Path) -> bool:
-    """Whether `load_folder` takes this file: a list, an archive or a Parquet file."""
+def is_data_file(path: str | Path) -> bool:
+    """Whether `load_folder` takes this file: a list, an archive or a Parquet file.
+
+    Raises:
+        InputError: it is no path.
+    """
+    path = Path(path)
     return is_list(path) or is_archive(path) or bool(files_of(path))
 
 

@@ -226,7 +226,11 @@ class NearDuplicates(NamedTuple):
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images to train on, to choose the epoch on and, where there are such, to test on; and what was left out."""
+    """Images to train on, to choose the epoch on and, where there are such, to test on; and what was left out.
+
+    Raises:
+        InputError: a field has a wrong type.
+    """
 
     train: Split
     val: Split

@@ -21,7 +21,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..arguments import checked
+from ..arguments import Count, checked
 from ..errors import InputError
 from ..files import write_figure, write_file
 from .network import Cascade, ExitPredictions, Images
@@ -42,7 +42,7 @@ class Policy:
     thresholds: tuple[float, ...]
     shares: tuple[float, ...]
 
-    def predict(self, images: Images, batch_size: int = 64) -> ExitPredictions:
+    def predict(self, images: Images, batch_size: Count = 64) -> ExitPredictions:
         """Predict each image, without computing the stages after the exit at which it leaves.
 
         Args:
@@ -86,7 +86,7 @@ class Policy:
 
 
 @checked
-def calibrate(model: keras.Model | Cascade, images: Images, *, budget: float, batch_size: int = 64) -> Policy:
+def calibrate(model: keras.Model | Cascade, images: Images, *, budget: float, batch_size: Count = 64) -> Policy:
     """Choose thresholds with which images like these cost the budget on average (Huang et al., 2018).
 
     The share q_k = z (1 - q)^(k - 1) q of all images leaves at exit k, where z makes the sum 1. The budget determines
@@ -183,7 +183,7 @@ def curve(
     labels: np.ndarray,
     *,
     budgets: int | Sequence[float] = 20,
-    batch_size: int = 64,
+    batch_size: Count = 64,
 ) -> Curve:
     """Measure accuracy against multiply-adds: calibrated on `held_out`, measured on `images`.
 

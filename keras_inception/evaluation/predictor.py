@@ -70,6 +70,9 @@ class KerasPredictor:
     """A Keras model with its class names and its preprocessing.
 
     With several `crops` (10, 12 or 144, see `data.Crops`) probabilities are the mean over those views of an image.
+
+    Raises:
+        InputError: a field has a wrong type, or the crops are not for this preprocessing.
     """
 
     model: keras.Model
@@ -132,11 +135,13 @@ class Ensemble:
     """Several predictors as one: the mean of their probabilities, each with its own preprocessing.
 
     Raises:
-        InputError: their classes differ, or are in another order.
+        InputError: there are none, one is no predictor, or their classes differ or are in another order.
     """
 
     @checked
     def __init__(self, members: Sequence[Predictor]):
+        if not members:
+            raise InputError("an ensemble has at least one member; got none")
         self.members, self.labels = tuple(members), members[0].labels
         for i, member in enumerate(members):
             if member.labels != self.labels:

@@ -155,6 +155,9 @@ def fit_classes(model: keras.Model, labels: Sequence[str]) -> None:
     """Prepare the classifiers of a model with published weights to learn these classes.
 
     They are initialised anew, unless they were trained on ImageNet and the labels are the WordNet ids of its classes.
+
+    Raises:
+        InputError: it is no Keras model, or the labels are no strings.
     """
     known = tuple(label.synset for label in imagenet_labels())
     published = loaded.get(model)

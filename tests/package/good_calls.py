@@ -55,9 +55,12 @@ class Given:
         return self.dataset.train
 
     @cached_property
+    def pixels(self) -> np.ndarray:
+        return np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype=np.uint8)
+
+    @cached_property
     def tf_data(self) -> tf.data.Dataset:
-        pixels = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype=np.uint8)
-        return tf.data.Dataset.from_tensor_slices((pixels, np.arange(8) % 2))
+        return tf.data.Dataset.from_tensor_slices((self.pixels, np.arange(8) % 2))
 
     @cached_property
     def preprocessing(self) -> Preprocessing:
@@ -177,13 +180,14 @@ GOOD: Mapping[str, Callable[[Given], dict[str, Any]]] = {
     "analysis.layer_costs": lambda g: {"model": g.model},
     "analysis.total": lambda g: {"costs": g.model},
     # data
+    "data.Dataset": lambda g: {"train": g.dataset.train, "val": g.dataset.val},
     "data.Split": lambda g: {"sources": np.array(["x"]), "labels": np.array([0]), "classes": ("a",)},
     "data.as_dataset": images_and(),
     "data.as_images": images_and(),
     "data.decode": lambda g: {"source": g.image},
     "data.fingerprint": lambda g: {"dataset": g.dataset},
     "data.from_arrays": lambda g: {
-        "images": np.zeros((8, 16, 16, 3), np.uint8),
+        "images": g.pixels,
         "labels": np.arange(8) % 2,
         "validation": 0.5,
     },
@@ -251,6 +255,7 @@ GOOD: Mapping[str, Callable[[Given], dict[str, Any]]] = {
     "export.to_web": lambda g: {"model_or_run": g.run, "folder": g.new("web"), "overwrite": True},
     "push_to_hub": lambda g: {"run": g.run, "address": "hf://somebody/something", "licence": "mit"},
     # weights
+    "weights.Checkpoint": lambda g: {f.name: getattr(g.checkpoint, f.name) for f in dataclasses.fields(g.checkpoint)},
     "weights.checkpoint_of": lambda g: {"model": g.model},
     "weights.choose": lambda g: {"network": "lenet5", "weights": None, "chosen": {}, "own": {}, "numerics": {}},
     "weights.copy_weights": lambda g: {"source": g.model, "target": g.model, "name": "the run"},

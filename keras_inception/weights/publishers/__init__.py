@@ -25,7 +25,11 @@ CHECKPOINTS: tuple[Checkpoint, ...] = tuple(c for publisher in PUBLISHERS for c 
 
 @checked
 def checkpoints(model: str | None = None) -> tuple[Checkpoint, ...]:
-    """All checkpoints, or those of a model given by its registry name, in order of preference."""
+    """All checkpoints, or those of a model given by its registry name, in order of preference.
+
+    Raises:
+        InputError: the name is no string.
+    """
     return tuple(c for c in CHECKPOINTS if model in (None, c.model))
 
 
