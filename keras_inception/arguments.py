@@ -27,6 +27,7 @@ import numpy as np
 from .errors import InputError
 
 INDENT = " " * 4
+CHOICES = Union, UnionType, Literal
 P, R = ParamSpec("P"), TypeVar("R")
 
 
@@ -74,22 +75,23 @@ class Argument:
     def _convert(self, value: Any, kind: Any) -> Any:
         if type(value) is kind and kind not in (int, float):
             return value  # the usual case, first
-        if options := _options(kind):
-            for option in options:
+        origin = typing.get_origin(kind)
+        if origin in CHOICES:
+            for option in _options(kind):
                 try:
                     return self._convert(value, option)
                 except _NotAllowed:
                     continue
-        elif typing.get_origin(kind) is tuple:
+        elif origin is tuple:
             kinds = typing.get_args(kind)
             if isinstance(value, (list, tuple)):
                 if kinds[-1] is ...:
                     return tuple(self._convert(each, kinds[0]) for each in value)
                 if len(value) == len(kinds):
                     return tuple(map(self._convert, value, kinds))
-        elif container := typing.get_origin(kind):
+        elif origin:
             # What can be read once only is taken as it is; a text is none of several texts.
-            if isinstance(value, container) and not isinstance(value, (str, bytes)):
+            if isinstance(value, origin) and not isinstance(value, (str, bytes)):
                 if isinstance(value, (list, tuple)):
                     for each in value:
                         self._convert(each, typing.get_args(kind)[0])
@@ -155,7 +157,7 @@ class _NotAllowed(Exception):
 
 def _options(kind: Any) -> tuple[Any, ...]:
     """The alternatives of a union or a Literal, flat; empty for any other type."""
-    if typing.get_origin(kind) not in (Union, UnionType, Literal):
+    if typing.get_origin(kind) not in CHOICES:
         return ()
     return tuple(inner for option in typing.get_args(kind) for inner in (_options(option) or (option,)))
 

@@ -34,6 +34,9 @@ class CalibrationSet:
     With known `preprocessing` they are uint8 RGB (n, H, W, 3) of the network's size, since the file normalises itself;
     without, they are the network's own inputs, (n, H, W, C). `source` describes where they come from. `notes` holds
     what looks wrong with them; what cannot be right is an error.
+
+    Raises:
+        InputError: a field has a wrong type, or the images are none, one, blank, or not finite.
     """
 
     inputs: np.ndarray

@@ -125,7 +125,11 @@ class QuantizationSearch:
 
 
 class TargetMissed(InputError):
-    """No file holds the target, and none was written; `search` is what was tried."""
+    """No file holds the target, and none was written; `search` is what was tried.
+
+    Raises:
+        InputError: the search is no `QuantizationSearch`.
+    """
 
     @checked
     def __init__(self, search: QuantizationSearch):

@@ -45,9 +45,10 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def documented(thing: Callable[..., Any]) -> set[str]:
-    """The names of the exceptions in the section "Raises" of a docstring."""
-    _, _, section = (inspect.getdoc(thing) or "").partition("\nRaises:\n")
-    return set(re.findall(r"^    (\w+):", section, re.MULTILINE))
+    """The names of the exceptions in the section "Raises" of a docstring; of a class in that of `__init__` too."""
+    docs = [inspect.getdoc(thing), inspect.getdoc(thing.__init__) if inspect.isclass(thing) else None]
+    sections = [(doc or "").partition("\nRaises:\n")[2] for doc in docs]
+    return {name for section in sections for name in re.findall(r"^    (\w+):", section, re.MULTILINE)}
 
 
 def fault(error: BaseException, allowed: set[str]) -> str | None:
