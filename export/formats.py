@@ -266,7 +266,11 @@ def allowed_losses(n: int) -> int:
 
 @checked
 def misses(agreement: Agreement) -> list[str]:
-    """Why a file misses its bar, one line each: it loses accuracy, or differs by more than rounding explains."""
+    """Why a file misses its bar, one line each: it loses accuracy, or differs by more than rounding explains.
+
+    Raises:
+        InputError: it is no `Agreement`.
+    """
     a, lines = agreement, []
     name = f"{a.format} {a.exit}" if a.exit else a.format
     where = ", ".join(f"{layer} ({decibels:.0f} dB)" for layer, decibels in a.worst_layers.items())

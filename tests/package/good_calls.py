@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -20,6 +21,7 @@ from keras_inception.data import Dataset, Split
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.registry import Architecture
 from keras_inception.run import Run
+from keras_inception.weights.record import loaded
 
 BUILDERS = ["LeNet5", "NiNCIFAR", "SqueezeNet1_1"]  # all have one signature: some stand for all
 LABELS = ("a", "b")
@@ -101,7 +103,7 @@ class Given:
 
     @cached_property
     def exported_run(self) -> Run:
-        export.export_run(self.run, ["tflite"])
+        export.export_run(self.run, ["tflite"], overwrite=True)
         return self.run
 
     @cached_property
@@ -109,9 +111,11 @@ class Given:
         return weights.find("mobilenet_v2", "imagenet")
 
     @cached_property
-    def imagenet(self) -> keras.Model:
-        """A network of ImageNet's classes; `checkpoint` says how its images are prepared."""
-        return keras_inception.SqueezeNet1_1(input_shape=(64, 64, 3))
+    def published(self) -> keras.Model:
+        """A network that passes for one with published weights."""
+        network = keras_inception.LeNet5()
+        loaded[network] = self.checkpoint
+        return network
 
     @property
     def architecture(self) -> Architecture:
@@ -140,6 +144,29 @@ class Given:
         return keras_inception.create_model("mobilenet_v1", input_shape=(32, 32, 3), alpha=0.25)
 
     @cached_property
+    def torch_network(self) -> keras.Model:
+        return keras_inception.SqueezeNet1_1(input_shape=(64, 64, 3))
+
+    @cached_property
+    def phone_kit(self) -> Path:
+        """A kit of one model, whose benchmark has failed on a phone."""
+        kit = self.folder / "kit"
+        (kit / "models").mkdir(parents=True)
+        (kit / "results" / "phone").mkdir(parents=True)
+        (kit / "models" / "model.json").write_text('{"kit": "keras_inception"}')
+        shutil.copyfile(self.tflite, kit / "models" / "float32.tflite")
+        head = {
+            "device": "x",
+            "chip": "x",
+            "android": "15",
+            "file": "float32.tflite",
+            "accelerator": "cpu",
+            "exit": "1",
+        }
+        (kit / "results" / "phone" / "1.log").write_text("".join(f"# {k}: {v}\n" for k, v in head.items()))
+        return kit
+
+    @cached_property
     def probabilities(self) -> np.ndarray:
         return np.full((4, 2), 0.5, np.float32)
 
@@ -148,20 +175,23 @@ class Given:
         return self.folder / "new" / name
 
 
-def images_and(**more: Any) -> Callable[[Given], dict[str, Any]]:
+Good: TypeAlias = Callable[[Given], dict[str, Any]]
+
+
+def images_and(**more: Any) -> Good:
     return lambda g: {"images": g.images, **more}
 
 
-def trained(**more: Any) -> Callable[[Given], dict[str, Any]]:
+def trained(**more: Any) -> Good:
     """A network, and images to train it with."""
     return lambda g: {"model_or_run": g.run, "data": g.images, "training": export.FineTuning(epochs=1), **more}
 
 
-def written(name: str, **more: Any) -> Callable[[Given], dict[str, Any]]:
+def written(name: str, **more: Any) -> Good:
     return lambda g: {"model_or_run": g.run, "path": g.new(name), "overwrite": True, **more}
 
 
-GOOD: Mapping[str, Callable[[Given], dict[str, Any]]] = {
+GOOD: Mapping[str, Good] = {
     # the networks, and what is done with them
     "Distillation": lambda g: {"weight": 0.5, "temperature": 4.0},
     "InputError": lambda g: {},
@@ -250,22 +280,33 @@ GOOD: Mapping[str, Callable[[Given], dict[str, Any]]] = {
     "export.misses": lambda g: {"agreement": g.agreement},
     "export.open_predictor": lambda g: {"path": g.tflite},
     "export.optimize": lambda g: {"model": g.model},
-    "export.phone_results": lambda g: {"folder": g.images},
+    "export.phone_results": lambda g: {"folder": g.phone_kit},
     "export.prune": trained(),
     "export.quantize_aware": lambda g: {**trained()(g), "path": g.new("qat.tflite"), "overwrite": True},
     "export.quantize_to_target": written("target.tflite", max_drop=1.0, trials=1),
-    "export.to_keras_h5": written("keras.h5"),
+    "export.to_keras_h5": lambda g: {
+        "model_or_run": g.hosted_network,
+        "path": g.new("keras.h5"),
+        "network": "mobilenet_v1",
+        "overwrite": True,
+    },
     "export.to_onnx": written("model.onnx"),
     "export.to_openvino": written("openvino"),
     "export.to_phone": lambda g: {"model_or_run": g.run, "folder": g.new("phone"), "overwrite": True},
     "export.to_saved_model": written("saved_model"),
     "export.to_tflite": written("float32.tflite"),
-    "export.to_torch": written("timm.safetensors", layout="timm"),
+    "export.to_torch": lambda g: {
+        "model_or_run": g.torch_network,
+        "path": g.new("torchvision.safetensors"),
+        "layout": "torchvision",
+        "network": "squeezenet1_1",
+        "overwrite": True,
+    },
     "export.to_web": lambda g: {"model_or_run": g.run, "folder": g.new("web"), "overwrite": True},
     "push_to_hub": lambda g: {"run": g.run, "address": "hf://somebody/something", "licence": "mit"},
     # weights
     "weights.Checkpoint": lambda g: {f.name: getattr(g.checkpoint, f.name) for f in dataclasses.fields(g.checkpoint)},
-    "weights.checkpoint_of": lambda g: {"model": g.model},
+    "weights.checkpoint_of": lambda g: {"model": g.published},
     "weights.choose": lambda g: {"network": "lenet5", "weights": None, "chosen": {}, "own": {}, "numerics": {}},
     "weights.copy_weights": lambda g: {"source": g.model, "target": g.model, "name": "the run"},
     "weights.find": lambda g: {"model": "mobilenet_v2", "tag": "imagenet"},
@@ -273,6 +314,26 @@ GOOD: Mapping[str, Callable[[Given], dict[str, Any]]] = {
     "weights.from_tflite": lambda g: {"model": g.hosted_network, "path": g.hosted},
     "weights.load": lambda g: {"model": g.model, "source": g.run.path / "model.keras"},
     "weights.recognise_tflite": lambda g: {"path": g.hosted},
+}
+
+
+# Where work of seconds begins, after the checks: the default tests go no further.
+EXPORT = "keras_inception.export"
+WORK = {
+    "train": "keras_inception.training.train._start",
+    "push_to_hub": "keras_inception.hub.client",
+    "export.benchmark": f"{EXPORT}.runtimes.benchmark._worker_of",
+    "export.cluster": f"{EXPORT}.quantization.qat.fine_tune._compressed",
+    "export.export_run": f"{EXPORT}.formats.to_tflite",
+    "export.prune": f"{EXPORT}.quantization.qat.fine_tune._compressed",
+    "export.quantize_aware": f"{EXPORT}.quantization.qat.fine_tune._quantizing",
+    "export.quantize_to_target": f"{EXPORT}.quantization.search.to_tflite",
+    "export.to_onnx": f"{EXPORT}.onnx.pixels_to_outputs",
+    "export.to_openvino": f"{EXPORT}.openvino.pixels_to_outputs",
+    "export.to_phone": f"{EXPORT}.phone.to_tflite",
+    "export.to_saved_model": f"{EXPORT}.saved_model._signatures",
+    "export.to_tflite": f"{EXPORT}.tflite.convert._converted",
+    "export.to_web": f"{EXPORT}.web._library",
 }
 
 
