@@ -153,6 +153,8 @@ def new_output(path: Path, *, overwrite: bool, kind: str, is_kind: Callable[[Pat
         InputError: `path` exists and may not be replaced (`overwrite` replaces a `kind` only), another process is
             writing it, or it cannot be written.
     """
+    if not path.name:
+        raise InputError(f"{str(path)!r} is a folder that is there already: give the path of a new {kind}")
     created = [folder for folder in path.parents if not folder.exists()]
     above = path.parents[len(created)]
     if not above.is_dir():

@@ -7,6 +7,7 @@ import inspect
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -32,6 +33,7 @@ class Given:
 
     def __init__(self, folder: Path):
         self.folder = folder
+        self._count = count()
 
     @cached_property
     def images(self) -> Path:
@@ -88,6 +90,11 @@ class Given:
     def model(self) -> keras.Model:
         return self.run.model()
 
+    @property
+    def network(self) -> dict[str, Any]:
+        """What exports take, loaded already."""
+        return {"model_or_run": self.model, "labels": LABELS, "preprocessing": self.preprocessing}
+
     @cached_property
     def inputs(self) -> np.ndarray:
         return np.random.default_rng(0).uniform(-1, 1, (4, 16, 16, 3)).astype("float32")
@@ -99,7 +106,7 @@ class Given:
 
     @cached_property
     def tflite(self) -> Path:
-        return export.to_tflite(self.run, self.folder / "float32.tflite")
+        return export.to_tflite(**self.network, path=self.folder / "float32.tflite")
 
     @cached_property
     def exported_run(self) -> Run:
@@ -171,8 +178,8 @@ class Given:
         return np.full((4, 2), 0.5, np.float32)
 
     def new(self, name: str) -> Path:
-        """A path at which nothing is; what a call leaves there is replaced by the next."""
-        return self.folder / "new" / name
+        """A path at which nothing is."""
+        return self.folder / f"new_{next(self._count)}" / name
 
 
 Good: TypeAlias = Callable[[Given], dict[str, Any]]
@@ -184,11 +191,11 @@ def images_and(**more: Any) -> Good:
 
 def trained(**more: Any) -> Good:
     """A network, and images to train it with."""
-    return lambda g: {"model_or_run": g.run, "data": g.images, "training": export.FineTuning(epochs=1), **more}
+    return lambda g: {**g.network, "data": g.dataset, "training": export.FineTuning(epochs=1), **more}
 
 
 def written(name: str, **more: Any) -> Good:
-    return lambda g: {"model_or_run": g.run, "path": g.new(name), "overwrite": True, **more}
+    return lambda g: {**g.network, "path": g.new(name), **more}
 
 
 GOOD: Mapping[str, Good] = {
@@ -274,7 +281,7 @@ GOOD: Mapping[str, Good] = {
     "export.benchmark": lambda g: {"paths": [g.tflite], "seconds": 0.1, "threads": 1},
     "export.cluster": trained(),
     "export.doctor": lambda g: {"path": g.tflite},
-    "export.export_run": lambda g: {"run": g.run, "formats": ["tflite"], "folder": g.new("exports"), "overwrite": True},
+    "export.export_run": lambda g: {"run": g.run, "formats": ["tflite"], "folder": g.new("exports")},
     "export.exported": lambda g: {"run": g.exported_run},
     "export.layer_errors": lambda g: {"path": g.tflite, "model": g.model, "inputs": [g.inputs[:1]]},
     "export.misses": lambda g: {"agreement": g.agreement},
@@ -282,17 +289,16 @@ GOOD: Mapping[str, Good] = {
     "export.optimize": lambda g: {"model": g.model},
     "export.phone_results": lambda g: {"folder": g.phone_kit},
     "export.prune": trained(),
-    "export.quantize_aware": lambda g: {**trained()(g), "path": g.new("qat.tflite"), "overwrite": True},
-    "export.quantize_to_target": written("target.tflite", max_drop=1.0, trials=1),
+    "export.quantize_aware": lambda g: {**trained()(g), "path": g.new("qat.tflite")},
+    "export.quantize_to_target": written("target.tflite", max_drop=1.0, trials=2),
     "export.to_keras_h5": lambda g: {
         "model_or_run": g.hosted_network,
         "path": g.new("keras.h5"),
         "network": "mobilenet_v1",
-        "overwrite": True,
     },
     "export.to_onnx": written("model.onnx"),
     "export.to_openvino": written("openvino"),
-    "export.to_phone": lambda g: {"model_or_run": g.run, "folder": g.new("phone"), "overwrite": True},
+    "export.to_phone": lambda g: {**g.network, "folder": g.new("phone")},
     "export.to_saved_model": written("saved_model"),
     "export.to_tflite": written("float32.tflite"),
     "export.to_torch": lambda g: {
@@ -300,9 +306,8 @@ GOOD: Mapping[str, Good] = {
         "path": g.new("torchvision.safetensors"),
         "layout": "torchvision",
         "network": "squeezenet1_1",
-        "overwrite": True,
     },
-    "export.to_web": lambda g: {"model_or_run": g.run, "folder": g.new("web"), "overwrite": True},
+    "export.to_web": lambda g: {**g.network, "folder": g.new("web")},
     "push_to_hub": lambda g: {"run": g.run, "address": "hf://somebody/something", "licence": "mit"},
     # weights
     "weights.Checkpoint": lambda g: {f.name: getattr(g.checkpoint, f.name) for f in dataclasses.fields(g.checkpoint)},

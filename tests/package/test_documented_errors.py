@@ -1,5 +1,6 @@
 """Public functions called with wrong arguments raise what their docstrings name, in one line, and nothing else."""
 
+import importlib
 import inspect
 import math
 import re
@@ -8,6 +9,7 @@ import sysconfig
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -71,6 +73,11 @@ class Reached(Exception):
     """The arguments are accepted: what takes seconds would begin."""
 
 
+def work_of(name: str) -> tuple[ModuleType, str]:
+    module, _, function = WORK[name].rpartition(".")
+    return importlib.import_module(module), function
+
+
 def reached(*_: Any, **__: Any) -> None:
     raise Reached
 
@@ -111,7 +118,7 @@ def test_wrong_arguments_raise_what_is_documented(
 ) -> None:
     if name in WORK:
         good_call(name, PUBLIC[name], given)  # what it needs is made with the work
-        monkeypatch.setattr(WORK[name], reached)
+        monkeypatch.setattr(*work_of(name), reached)
     faults = faults_of(name, given, wrong)
     assert not faults, "\n" + "\n".join(faults)
 
@@ -127,7 +134,7 @@ def test_wrong_arguments_do_not_disturb_the_work(name: str, given: Given, wrong:
 def test_good_calls_are_good(name: str, given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = good_call(name, PUBLIC[name], given)
     if name in WORK:
-        monkeypatch.setattr(WORK[name], reached)
+        monkeypatch.setattr(*work_of(name), reached)
     error = called(PUBLIC[name], arguments)
     if isinstance(error, InputError) and "pip install" in str(error):
         pytest.skip(str(error))
@@ -156,5 +163,5 @@ def test_a_fault_is_found() -> None:
 
 def test_every_public_name_has_a_good_call() -> None:
     assert set(GOOD) <= set(PUBLIC)
-    with pytest.raises(LookupError, match="nobody needs x: give it a good call in good_calls.py"):
+    with pytest.raises(LookupError, match=r"nobody needs x: give it a good call in good_calls\.py"):
         good_call("nobody", lambda x: x, Given(Path()))
