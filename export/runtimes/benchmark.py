@@ -99,8 +99,8 @@ def benchmark(
         seconds: seconds per file, at most an hour.
 
     Raises:
-        InputError: an argument is out of range, there is no such file, none of `runtimes` reads it or one refuses it, or
-            a runtime is not installed.
+        InputError: an argument is out of range, there is no such file, none of `runtimes` reads it or one refuses it,
+            or a runtime is not installed.
     """
     threads = os.cpu_count() or 1 if threads is None else threads
     known = [runtime for readers in READERS.values() for runtime in readers[:1]]

@@ -237,7 +237,7 @@ def plot(curve: Curve, path: str | Path, *, title: str = "") -> None:
     The file extension of `path` determines the format: ".png", ".svg" or another one of Matplotlib's.
 
     Raises:
-        InputError: Matplotlib does not write that format.
+        InputError: Matplotlib does not write that format, or the folder does not exist.
     """
     from matplotlib.figure import Figure  # half a second, which nothing else here needs
 

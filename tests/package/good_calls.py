@@ -178,8 +178,10 @@ class Given:
         return np.full((4, 2), 0.5, np.float32)
 
     def new(self, name: str) -> Path:
-        """A path at which nothing is."""
-        return self.folder / f"new_{next(self._count)}" / name
+        """A path at which nothing is, in a folder of its own."""
+        folder = self.folder / f"new_{next(self._count)}"
+        folder.mkdir()
+        return folder / name
 
 
 Good: TypeAlias = Callable[[Given], dict[str, Any]]
@@ -290,7 +292,11 @@ GOOD: Mapping[str, Good] = {
     "export.phone_results": lambda g: {"folder": g.phone_kit},
     "export.prune": trained(),
     "export.quantize_aware": lambda g: {**trained()(g), "path": g.new("qat.tflite")},
-    "export.quantize_to_target": written("target.tflite", max_drop=1.0, trials=2),
+    "export.quantize_to_target": lambda g: {
+        **written("target.tflite", max_drop=1.0, trials=2)(g),
+        "calibration": g.split,
+        "held_out": g.split,
+    },
     "export.to_keras_h5": lambda g: {
         "model_or_run": g.hosted_network,
         "path": g.new("keras.h5"),

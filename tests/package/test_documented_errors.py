@@ -44,7 +44,7 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     (folder / "file").write_text("nonsense")
     (folder / "empty_file").touch()
     plain: list[Any] = [None, "", "nonsense", -1, 0, 1e9, math.nan, [], {}, object()]
-    paths = ["missing", "folder", "file", "empty_file"]
+    paths = ["missing", "missing/in_it", "folder", "file", "empty_file"]
     named = {repr(value) if type(value) is not object else "object()": value for value in plain}
     return named | {f"a path, {name}": folder / name for name in paths}
 
