@@ -28,7 +28,8 @@ from .errors import InputError
 
 INDENT = " " * 4
 CHOICES = Union, UnionType, Literal
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -221,7 +222,7 @@ def check_fields(record: Any) -> None:
     Raises:
         InputError: a value is not of the annotated type, or out of range; the message says what is allowed.
     """
-    for name, argument in _by_annotation(type(record)).items():
+    for name, argument in _by_annotation(record.__class__).items():
         argument.check(getattr(record, name))
 
 

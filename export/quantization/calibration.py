@@ -141,7 +141,7 @@ class CalibrationSet:
                     source=record["source"],
                     absent=tuple(record["absent"]),
                 )
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise InputError(
                 f"{path} is not a calibration set: give images, or what CalibrationSet.save wrote"
             ) from error

@@ -295,7 +295,7 @@ GOOD: Mapping[str, Good] = {
     "export.quantize_to_target": lambda g: {
         **written("target.tflite", max_drop=1.0, trials=2)(g),
         "calibration": g.split,
-        "held_out": g.split,
+        "held_out": g.dataset.val,
     },
     "export.to_keras_h5": lambda g: {
         "model_or_run": g.hosted_network,
