@@ -83,9 +83,6 @@ def to_saved_model(
     Raises:
         InputError: the model or an argument cannot be used, or `path` exists or cannot be written; nothing is left.
     """
-    if precision not in get_args(Precision):
-        raise InputError(f"unknown precision {precision!r}; give one of {', '.join(get_args(Precision))}")
-    signature_of(serving_default)
     path = Path(path)
     with new_output(path, overwrite=overwrite, kind="SavedModel", is_kind=is_saved_model) as part:
         source = Exportable.of(model_or_run, labels=labels, preprocessing=preprocessing)

@@ -16,16 +16,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import keras
 import numpy as np
 
-from ..arguments import Count, checked
+from ..arguments import Argument, Count, checked
 from ..errors import InputError
 from ..files import write_figure, write_file
 from .network import Cascade, ExitPredictions, Images
 
+Budget: TypeAlias = Annotated[
+    float, Argument(states="multiply-adds per image, from the first to the last value of Cascade(model).macs")
+]
 NEVER = 2.0  # a threshold that no probability reaches
 
 
@@ -86,7 +89,7 @@ class Policy:
 
 
 @checked
-def calibrate(model: keras.Model | Cascade, images: Images, *, budget: float, batch_size: Count = 64) -> Policy:
+def calibrate(model: keras.Model | Cascade, images: Images, *, budget: Budget, batch_size: Count = 64) -> Policy:
     """Choose thresholds with which images like these cost the budget on average (Huang et al., 2018).
 
     The share q_k = z (1 - q)^(k - 1) q of all images leaves at exit k, where z makes the sum 1. The budget determines

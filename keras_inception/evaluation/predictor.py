@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import keras
 import numpy as np
 
-from ..arguments import check_fields, checked
+from ..arguments import Count, check_fields, checked
 from ..data import Crops, Split, as_images, input_errors, load_images
 from ..errors import InputError
 from ..outputs import MAIN, by_name, main_network, with_embedding
@@ -164,7 +164,7 @@ class Prediction:
 
 
 @checked
-def predict(predictor: Predictor, images: Any, *, top: int = 5, batch_size: int = 32) -> list[Prediction]:
+def predict(predictor: Predictor, images: Any, *, top: Count = 5, batch_size: Count = 32) -> list[Prediction]:
     """The `top` most probable classes of each image.
 
     Args:
@@ -176,8 +176,6 @@ def predict(predictor: Predictor, images: Any, *, top: int = 5, batch_size: int 
     Raises:
         InputError: one of the images cannot be read.
     """
-    if isinstance(top, bool) or not isinstance(top, int) or top < 1:
-        raise InputError(f"top must be a whole number of at least 1; got {top!r}")
     given, names, rejected = as_images(images)
     if rejected:
         raise InputError(f"{rejected[0].path} cannot be read: {rejected[0].reason}")
@@ -192,7 +190,7 @@ def ranked(name: str, probabilities: np.ndarray, labels: Sequence[str], top: int
 
 
 @checked
-def evaluate(predictor: Predictor, images: Split | str | Path, *, batch_size: int = 32) -> dict[str, float]:
+def evaluate(predictor: Predictor, images: Split | str | Path, *, batch_size: Count = 32) -> dict[str, float]:
     """Top-1 and top-5 accuracy (0..1), mean cross-entropy, the number of images, and top-1 of each early exit.
 
     Args:

@@ -190,8 +190,6 @@ def prune(
     Raises:
         InputError: the network has a layer that cannot be copied, or an argument cannot be used.
     """
-    if pattern not in ("magnitude", "2:4"):
-        raise InputError(f"unknown pattern {pattern!r}; give magnitude or 2:4")
     if not 0 < sparsity < 1 or (pattern == "2:4" and sparsity != 0.5):
         raise InputError(
             f"sparsity is the share of zeros, between 0 and 1, and 0.5 for the pattern 2:4; got {sparsity}"
