@@ -15,7 +15,7 @@ from keras_inception.preprocessing import Preprocessing
 
 from ..crossings.networks import registered
 
-THREADS, TURNS = 8, 4
+THREADS, TURNS = 8, 2
 
 
 @pytest.fixture(scope="module")
