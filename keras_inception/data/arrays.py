@@ -14,8 +14,8 @@ from .split import SIDES, Dataset, Split, content_digest, fractions, hold_out, s
 
 @checked
 def from_arrays(
-    images: np.ndarray,
-    labels: np.ndarray,
+    images: np.ndarray | Sequence[Any],
+    labels: np.ndarray | Sequence[Any],
     classes: Sequence[str] | None = None,
     *,
     validation: float = 0.2,
