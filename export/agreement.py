@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_inception.arguments import checked
 from keras_inception.data import Split
 from keras_inception.errors import InputError
 from keras_inception.evaluation import scores
@@ -74,6 +75,7 @@ class Agreement:
         return asdict(self)
 
 
+@checked
 def agreement(
     path: str | Path,
     model_or_run: ModelOrRun,
@@ -103,6 +105,7 @@ def agreement(
     return _measured(file, None, source, source.model, data, limit)
 
 
+@checked
 def agreements(
     path: str | Path, model_or_run: ModelOrRun, data: ComparisonData | None = None, *, limit: int | None = None
 ) -> list[Agreement]:

@@ -14,6 +14,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
+from keras_inception.arguments import checked
 from keras_inception.errors import InputError, first_line
 from keras_inception.terminal import quiet
 
@@ -91,6 +92,7 @@ class Diagnosis:
         return asdict(self) | {"ready": self.ready}
 
 
+@checked
 def doctor(path: str | Path) -> Diagnosis:
     """Examine a .tflite file of any origin: operators, types, shapes, what GPUs refuse, metadata, and one run.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from keras_inception.arguments import checked
 from keras_inception.data import Split
 from keras_inception.errors import InputError
 from keras_inception.files import need_writable
@@ -66,6 +67,7 @@ class Target:
     found: Callable[[QuantizationSearch], object] = lambda search: None
 
 
+@checked
 def export_run(
     run: Run,
     formats: Sequence[str],
@@ -239,6 +241,7 @@ def _pruning(share: str | None) -> dict[str, Any] | None:
         raise InputError(f"prune takes a share of zeros such as 0.5, or 2:4; got {share!r}") from None
 
 
+@checked
 def exported(run: Run) -> list[Path]:
     """The files that `export_run` wrote into a run directory.
 
@@ -261,8 +264,13 @@ def allowed_losses(n: int) -> int:
     return max(1, int(MAX_DROP * n))
 
 
+@checked
 def misses(agreement: Agreement) -> list[str]:
-    """Why a file misses its bar, one line each: it loses accuracy, or differs by more than rounding explains."""
+    """Why a file misses its bar, one line each: it loses accuracy, or differs by more than rounding explains.
+
+    Raises:
+        InputError: it is no `Agreement`.
+    """
     a, lines = agreement, []
     name = f"{a.format} {a.exit}" if a.exit else a.format
     where = ", ".join(f"{layer} ({decibels:.0f} dB)" for layer, decibels in a.worst_layers.items())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -21,7 +21,7 @@ from keras_inception.run import Run
 from .optimize.fold import kernels_and_bias
 from .optimize.graph import Graph, Node, is_integer, scope_name
 
-ModelOrRun: TypeAlias = keras.Model | Run | str | Path
+ModelOrRun: TypeAlias = keras.Model | Run | str | Path | Any  # of other models `Exportable.of` says what to do
 
 
 @dataclass(frozen=True, kw_only=True)

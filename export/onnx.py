@@ -8,6 +8,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from keras_inception.arguments import checked
 from keras_inception.errors import InputError
 from keras_inception.files import new_output
 from keras_inception.preprocessing import Preprocessing
@@ -23,6 +24,7 @@ from .tflite.metadata import NAME
 OPSET = 17  # of 2022: older runtimes read it, and no network here needs a later one
 
 
+@checked
 def to_onnx(
     model_or_run: ModelOrRun,
     path: str | Path,

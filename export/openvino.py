@@ -9,6 +9,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from keras_inception.arguments import checked
 from keras_inception.errors import InputError
 from keras_inception.files import new_output
 from keras_inception.preprocessing import Preprocessing
@@ -24,6 +25,7 @@ from .tflite.metadata import NAME
 FILE = "model.xml"  # the weights are in model.bin, beside it
 
 
+@checked
 def to_openvino(
     model_or_run: ModelOrRun,
     path: str | Path,

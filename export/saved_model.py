@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 import keras
 import tensorflow as tf
 
+from keras_inception.arguments import checked
 from keras_inception.errors import InputError
 from keras_inception.files import new_output
 from keras_inception.preprocessing import Preprocessing
@@ -35,6 +36,7 @@ DEFAULT = "serving_default"  # the signature of a request that names none
 Function: TypeAlias = Callable[[tf.Tensor], Any]  # a tf.function of one tensor
 
 
+@checked
 def to_saved_model(
     model_or_run: ModelOrRun,
     path: str | Path,
@@ -81,9 +83,6 @@ def to_saved_model(
     Raises:
         InputError: the model or an argument cannot be used, or `path` exists or cannot be written; nothing is left.
     """
-    if precision not in get_args(Precision):
-        raise InputError(f"unknown precision {precision!r}; give one of {', '.join(get_args(Precision))}")
-    signature_of(serving_default)
     path = Path(path)
     with new_output(path, overwrite=overwrite, kind="SavedModel", is_kind=is_saved_model) as part:
         source = Exportable.of(model_or_run, labels=labels, preprocessing=preprocessing)

@@ -15,6 +15,7 @@ import keras
 from keras.layers import Dropout, InputLayer
 
 from keras_inception.analysis.cost import blueprint
+from keras_inception.arguments import checked
 from keras_inception.errors import InputError
 from keras_inception.files import new_output
 from keras_inception.layers import DropPath, deep_graph
@@ -33,6 +34,7 @@ UNSEEN = ("name", "trainable", "dtype", "momentum", "synchronized", "build_confi
 UNSEEN_ENDINGS = ("_initializer", "_regularizer", "_constraint")
 
 
+@checked
 def to_torch(
     model_or_run: ModelOrRun, path: str | Path, *, layout: str, network: str | None = None, overwrite: bool = False
 ) -> Path:
@@ -66,6 +68,7 @@ def to_torch(
     return path
 
 
+@checked
 def to_keras_h5(
     model_or_run: ModelOrRun, path: str | Path, *, network: str | None = None, overwrite: bool = False
 ) -> Path:

@@ -11,6 +11,7 @@ import keras
 from keras import layers
 
 from .analysis.cost import strides as strides_of
+from .arguments import checked
 from .errors import InputError
 from .layers import deep_graph
 from .model_graph import Step, endpoints, steps
@@ -21,6 +22,7 @@ CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)
 POOLS = (layers.MaxPooling2D, layers.AveragePooling2D)
 
 
+@checked
 @deep_graph()
 def feature_pyramid(model: keras.Model, strides: Sequence[int] = (4, 8, 16, 32)) -> keras.Model:
     """The last map of each stride, over the network's own layers and weights.
@@ -50,6 +52,7 @@ def feature_pyramid(model: keras.Model, strides: Sequence[int] = (4, 8, 16, 32))
     return pyramid
 
 
+@checked
 @deep_graph()
 def dilated(model: keras.Model, output_stride: int) -> keras.Model:
     """A copy whose maps end at `output_stride`: strides after it become dilation. Chen et al., 2017, "DeepLab".

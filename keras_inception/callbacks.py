@@ -23,6 +23,7 @@ import keras
 from keras import ops
 from keras.losses import CategoricalCrossentropy, SparseCategoricalCrossentropy
 
+from .arguments import checked
 from .errors import InputError
 from .outputs import MAIN, main_network
 
@@ -35,6 +36,7 @@ CROSSENTROPIES = {
 }
 
 
+@checked
 def fade(epochs: int) -> Schedule:
     """Fall linearly from 1 in the first epoch to 0 after `epochs` epochs.
 
@@ -98,6 +100,7 @@ class AuxiliaryHeads(_LossCallback):
             cross-entropy.
     """
 
+    @checked
     def __init__(self, weight: float = 0.3, schedule: Schedule | None = None):
         super().__init__()
         if not (math.isfinite(weight) and weight >= 0):
@@ -132,6 +135,7 @@ class LabelSmoothing(_LossCallback):
         InputError: e is out of range, or the loss is not a cross-entropy, or already smooths labels.
     """
 
+    @checked
     def __init__(self, smoothing: float = 0.1, schedule: Schedule | None = None):
         super().__init__()
         if not 0 <= smoothing < 1:
@@ -166,6 +170,7 @@ class Distillation(_LossCallback):
             without the teacher's probabilities.
     """
 
+    @checked
     def __init__(self, weight: float, temperature: float):
         super().__init__()
         if not 0 <= weight <= 1:
@@ -190,6 +195,7 @@ class Distillation(_LossCallback):
         self.objective.factors.temperature.assign(self.temperature)
 
 
+@checked
 def strip_auxiliary(model: keras.Model) -> keras.Model:
     """Return the network to deploy: the main output alone, on the same layers and weights.
 

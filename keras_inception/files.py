@@ -68,11 +68,12 @@ def write_figure(path: Path, figure: Any) -> None:
     """Write a figure of Matplotlib, complete or not at all, in the format that the file's ending names.
 
     Raises:
-        InputError: Matplotlib does not write that format.
+        InputError: Matplotlib does not write that format, or the folder does not exist.
     """
     formats = figure.canvas.get_supported_filetypes()
     if path.suffix.removeprefix(".") not in formats:
         raise InputError(f"a plot is written as .{', .'.join(formats)}; got {str(path)!r}")
+    need_folder(path)
     write_file(path, lambda part: figure.savefig(part, dpi=150))
 
 
@@ -153,6 +154,8 @@ def new_output(path: Path, *, overwrite: bool, kind: str, is_kind: Callable[[Pat
         InputError: `path` exists and may not be replaced (`overwrite` replaces a `kind` only), another process is
             writing it, or it cannot be written.
     """
+    if not path.name:
+        raise InputError(f"{str(path)!r} is a folder that is there already: give the path of a new {kind}")
     created = [folder for folder in path.parents if not folder.exists()]
     above = path.parents[len(created)]
     if not above.is_dir():
@@ -230,6 +233,16 @@ def reason(error: Exception) -> str:
         return (error.strerror or str(error)).lower()
     message = getattr(error, "message", str(error))  # "path; reason [Op:name]"
     return message.splitlines()[0].rsplit("; ", 1)[-1].split(" [")[0].lower()
+
+
+def need_folder(path: Path) -> None:
+    """Check that there is a folder to write a file into.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not path.parent.is_dir():
+        raise InputError(f"there is no folder {path.parent} to write {path.name} into")
 
 
 def need_writable(folder: Path) -> None:

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, get_args
 
 import tensorflow as tf
 
+from .arguments import Argument, check_fields
 from .errors import InputError
 
 # ITU-R BT.601 weights of red, green and blue, as in Pillow and TensorFlow. They add up to 1, so grey stays grey.
@@ -57,9 +58,12 @@ class Preprocessing:
 
     Resizing is antialiased, by the filter `interpolation`, "bilinear" or "bicubic". `mean` and `std` are in pixel units
     (0..255), one value for each channel, in the order of `channels`: "RGB", "BGR" or "L" (grey).
+
+    Raises:
+        InputError: a field has a wrong type, or a value out of its range.
     """
 
-    size: tuple[int, int]
+    size: Annotated[tuple[int, int], Argument(at_least=1)]
     resize_mode: ResizeMode = "crop"
     crop: float = 1.0
     channels: str = "RGB"
@@ -69,25 +73,26 @@ class Preprocessing:
     fill: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.channels not in ("RGB", "BGR", "L"):
-            raise ValueError(f"channels must be 'RGB', 'BGR' or 'L'; got {self.channels!r}")
+            raise InputError(f"channels must be 'RGB', 'BGR' or 'L'; got {self.channels!r}")
         if not len(self.channels) == len(self.mean) == len(self.std):
-            raise ValueError(
+            raise InputError(
                 f"{self.channels} needs {len(self.channels)} means and deviations; "
                 f"got {len(self.mean)} and {len(self.std)}"
             )
         if not 0 < self.crop <= 1:
-            raise ValueError(f"crop must be in (0, 1]; got {self.crop}")
+            raise InputError(f"crop must be in (0, 1]; got {self.crop}")
         if min(self.std) <= 0:
-            raise ValueError(f"std must be positive; got {self.std}")
+            raise InputError(f"std must be positive; got {self.std}")
         if self.interpolation not in ("bilinear", "bicubic"):
-            raise ValueError(f"interpolation must be 'bilinear' or 'bicubic'; got {self.interpolation!r}")
+            raise InputError(f"interpolation must be 'bilinear' or 'bicubic'; got {self.interpolation!r}")
         if self.resize_mode not in get_args(ResizeMode):
-            raise ValueError(f"resize_mode must be {_MODES}; got {self.resize_mode!r}")
+            raise InputError(f"resize_mode must be {_MODES}; got {self.resize_mode!r}")
         if self.resize_mode != "crop" and self.crop != 1:
-            raise ValueError(f"{self.resize_mode} keeps the whole image: crop must be 1; got {self.crop}")
+            raise InputError(f"{self.resize_mode} keeps the whole image: crop must be 1; got {self.crop}")
         if self.fill is not None and not (len(self.fill) == 3 and all(0 <= level <= 255 for level in self.fill)):
-            raise ValueError(f"fill must be red, green and blue, 0 to 255; got {self.fill}")
+            raise InputError(f"fill must be red, green and blue, 0 to 255; got {self.fill}")
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Preprocessing:

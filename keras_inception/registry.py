@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeAlias
 import keras
 
 from . import weights as published
-from .arguments import Argument
+from .arguments import Argument, checked
 from .facts import look_up, matching
 from .layers import TF, Numerics, Tensor, average_head
 from .preprocessing import Preprocessing, scaled
@@ -115,15 +115,20 @@ def get(name: str) -> Architecture:
     return look_up(name, ((a.name, a.alias, a) for a in architectures()))
 
 
+@checked
 def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
     """The names that match a shell pattern, sorted; with `pretrained`, only those that have published weights.
 
     >>> list_models("inception_v?")
     ['inception_v1', 'inception_v2', 'inception_v3', 'inception_v4']
+
+    Raises:
+        InputError: the pattern is no string, or `pretrained` is neither True nor False.
     """
     return matching(pattern, (a.name for a in architectures() if a.weights or not pretrained))
 
 
+@checked
 def create_model(name: str, **kwargs: Any) -> keras.Model:
     """Build a network by its name; `kwargs` are its builder's arguments.
 
@@ -136,6 +141,7 @@ def create_model(name: str, **kwargs: Any) -> keras.Model:
     return get(name).build(**kwargs)
 
 
+@checked
 def model_info(name: str) -> Architecture:
     """A network's description by its name: paper, input, parameters, multiply-adds, own arguments, `weights`.
 

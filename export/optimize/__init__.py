@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import keras
 
 from keras_inception.analysis.cost import total
+from keras_inception.arguments import checked
 from keras_inception.errors import InputError
 from keras_inception.layers import deep_graph
 from keras_inception.outputs import auxiliary_names, without_auxiliary
@@ -92,6 +93,7 @@ class Report:
         return "\n".join(f"{a:{widths[0]}}  {b:>{widths[1]}}  {c}" for a, b, c in rows)
 
 
+@checked
 def optimize(model: keras.Model) -> keras.Model:
     """Make a network that has the same outputs in inference and computes less.
 

@@ -9,6 +9,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from keras_inception.arguments import checked
 from keras_inception.files import new_output
 from keras_inception.preprocessing import Preprocessing
 
@@ -22,6 +23,7 @@ ABOUT = "model.json"
 MAIN = Path("android", "app", "src", "main")  # of Gradle's project: where assets and resources go
 
 
+@checked
 def to_phone(
     model_or_run: ModelOrRun,
     folder: str | Path,

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from keras_inception.arguments import checked
 from keras_inception.errors import InputError
 
 from ..tflite.flatbuffer import precision
@@ -65,6 +66,7 @@ class PhoneResults:
         return asdict(self)
 
 
+@checked
 def phone_results(folder: str | Path) -> tuple[PhoneResults, ...]:
     """Read the results in a phone kit, one record for each phone that `benchmark.sh` was run with.
 

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from keras_inception.arguments import check_fields
 from keras_inception.data import Split, is_data_file, load_folder
 from keras_inception.errors import InputError
 from keras_inception.files import new_output, uninterrupted
@@ -33,6 +34,9 @@ class CalibrationSet:
     With known `preprocessing` they are uint8 RGB (n, H, W, 3) of the network's size, since the file normalises itself;
     without, they are the network's own inputs, (n, H, W, C). `source` describes where they come from. `notes` holds
     what looks wrong with them; what cannot be right is an error.
+
+    Raises:
+        InputError: a field has a wrong type, or the images are none, one, blank, or not finite.
     """
 
     inputs: np.ndarray
@@ -41,6 +45,7 @@ class CalibrationSet:
     absent: tuple[str, ...] = ()  # labels of classes without an image
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not len(self.inputs):
             raise InputError(EMPTY)
         if not np.isfinite(self.inputs).all():
@@ -136,7 +141,7 @@ class CalibrationSet:
                     source=record["source"],
                     absent=tuple(record["absent"]),
                 )
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise InputError(
                 f"{path} is not a calibration set: give images, or what CalibrationSet.save wrote"
             ) from error

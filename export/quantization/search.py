@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from keras_inception.arguments import checked
 from keras_inception.data import Dataset, Split, as_dataset, is_tf_data
 from keras_inception.errors import InputError, first_line
 from keras_inception.files import new_output, write_figure
@@ -31,10 +32,7 @@ from ..tflite.metadata import About
 from ..tflite.tensors import layers_before
 from .calibration import Calibration, CalibrationSet, calibration_set, to_pixels
 from .qat.fine_tune import DEFAULT, need_tfmot, quantize_aware
-from .qat.settings import FineTuning
-
-if TYPE_CHECKING:
-    from .qat.trainer import TrainingData
+from .qat.settings import FineTuning, TrainingData
 
 MEASURED = 5_000  # held-out images that each file is measured on, at most
 ROUNDING = 1e-9  # points: a loss that equals the target in decimals holds it
@@ -127,8 +125,13 @@ class QuantizationSearch:
 
 
 class TargetMissed(InputError):
-    """No file holds the target, and none was written; `search` is what was tried."""
+    """No file holds the target, and none was written; `search` is what was tried.
 
+    Raises:
+        InputError: the search is no `QuantizationSearch`.
+    """
+
+    @checked
     def __init__(self, search: QuantizationSearch):
         best = search.best
         trained = any(trial.file == TRAINED for trial in search.trials)
@@ -141,6 +144,7 @@ class TargetMissed(InputError):
         self.search = search
 
 
+@checked
 def quantize_to_target(
     model_or_run: ModelOrRun,
     path: str | Path,

@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from keras_inception.arguments import Argument, checked
 from keras_inception.errors import InputError
 
 from ..onnx import is_onnx
@@ -80,12 +81,13 @@ class Benchmark:
         return asdict(self)
 
 
+@checked
 def benchmark(
     paths: Sequence[str | Path],
     *,
     runtimes: Sequence[str] = (),
-    threads: int | None = None,
-    seconds: float = 10.0,
+    threads: Annotated[int | None, Argument(at_least=1)] = None,
+    seconds: Annotated[float, Argument(above=0, at_most=3600)] = 10.0,
 ) -> Benchmark:
     """Time files in turns, each in a process of its own, one image at a time or a .tflite file's batch.
 
@@ -94,14 +96,13 @@ def benchmark(
         runtimes: "tensorflow", "litert", "onnxruntime" or "openvino": each file runs in those that read it. The default
             is a file's own runtime.
         threads: threads per runtime; all cores by default.
-        seconds: seconds per file.
+        seconds: seconds per file, at most an hour.
 
     Raises:
-        InputError: there is no such file, none of `runtimes` reads it or one refuses it, or a runtime is not installed.
+        InputError: an argument is out of range, there is no such file, none of `runtimes` reads it or one refuses it,
+            or a runtime is not installed.
     """
     threads = os.cpu_count() or 1 if threads is None else threads
-    if threads < 1 or seconds <= 0:
-        raise InputError(f"threads and seconds must be above 0; got {threads} and {seconds}")
     known = [runtime for readers in READERS.values() for runtime in readers[:1]]
     if unknown := set(runtimes) - set(known):
         raise InputError(f"unknown runtime {min(unknown)!r}; give one of {', '.join(known)}")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_inception.arguments import checked
 from keras_inception.data import Split
 from keras_inception.errors import InputError
 from keras_inception.evaluation import BatchFunction
@@ -101,6 +102,7 @@ def is_exported(path: Path) -> bool:
     return named or is_tflite(path) or is_saved_model(path) or is_openvino(path) or bool(versions(path))
 
 
+@checked
 def open_predictor(path: str | Path) -> ExportedFile:
     """Open an exported file to predict with it.
 

@@ -7,7 +7,9 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import wraps
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeAlias, get_args
 
 import numpy as np
@@ -130,6 +132,18 @@ def _filled(path: Path, x: np.ndarray, shape: Any) -> np.ndarray:
 def _check_shape(path: Path, x: np.ndarray, shape: Any) -> None:
     if not fits(x.shape, tuple(shape)):
         raise InputError(f"{path} takes {tuple(shape)} and was given {x.shape}: it was made from another network")
+
+
+def _one_at_a_time(run: Runner) -> Runner:
+    """For a runtime with one set of tensors, which threads would overwrite for each other."""
+    lock = Lock()
+
+    @wraps(run)
+    def locked(x: np.ndarray) -> np.ndarray:
+        with lock:
+            return run(x)
+
+    return locked
 
 
 # ---------------------------------------------------------------------------------------------------------- SavedModel
@@ -298,6 +312,7 @@ def _open_tflite(path: Path) -> OpenFile:
         raise InputError(f"{path} has {len(inputs)} inputs and {len(outputs)} outputs: one of each is expected")
     labels = record.labels or read_labels(content)
 
+    @_one_at_a_time
     def run(x: np.ndarray) -> np.ndarray:
         given = _filled(path, x, inputs[0]["shape"].tolist())
         interpreter.set_tensor(inputs[0]["index"], quantize(given, inputs[0]))
@@ -322,6 +337,7 @@ def _exit(path: Path, content: bytes, key: str) -> Runner:
         runner = Interpreter(model_content=content, num_threads=THREADS).get_signature_runner(key)
     [(input_name, given)], [(name, output)] = runner.get_input_details().items(), runner.get_output_details().items()
 
+    @_one_at_a_time
     def run(x: np.ndarray) -> np.ndarray:
         images = _filled(path, x, given["shape"].tolist())
         return dequantize(runner(**{input_name: quantize(images, given)})[name], output)[: len(x)]

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_inception.arguments import checked
 from keras_inception.errors import InputError, first_line
 from keras_inception.files import new_output
 from keras_inception.layers import deep_graph
@@ -70,6 +71,7 @@ def check_file_options(edge: str, batch: int) -> None:
         raise InputError(f"batch is how many images the file takes at once, 1 or more; got {batch!r}")
 
 
+@checked
 @deep_graph()
 def to_tflite(
     model_or_run: ModelOrRun,

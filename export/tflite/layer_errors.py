@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from keras_inception.arguments import checked
 from keras_inception.errors import InputError
 from keras_inception.terminal import quiet
 
@@ -37,6 +38,7 @@ class LayerError:
     snr: float
 
 
+@checked
 def layer_errors(path: str | Path, model: keras.Model, inputs: Iterable[np.ndarray]) -> list[LayerError]:
     """How far each layer of a quantised .tflite file is from the same layer in float32, in execution order.
 
@@ -48,7 +50,7 @@ def layer_errors(path: str | Path, model: keras.Model, inputs: Iterable[np.ndarr
         inputs: images as the file takes them, (H, W, C) or (1, H, W, C) each; the first 16 are used.
 
     Raises:
-        InputError: there is no such file, or it was made from another network.
+        InputError: there is no such file, it was made from another network, or there are no inputs.
     """
     path = Path(path)
     if not is_tflite(path):
@@ -66,7 +68,10 @@ def layer_errors(path: str | Path, model: keras.Model, inputs: Iterable[np.ndarr
         raise InputError(f"{path} and {model.name} have no layer in common: the file was made from another network")
     want: dict[str, list[np.ndarray]] = {layer: [] for layer in shared}
     got: dict[str, list[np.ndarray]] = {layer: [] for layer in shared}
-    for x in islice(inputs, IMAGES):
+    images = list(islice(inputs, IMAGES))
+    if not images:
+        raise InputError("layers are compared on images: give at least one")
+    for x in images:
         x = x if np.ndim(x) == 4 else x[np.newaxis]
         for probe, values in ((exact, want), (quantised, got)):
             for layer, value in probe.run(x, shared).items():

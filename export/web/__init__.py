@@ -12,6 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from keras_inception.arguments import checked
 from keras_inception.errors import InputError, first_line
 from keras_inception.files import cache_directory, new_output
 from keras_inception.preprocessing import Preprocessing
@@ -30,6 +31,7 @@ MODEL, ABOUT = "model.tflite", "model.json"
 PROGRAMS = ("litert_wasm_internal", "litert_wasm_compat_internal")
 
 
+@checked
 def to_web(
     model_or_run: ModelOrRun,
     folder: str | Path,

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from ..arguments import checked
 from ..errors import InputError
 from ..model_graph import Step, endpoints, steps
 from .boxes import Box, boxes
@@ -50,10 +51,14 @@ class Total:
     activations: int
 
 
+@checked
 def blueprint(build: Callable[..., keras.Model], **kwargs: Any) -> keras.Model:
     """The network that `build(**kwargs)` makes, without memory for its weights: shapes and costs, no predictions.
 
     This takes half the time of building. Numerics and dtype policy are those of the caller.
+
+    Raises:
+        InputError: `build` is no function, or refuses the arguments.
     """
     policy = keras.config.dtype_policy()
 
@@ -67,6 +72,7 @@ def blueprint(build: Callable[..., keras.Model], **kwargs: Any) -> keras.Model:
         return thread.submit(copy_context().run, plan).result()
 
 
+@checked
 def layer_costs(model: keras.Model) -> list[LayerCost]:
     """The cost of each layer of a flat functional model, in the order of the network, branch by branch.
 
@@ -105,10 +111,14 @@ def layer_costs(model: keras.Model) -> list[LayerCost]:
     return rows
 
 
+@checked
 def endpoint_costs(model: keras.Model) -> list[LayerCost]:
     """The rows of the network's table: the sums of `layer_costs` by endpoint, in the order of the network.
 
     Shape, receptive field and stride are those of the endpoint's last layer; `kind` is what a figure would show.
+
+    Raises:
+        InputError: as of `layer_costs`.
     """
     costs = layer_costs(model)
     by_row: dict[str, list[LayerCost]] = {}
@@ -130,8 +140,13 @@ def endpoint_costs(model: keras.Model) -> list[LayerCost]:
     ]
 
 
+@checked
 def total(costs: keras.Model | Iterable[LayerCost]) -> Total:
-    """The sum over a model, or over rows."""
+    """The sum over a model, or over rows.
+
+    Raises:
+        InputError: as of `layer_costs`, or a row is no `LayerCost`.
+    """
     rows = layer_costs(costs) if isinstance(costs, keras.Model) else list(costs)
     return Total(
         parameters=sum(row.parameters for row in rows),

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ..arguments import checked
 from ..backend import need_tensorflow
 from ..errors import InputError
 from ..layers import deep_graph
@@ -15,13 +16,19 @@ from ..model_graph import call_of, layer_of
 from ..outputs import main_network, main_output
 
 
+@checked
 def last_map(model: keras.Model) -> str | None:
-    """The name of the last layer before the main output whose output is a feature map; None without such a layer."""
+    """The name of the last layer before the main output whose output is a feature map; None without such a layer.
+
+    Raises:
+        InputError: it is no functional model.
+    """
     with deep_graph():
         layers = main_network(model).layers
     return next((layer.name for layer in reversed(layers) if _is_map(layer)), None)
 
 
+@checked
 def grad_cam(model: keras.Model, images: np.ndarray, classes: np.ndarray, *, endpoint: str | None = None) -> np.ndarray:
     """How much each position of a feature map supports a class.
 

@@ -9,19 +9,30 @@ import keras
 from rich.table import Table
 
 from .. import facts
+from ..arguments import checked
 from ..builder import settable
 from ..registry import Architecture
 from ..weights.download import addresses
 from .cost import blueprint, endpoint_costs, total
 
 
+@checked
 def info_table(architecture: Architecture) -> Table:
-    """A row for each endpoint of the network with its default arguments, and the totals."""
+    """A row for each endpoint of the network with its default arguments, and the totals.
+
+    Raises:
+        InputError: it is no `Architecture`, as `model_info` returns it.
+    """
     return facts.info_table(described(architecture))
 
 
+@checked
 def described(architecture: Architecture, model: keras.Model | None = None) -> dict[str, Any]:
-    """All that `models` and `info` print of a network; `model` is its blueprint, where that is built already."""
+    """All that `models` and `info` print of a network; `model` is its blueprint, where that is built already.
+
+    Raises:
+        InputError: it is no `Architecture`, as `model_info` returns it, or the model has no costs.
+    """
     rows = endpoint_costs(model or blueprint(architecture.build))
     return {
         "name": architecture.name,
@@ -40,8 +51,13 @@ def described(architecture: Architecture, model: keras.Model | None = None) -> d
     }
 
 
+@checked
 def checkpoint_rows(architecture: Architecture) -> list[dict[str, Any]]:
-    """A network's published checkpoints, the preferred one first. Accuracies (0..1) are the publishers'."""
+    """A network's published checkpoints, the preferred one first. Accuracies (0..1) are the publishers'.
+
+    Raises:
+        InputError: it is no `Architecture`, as `model_info` returns it.
+    """
     return [
         {
             "model": checkpoint.model,

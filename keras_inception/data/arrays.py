@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from ..arguments import checked
 from ..errors import InputError
 from .split import SIDES, Dataset, Split, content_digest, fractions, hold_out, stack_digests
 
 
+@checked
 def from_arrays(
-    images: np.ndarray,
-    labels: np.ndarray,
+    images: np.ndarray | Sequence[Any],
+    labels: np.ndarray | Sequence[Any],
     classes: Sequence[str] | None = None,
     *,
     validation: float = 0.2,

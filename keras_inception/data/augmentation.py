@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 
+from ..arguments import check_fields
 from ..errors import InputError
 from ..preprocessing import Box, Preprocessing
 from .operations import Operation, randaugment
@@ -83,6 +84,7 @@ class Augmentation:
     cutmix: float = 0.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         _check("area", self.area, is_real(self.area) and 0 < self.area <= 1, "a number above 0, at most 1")
         _check("flip", self.flip, isinstance(self.flip, bool), "True or False")
         for name, most in {"colour": 2, "rotation": 180, "blur": 1, "randaugment": 1, "erasing": 1}.items():
@@ -156,6 +158,7 @@ class Shift:
     flip: bool = True
 
     def __post_init__(self) -> None:
+        check_fields(self)
         valid = isinstance(self.pixels, int) and not isinstance(self.pixels, bool) and self.pixels >= 0
         _check("pixels", self.pixels, valid, "an integer of at least 0")
         _check("flip", self.flip, isinstance(self.flip, bool), "True or False")
@@ -188,6 +191,7 @@ class Crops:
     count: int = 1
 
     def __post_init__(self) -> None:
+        check_fields(self)
         valid = isinstance(self.count, int) and not isinstance(self.count, bool) and self.count in COUNTS
         _check("count", self.count, valid, f"{', '.join(map(str, COUNTS[:-1]))} or {COUNTS[-1]}")
 

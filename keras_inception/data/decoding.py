@@ -16,13 +16,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import simplejpeg
 import tensorflow as tf
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from ..arguments import checked
 from ..errors import InputError
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
@@ -55,6 +56,7 @@ OTHERS = {  # what else people have as images -> how such a file starts
 }
 
 
+@runtime_checkable
 class Encoded(Protocol):
     """An image file that is a part of something: what a `Split` may have as a source. `str` gives its name."""
 
@@ -62,6 +64,7 @@ class Encoded(Protocol):
         """The bytes of the file, which threads may read at the same time; an OSError says why they cannot be read."""
 
 
+@checked
 def decode(source: str | Path | bytes | Encoded) -> np.ndarray:
     """Decode a JPEG, PNG, BMP, GIF or WebP file, its bytes, or what has them, to uint8 (H, W, 3) RGB.
 

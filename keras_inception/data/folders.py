@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import checked
 from ..errors import InputError
 from ..terminal import note
 from .archives import is_archive
@@ -28,6 +29,7 @@ TAKEN = (
 )
 
 
+@checked
 def load_folder(path: str | Path, *, validation: float = 0.2, test: float = 0.0) -> Dataset:
     """Load labelled images: a folder, list, archive, shard set, Parquet file, address or TensorFlow Datasets' data set.
 
@@ -82,6 +84,7 @@ def dataset_of(layout: Layout, *, validation: float, test: float) -> Dataset:
     return replace(_dataset(train, val, tested or None), unused=layout.unused)
 
 
+@checked
 def load_images(path: str | Path, classes: Sequence[str], *, side: str | None = None) -> Split:
     """Load labelled images, labelled by the index in `classes`, to evaluate a trained network.
 
@@ -115,8 +118,14 @@ def load_images(path: str | Path, classes: Sequence[str], *, side: str | None = 
     return replace(_labelled(found.images, classes), side=called)
 
 
-def is_data_file(path: Path) -> bool:
-    """Whether `load_folder` takes this file: a list, an archive or a Parquet file."""
+@checked
+def is_data_file(path: str | Path) -> bool:
+    """Whether `load_folder` takes this file: a list, an archive or a Parquet file.
+
+    Raises:
+        InputError: it is no path.
+    """
+    path = Path(path)
     return is_list(path) or is_archive(path) or bool(files_of(path))
 
 

@@ -7,12 +7,14 @@ from typing import Any
 
 import tensorflow as tf
 
+from ..arguments import checked
 from ..errors import InputError
 from .folders import load_folder
 from .split import Dataset
 from .tf_data import from_tf_data
 
 
+@checked
 def is_tf_data(images: Any) -> bool:
     """Whether this is a `tf.data` pipeline, or two or three of them: to train on, for validation, for test."""
     if isinstance(images, tuple | list):
@@ -20,6 +22,7 @@ def is_tf_data(images: Any) -> bool:
     return isinstance(images, tf.data.Dataset)
 
 
+@checked
 def as_dataset(images: Any, *, validation: float = 0.2, test: float = 0.0) -> Dataset:
     """Make a dataset of what `load_folder` takes, or of one to three `tf.data` pipelines.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote
 
+from ..arguments import checked
 from . import archives, parquet, remote, tfds
 
 
@@ -29,11 +30,21 @@ def local(path: str | Path) -> tuple[Path, Callable[[str], str]]:
     return place, str
 
 
+@checked
 def lasting(path: str | Path) -> str:
-    """Return the path in a form that holds in any working directory: absolute; an address or "tfds:NAME" unchanged."""
+    """Return the path in a form that holds in any working directory: absolute; an address or "tfds:NAME" unchanged.
+
+    Raises:
+        InputError: it is no path.
+    """
     return str(path) if is_named(path) else str(Path(path).resolve())
 
 
+@checked
 def is_named(path: str | Path) -> bool:
-    """Whether this is an address or "tfds:NAME", of which only reading tells whether it exists."""
+    """Whether this is an address or "tfds:NAME", of which only reading tells whether it exists.
+
+    Raises:
+        InputError: it is neither text nor a path.
+    """
     return str(path).startswith(tfds.PREFIX) or remote.is_remote(path)

@@ -24,6 +24,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from PIL import Image
 
+from ..arguments import checked
 from ..errors import InputError
 from ..files import PART, discard, locked, os_errors, reason, write_file
 from ..terminal import note, progress_bar
@@ -42,6 +43,7 @@ TOGETHER = 64  # images that are in memory at a time
 HEAD, FRAME = 12, 16  # bytes that TFRecord puts before a record, and in all around it
 
 
+@checked
 def write_shards(
     images: str | Path | Dataset,
     out: str | Path,

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import checked
 from ..errors import InputError
 from .layout import Files, Layout
 from .scan import RECORD as EXAMINED
@@ -195,7 +196,8 @@ class Record:
         return self._set.read(self._row)
 
 
-def open_shards(path: Path) -> ShardSet | None:
+@checked
+def open_shards(path: str | Path) -> ShardSet | None:
     """The shard set in a folder; None where there are no shards.
 
     The sizes of all files and the index are checked here, the bytes of an image when they are read.
@@ -203,7 +205,10 @@ def open_shards(path: Path) -> ShardSet | None:
     Raises:
         InputError: the set is not finished, damaged or of a newer version, or another tool wrote the shards.
     """
+    path = Path(path)
     if not (path / RECORD).is_file():
+        if not path.is_dir():
+            return None
         if (path / UNFINISHED).is_file():
             raise InputError(f"{path} is not finished: run the same `keras-inception shards` command to resume it")
         if foreign := next(filter(FOREIGN.search, sorted(os.listdir(path))), None):

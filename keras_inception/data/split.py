@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import tensorflow as tf
 
+from ..arguments import check_fields, checked
 from ..errors import InputError
 from ..preprocessing import Preprocessing
 from .augmentation import Changes, mixes
@@ -225,7 +226,11 @@ class NearDuplicates(NamedTuple):
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images to train on, to choose the epoch on and, where there are such, to test on; and what was left out."""
+    """Images to train on, to choose the epoch on and, where there are such, to test on; and what was left out.
+
+    Raises:
+        InputError: a field has a wrong type.
+    """
 
     train: Split
     val: Split
@@ -235,6 +240,7 @@ class Dataset:
     unused: tuple[str, ...] = ()  # of each part that is not read, what it is and how it can be used
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name, side in SIDES.items():
             if (split := getattr(self, name)) is not None:
                 object.__setattr__(self, name, replace(split, side=side))
@@ -298,6 +304,7 @@ def left_out(rejected: Sequence[Rejected]) -> list[str]:
     ]
 
 
+@checked
 def fingerprint(dataset: Dataset) -> str:
     """Return a SHA-256 hex digest of a dataset: of its image contents, their class names and sides of the split.
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from ..arguments import checked
 from ..errors import InputError
 from .arrays import divided, from_arrays
 from .folders import dataset_of
@@ -18,6 +19,7 @@ from .split import SIDES, Dataset, Split
 WANTED = "give pairs of an image, uint8 or 0..255, and its class, batched or not"
 
 
+@checked
 def from_tf_data(
     train: tf.data.Dataset,
     val: tf.data.Dataset | None = None,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import checked
 from ..errors import InputError
 from ..terminal import progress_shown
 from .arrays import alpha_hint, check_uint8
@@ -80,6 +81,7 @@ class Listing:
         return name.encode(errors="backslashreplace").decode()
 
 
+@checked
 def listed(images: str | Path | Sequence[str | Path]) -> Listing:
     """Name images without reading them: files, folders, lists, archives, shard sets, Parquet files, or addresses.
 
@@ -101,6 +103,7 @@ def listed(images: str | Path | Sequence[str | Path]) -> Listing:
     return found
 
 
+@checked
 def as_images(images: Any) -> tuple[Split, tuple[str, ...], tuple[Rejected, ...]]:
     """Make an unlabelled split of images: its labels are -1 and it has no classes.
 

@@ -18,8 +18,9 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from ..analysis.boxes import CONVOLUTIONS, NORMS, POOLS, Box, boxes
+from ..arguments import checked
 from ..errors import InputError
-from ..files import write_file
+from ..files import need_folder, write_file
 from .canvas import Block, page
 from .placement import LETTER, Drawing, Item, place
 
@@ -53,6 +54,7 @@ class Stage:
     count: int = 1
 
 
+@checked
 def draw(model: keras.Model, path: str | Path) -> Path:
     """Draw a functional model into a new .svg, .pdf or .png file.
 
@@ -66,8 +68,7 @@ def draw(model: keras.Model, path: str | Path) -> Path:
         raise InputError(f"a diagram is a file ending in {', '.join(FORMATS)}; got {path.name!r}")
     if path.exists():
         raise InputError(f"{path} exists already: choose another name, or delete it first")
-    if not path.parent.is_dir():
-        raise InputError(f"there is no folder {path.parent} to write {path.name} into")
+    need_folder(path)
     # Text stays text, and the same network gives the same file.
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "keras_inception"}):
         figure = _figure(model)

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..analysis.cost import layer_costs, total
+from ..arguments import checked
 from ..data import input_errors
 from ..errors import InputError
 from ..model_graph import steps
@@ -41,6 +42,7 @@ class Cascade:
     cross the cut, and returns the next exit's probabilities and the tensors that cross the next cut.
     """
 
+    @checked
     def __init__(self, model: keras.Model):
         """Cut a flat functional model whose outputs are a dict of exits, (n, classes) probabilities each.
 

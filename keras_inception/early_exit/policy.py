@@ -16,15 +16,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import keras
 import numpy as np
 
+from ..arguments import Argument, Count, checked
 from ..errors import InputError
 from ..files import write_figure, write_file
 from .network import Cascade, ExitPredictions, Images
 
+Budget: TypeAlias = Annotated[
+    float, Argument(states="multiply-adds per image, from the first to the last value of Cascade(model).macs")
+]
 NEVER = 2.0  # a threshold that no probability reaches
 
 
@@ -41,7 +45,7 @@ class Policy:
     thresholds: tuple[float, ...]
     shares: tuple[float, ...]
 
-    def predict(self, images: Images, batch_size: int = 64) -> ExitPredictions:
+    def predict(self, images: Images, batch_size: Count = 64) -> ExitPredictions:
         """Predict each image, without computing the stages after the exit at which it leaves.
 
         Args:
@@ -84,7 +88,8 @@ class Policy:
         return cls(cascade=cascade, budget=budget, thresholds=thresholds, shares=shares)
 
 
-def calibrate(model: keras.Model | Cascade, images: Images, *, budget: float, batch_size: int = 64) -> Policy:
+@checked
+def calibrate(model: keras.Model | Cascade, images: Images, *, budget: Budget, batch_size: Count = 64) -> Policy:
     """Choose thresholds with which images like these cost the budget on average (Huang et al., 2018).
 
     The share q_k = z (1 - q)^(k - 1) q of all images leaves at exit k, where z makes the sum 1. The budget determines
@@ -173,6 +178,7 @@ class Curve:
     budgets: tuple[Point, ...]
 
 
+@checked
 def curve(
     model: keras.Model | Cascade,
     held_out: Images,
@@ -180,7 +186,7 @@ def curve(
     labels: np.ndarray,
     *,
     budgets: int | Sequence[float] = 20,
-    batch_size: int = 64,
+    batch_size: Count = 64,
 ) -> Curve:
     """Measure accuracy against multiply-adds: calibrated on `held_out`, measured on `images`.
 
@@ -227,13 +233,14 @@ def curve(
     return Curve(tuple(map(measure, alone)), tuple(map(measure, shared)))
 
 
+@checked
 def plot(curve: Curve, path: str | Path, *, title: str = "") -> None:
     """Plot accuracy against average multiply-adds per image, for the budgets and the exits.
 
     The file extension of `path` determines the format: ".png", ".svg" or another one of Matplotlib's.
 
     Raises:
-        InputError: Matplotlib does not write that format.
+        InputError: Matplotlib does not write that format, or the folder does not exist.
     """
     from matplotlib.figure import Figure  # half a second, which nothing else here needs
 

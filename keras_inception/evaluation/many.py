@@ -15,10 +15,11 @@ from datetime import timedelta
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from ..arguments import Count, checked
 from ..data import Listing, listed
 from ..data.decoding import reason
 from ..data.rendering import Renderer
@@ -64,15 +65,16 @@ class Written:
     seconds: float
 
 
+@checked
 def predict_many(
     predictor: BatchPredictor,
     images: str | Path | Sequence[str | Path],
     out: str | Path,
     *,
-    top: int = 3,
-    batch_size: int = 32,
+    top: Count = 3,
+    batch_size: Count = 32,
     embeddings: bool = False,
-    shards: int = 1,
+    shards: Count = 1,
     shard: int = 0,
     engine: EngineName = "local",
     address: str | None = None,
@@ -105,7 +107,6 @@ def predict_many(
         InputError: an argument cannot be used, the file exists, the parts there are of another request or damaged, or
             another process is writing them; or Ray is missing, or a worker cannot open the network.
     """
-    _check(top=top, batch_size=batch_size, shards=shards)
     _check_engine(engine, address)
     if not 0 <= shard < shards:
         raise InputError(f"shard must be from 0 to {shards - 1}; got {shard}")
@@ -308,18 +309,10 @@ def _progress(total: int, *, missing: int) -> Iterator[Callable[[int], None]]:
 
 
 def _check_engine(engine: str, address: str | None) -> None:
-    if engine not in get_args(EngineName):
-        raise InputError(f"unknown engine {engine!r}; give one of {', '.join(get_args(EngineName))}")
     if address is not None and engine != "ray":
         raise InputError("an address is of a Ray cluster: give engine ray too, or leave it out")
     if engine == "ray":
         on_ray.need()
-
-
-def _check(**counts: Any) -> None:
-    for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InputError(f"{name} must be a whole number of at least 1; got {value!r}")
 
 
 def _exists(out: Path) -> InputError:

@@ -7,11 +7,12 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import keras
 import numpy as np
 
+from ..arguments import Count, check_fields, checked
 from ..data import Crops, Split, as_images, input_errors, load_images
 from ..errors import InputError
 from ..outputs import MAIN, by_name, main_network, with_embedding
@@ -22,6 +23,7 @@ from .metrics import summary
 CROPS = (1, 10, 12, 144)
 
 
+@runtime_checkable
 class Predictor(Protocol):
     """A trained network in any form: a `Run`, a `KerasPredictor`, an `Ensemble`, an exported file."""
 
@@ -45,6 +47,7 @@ class BatchFunction:
     run: Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
+@runtime_checkable
 class BatchPredictor(Predictor, Protocol):
     """A predictor that can be asked for millions of images: a `Run`, a `KerasPredictor`, an exported file."""
 
@@ -67,6 +70,9 @@ class KerasPredictor:
     """A Keras model with its class names and its preprocessing.
 
     With several `crops` (10, 12 or 144, see `data.Crops`) probabilities are the mean over those views of an image.
+
+    Raises:
+        InputError: a field has a wrong type, or the crops are not for this preprocessing.
     """
 
     model: keras.Model
@@ -75,6 +81,7 @@ class KerasPredictor:
     crops: int = 1
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.crops not in CROPS:
             raise InputError(f"crops must be {', '.join(map(str, CROPS[:-1]))} or {CROPS[-1]}; got {self.crops}")
         if self.crops == 144 and (mode := self.preprocessing.resize_mode) != "crop":
@@ -128,10 +135,13 @@ class Ensemble:
     """Several predictors as one: the mean of their probabilities, each with its own preprocessing.
 
     Raises:
-        InputError: their classes differ, or are in another order.
+        InputError: there are none, one is no predictor, or their classes differ or are in another order.
     """
 
+    @checked
     def __init__(self, members: Sequence[Predictor]):
+        if not members:
+            raise InputError("an ensemble has at least one member; got none")
         self.members, self.labels = tuple(members), members[0].labels
         for i, member in enumerate(members):
             if member.labels != self.labels:
@@ -153,7 +163,8 @@ class Prediction:
     probabilities: tuple[float, ...]
 
 
-def predict(predictor: Predictor, images: Any, *, top: int = 5, batch_size: int = 32) -> list[Prediction]:
+@checked
+def predict(predictor: Predictor, images: Any, *, top: Count = 5, batch_size: Count = 32) -> list[Prediction]:
     """The `top` most probable classes of each image.
 
     Args:
@@ -165,8 +176,6 @@ def predict(predictor: Predictor, images: Any, *, top: int = 5, batch_size: int 
     Raises:
         InputError: one of the images cannot be read.
     """
-    if isinstance(top, bool) or not isinstance(top, int) or top < 1:
-        raise InputError(f"top must be a whole number of at least 1; got {top!r}")
     given, names, rejected = as_images(images)
     if rejected:
         raise InputError(f"{rejected[0].path} cannot be read: {rejected[0].reason}")
@@ -180,7 +189,8 @@ def ranked(name: str, probabilities: np.ndarray, labels: Sequence[str], top: int
     return Prediction(name, tuple(labels[i] for i in best), tuple(float(probabilities[i]) for i in best))
 
 
-def evaluate(predictor: Predictor, images: Split | str | Path, *, batch_size: int = 32) -> dict[str, float]:
+@checked
+def evaluate(predictor: Predictor, images: Split | str | Path, *, batch_size: Count = 32) -> dict[str, float]:
     """Top-1 and top-5 accuracy (0..1), mean cross-entropy, the number of images, and top-1 of each early exit.
 
     Args:

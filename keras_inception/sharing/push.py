@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import hub
+from ..arguments import checked
 from ..errors import InputError
 from ..run import Run, label_lines
 from ..transport import OFFLINE, is_offline
@@ -17,6 +18,7 @@ CARD, REPORT, EXPORTS = "README.md", "report.html", "exports"
 OPTIONAL = ("history.csv",)  # of older runs, and of those that were copied in part
 
 
+@checked
 def push_to_hub(
     run: Run | str | Path,
     address: str,

@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from .. import hub, report
+from ..arguments import checked
 from ..data import Dataset, as_dataset
 from ..data.split import joined
 from ..errors import InputError, first_line
@@ -64,6 +65,7 @@ from .trackers import Trackers
 FOLDS = "folds"  # the folder of cross-validation
 
 
+@checked
 @deep_graph()
 def train(
     images: str | Path | Dataset | tf.data.Dataset | Sequence[tf.data.Dataset],

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from ..arguments import Count, checked
 from ..errors import InputError
 from ..outputs import MAIN
 from ..preprocessing import Preprocessing
@@ -51,6 +52,7 @@ def devkit_places() -> tuple[int, ...]:
     return tuple(devkit.index(label.synset) for label in imagenet_labels())
 
 
+@runtime_checkable
 class Trained(Protocol):
     """A `Run` or another trained network with its preprocessing and its classes, in the order of the outputs."""
 
@@ -63,6 +65,7 @@ class Trained(Protocol):
         """How images become the input."""
 
 
+@checked
 def preprocess_input(images: Any, model: keras.Model | Checkpoint | Trained) -> Any:
     """Prepare images as those that the model was trained on.
 
@@ -114,8 +117,9 @@ def _checked(images: Any, channels: int) -> np.ndarray:
     return images
 
 
+@checked
 def decode_predictions(
-    predictions: Any, model: keras.Model | Checkpoint | Trained | None = None, top: int = 5
+    predictions: Any, model: keras.Model | Checkpoint | Trained | None = None, top: Count = 5
 ) -> list[list[ClassScore]]:
     """Name the `top` classes of each image, the most probable first.
 
@@ -128,7 +132,7 @@ def decode_predictions(
     Raises:
         InputError: the predictions are not of these classes.
     """
-    predictions = np.asarray(predictions[MAIN] if isinstance(predictions, Mapping) else predictions)
+    predictions = np.asarray(predictions.get(MAIN) if isinstance(predictions, Mapping) else predictions)
     labels = _labels(model)
     if predictions.ndim == 2 and predictions.shape[1] == 1001 == len(labels) + 1:
         labels = (Label("", "background"), *labels)

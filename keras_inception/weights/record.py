@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 import keras
 
+from ..arguments import check_fields, checked
 from ..errors import InputError
 from ..preprocessing import Preprocessing
 
@@ -37,6 +38,9 @@ class Checkpoint:
 
     `top1` and `top5` are the publisher's accuracies in percent on the validation images of `dataset`, with the size and
     the crop of `preprocessing`. `source` says where the accuracies and the licence are stated.
+
+    Raises:
+        InputError: a field has a wrong type, or the file's place or its hash is missing, or given twice.
     """
 
     model: str
@@ -63,14 +67,15 @@ class Checkpoint:
     preprocessing: Preprocessing
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if [bool(self.urls), bool(self.hf_repo), bool(self.page and self.page_file)].count(True) != 1:
-            raise ValueError(f"{self.id}: a checkpoint has either urls, a repository on the hub, or a page with a file")
+            raise InputError(f"{self.id}: a checkpoint has either urls, a repository on the hub, or a page with a file")
         if bool(self.hash) == bool(self.unhashed):
-            raise ValueError(f"{self.id}: a checkpoint has either a hash or a reason why it has none")
+            raise InputError(f"{self.id}: a checkpoint has either a hash or a reason why it has none")
         if self.hash and not HASH.fullmatch(self.hash):
-            raise ValueError(f"{self.id}: {self.hash!r} is not a hash")
+            raise InputError(f"{self.id}: {self.hash!r} is not a hash")
         if not self.hash and any(url.startswith("http:") for url in self.urls):
-            raise ValueError(f"{self.id}: a file served by plain http needs a hash")
+            raise InputError(f"{self.id}: a file served by plain http needs a hash")
         object.__setattr__(self, "kwargs", MappingProxyType(dict(self.kwargs)))
 
     @property
@@ -96,6 +101,7 @@ class Prepared:
 loaded: WeakKeyDictionary[keras.Model, Checkpoint | Prepared] = WeakKeyDictionary()
 
 
+@checked
 def checkpoint_of(model: keras.Model) -> Checkpoint:
     """The checkpoint that the model was built with, also after further training.
 

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 from .. import hub
+from ..arguments import checked
 from ..errors import InputError
 from ..layers import Numerics
 from ..outputs import auxiliary_names, main_network
@@ -75,6 +76,7 @@ class WeightsSource:
         return self.checkpoint.preprocessing.input_shape if self.checkpoint else None
 
 
+@checked
 def choose(
     network: str,
     weights: Weights,
@@ -137,6 +139,7 @@ def choose(
     return source
 
 
+@checked
 def load(model: keras.Model, source: WeightsSource | str | Path) -> None:
     """Fill `model` with what `choose` returned, or with a `.weights.h5`, `.keras` or `.h5` file of the same network.
 

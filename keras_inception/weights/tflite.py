@@ -16,6 +16,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.schema_py_generated import BuiltinOperator, Model, SubGraph, TensorType
 from keras.layers import BatchNormalization, DepthwiseConv2D
 
+from ..arguments import checked
 from ..errors import InputError
 from ..outputs import auxiliary_names
 from ..preprocessing import Preprocessing, scaled
@@ -73,6 +74,7 @@ class TFLiteNetwork:
     background: bool
 
 
+@checked
 def recognise_tflite(path: str | Path) -> TFLiteNetwork:
     """Find which network a `.tflite` file holds: TensorFlow's hosted MobileNet v1 and v2, Inception v1 to v4, or
     Inception-ResNet v2, float or quantised, at any size of images and for any classes.
@@ -95,6 +97,7 @@ def recognise_tflite(path: str | Path) -> TFLiteNetwork:
     return TFLiteNetwork(network=network, arguments=found, background=background)
 
 
+@checked
 def from_tflite(model: keras.Model, path: str | Path) -> None:
     """Fill `model` with the weights of a `.tflite` file of the same network, float or quantised.
 

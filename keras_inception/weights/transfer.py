@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras.layers import Dense, InputLayer, ZeroPadding2D
 
+from ..arguments import checked
 from ..errors import InputError
 from ..model_graph import grid, in_order
 from ..outputs import MAIN, classifiers
@@ -23,6 +24,7 @@ CLASSIFIER = ("logits", "conv10_conv", "class_maps_conv", "last_exit_logits")  #
 SETTINGS = ("epsilon", "strides", "padding", "groups", "dilation_rate", "activation", "max_value", "negative_slope")
 
 
+@checked
 def copy_weights(source: keras.Model, target: keras.Model, *, name: str) -> None:
     """Copy the weights of a network into another of the same architecture, by the names of the layers.
 
@@ -148,10 +150,14 @@ def _with_channels(kernel: np.ndarray, channels: int) -> np.ndarray:
     return kernel[:, :, np.arange(channels) % trained] * np.float32(trained / channels)
 
 
+@checked
 def fit_classes(model: keras.Model, labels: Sequence[str]) -> None:
     """Prepare the classifiers of a model with published weights to learn these classes.
 
     They are initialised anew, unless they were trained on ImageNet and the labels are the WordNet ids of its classes.
+
+    Raises:
+        InputError: it is no Keras model, or the labels are no strings.
     """
     known = tuple(label.synset for label in imagenet_labels())
     published = loaded.get(model)

@@ -319,7 +319,10 @@ def test_a_reader_that_has_enough(monkeypatch):
         (("evaluate", "{run}", "--crops", "5"), "crops must be 1, 10, 12 or 144; got 5"),
         (("train", "{images}", "--out", "x", "--recipe", "resnet_cifra"), "did you mean resnet_cifar"),
         (("train", "{images}", "--out", "x", "--model", "lenet5", "--weights", "inet"), "lenet5 has no weights 'inet'"),
-        (("train", "{images}", "--out", "x", "--resize", "fit"), "resize must be 'crop', 'stretch' or 'letterbox'"),
+        (
+            ("train", "{images}", "--out", "x", "--resize", "fit"),
+            "resize must be 'crop', 'stretch', 'letterbox' or None",
+        ),
         (
             ("train", "{images}", "--out", "x", "--augment", "heavy"),
             "augment is none, light, medium, strong, shift, or NAME",

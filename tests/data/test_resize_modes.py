@@ -3,6 +3,7 @@
 from dataclasses import replace
 from fractions import Fraction
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -228,4 +229,6 @@ def test_crops_of_the_whole_image(mode):
 
 def test_144_crops_are_of_squares():
     with pytest.raises(InputError, match=r"144 crops are squares along the image.*\(stretch\): give 10 or 12"):
-        KerasPredictor(model=None, labels=("a",), preprocessing=replace(PLAIN, resize_mode="stretch"), crops=144)
+        KerasPredictor(
+            model=keras.Sequential(), labels=("a",), preprocessing=replace(PLAIN, resize_mode="stretch"), crops=144
+        )

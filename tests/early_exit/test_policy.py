@@ -258,9 +258,16 @@ def test_outputs_that_are_no_exits() -> None:
         early_exit.calibrate(model, noise(model, 5), budget=10)
 
 
-@pytest.mark.parametrize("budget", [5, 37, -1, float("nan"), "6", None])
+@pytest.mark.parametrize("budget", [5, 37, -1])
 def test_budgets_out_of_range(budget) -> None:
     pattern = r"6 \(all leave at exit_1\) to 36 \(none before predictions\); got " + re.escape(repr(budget))
+    with pytest.raises(InputError, match=pattern):
+        early_exit.calibrate(toy(), np.zeros((2, 1, 1, 3), "float32"), budget=budget)
+
+
+@pytest.mark.parametrize("budget", [float("nan"), "6", None])
+def test_budgets_that_are_no_numbers(budget) -> None:
+    pattern = r"budget must be multiply-adds per image, from the first to the last .*; got " + re.escape(repr(budget))
     with pytest.raises(InputError, match=pattern):
         early_exit.calibrate(toy(), np.zeros((2, 1, 1, 3), "float32"), budget=budget)
 

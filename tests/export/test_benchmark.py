@@ -109,7 +109,7 @@ def test_what_cannot_be_timed_says_so(files, tmp_path):
         ([text], {}, "text.txt is not a SavedModel"),
         ([small], {"runtimes": ["tensorflow"]}, "is read by litert and openvino, not by tensorflow"),
         ([small], {"runtimes": ["torch"]}, "unknown runtime 'torch'; give one of tensorflow, litert"),
-        ([small], {"threads": 0}, "must be above 0; got 0"),
+        ([small], {"threads": 0}, "threads must be a whole number of at least 1 or None; got 0"),
         ([broken], {}, "broken.tflite cannot be run by litert"),
         ([free], {}, "has a free size: export it with a fixed size"),
     ]:

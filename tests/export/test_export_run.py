@@ -82,7 +82,7 @@ def test_missing_images_are_told_before_anything_is_written(folder, run_of, phot
 
 @pytest.mark.parametrize(("formats", "options", "says"), [
     (["tflite"], {"edge": "uint8"}, "edge='uint8' is for tflite-int8"),
-    (["tflite-int8"], {"edge": "int4"}, "unknown edge 'int4'; give one of float32, uint8, int8"),
+    (["tflite-int8"], {"edge": "int4"}, "edge must be 'float32', 'uint8' or 'int8'; got 'int4'"),
     (["saved_model"], {"batch": 2}, "batch=2 is for .tflite files"),
     (["tflite"], {"batch": -1}, "1 or more; got -1"),
 ])  # fmt: skip

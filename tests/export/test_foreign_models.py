@@ -293,7 +293,7 @@ def test_kind(name, road, tmp_path):
     except tf.errors.UnimplementedError:
         pytest.skip("TensorFlow computes channels-first convolutions on this processor only with oneDNN")
     [given, *_] = model.inputs if getattr(model, "inputs", None) else [image()]
-    x, y = images(given.shape[1:], given.dtype) if given.dtype != "string" else (None, None)
+    x, y = images(given.shape[1:], given.dtype) if given.dtype != "string" else (np.array([["x"]]), np.zeros(1, int))
     if road in kind.refused:
         with pytest.raises(InputError) as caught:
             export.optimize(model) if road == OPTIMIZE else exported(model, road, x, y, path)

@@ -340,7 +340,7 @@ def test_training_for_a_phone_mixes_no_images():
 def test_bad_compressions_are_named(model, digits, known):
     with pytest.raises(InputError, match="sparsity is the share of zeros"):
         export.prune(model, digits, sparsity=1.5, **known)
-    with pytest.raises(InputError, match="unknown pattern '1:3'; give magnitude or 2:4"):
+    with pytest.raises(InputError, match="pattern must be 'magnitude' or '2:4'; got '1:3'"):
         export.prune(model, digits, pattern="1:3", **known)
     with pytest.raises(InputError, match="3 to 1024; got 2"):
         export.cluster(model, digits, clusters=2, **known)

@@ -191,7 +191,7 @@ def test_labels_are_beside_the_record(place):
 
 
 def test_the_default_signature_must_exist(model, tmp_path):
-    with pytest.raises(InputError, match="unknown signature 'jpeg'; give one of image, encoded, preprocessed"):
+    with pytest.raises(InputError, match="serving_default must be 'image', 'encoded' or 'preprocessed'; got 'jpeg'"):
         export.to_saved_model(model, tmp_path / "x", serving_default="jpeg", **KNOWN)
     with pytest.raises(InputError, match=r"'encoded' preprocesses images: give preprocessing="):
         export.to_saved_model(model, tmp_path / "x", serving_default="encoded")

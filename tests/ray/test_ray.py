@@ -113,7 +113,7 @@ def _workers() -> list[int]:
 
 
 def test_what_cannot_be(cluster, run, images, tmp_path) -> None:
-    with pytest.raises(InputError, match="unknown engine 'beam'; give one of local, ray"):
+    with pytest.raises(InputError, match="engine must be 'local' or 'ray'; got 'beam'"):
         predict_many(run, images, tmp_path / "out.csv", engine="beam")
     with pytest.raises(InputError, match="an address is of a Ray cluster"):
         predict_many(run, images, tmp_path / "out.csv", address="auto")

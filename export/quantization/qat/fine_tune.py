@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import keras
 import numpy as np
 
+from keras_inception.arguments import checked
 from keras_inception.errors import InputError
 from keras_inception.files import new_output
 from keras_inception.layers import deep_graph
@@ -30,11 +31,11 @@ from ...optimize import TRAINING_RULES, rewrite
 from ...tflite.convert import Edge, check_file_options
 from ...tflite.flatbuffer import is_tflite
 from ...tflite.metadata import About, Record, with_record
-from .settings import FineTuning, Preserve
+from .settings import FineTuning, Preserve, TrainingData
 
 if TYPE_CHECKING:
     from .compression import Clustering, Pruning
-    from .trainer import CopyTrainer, TrainingData, TrainingImages
+    from .trainer import CopyTrainer, TrainingImages
 
 Pattern: TypeAlias = Literal["magnitude", "2:4"]
 
@@ -81,6 +82,7 @@ class Compressed:
     source: Exportable
 
 
+@checked
 @deep_graph()
 def quantize_aware(
     model_or_run: ModelOrRun | Compressed,
@@ -153,6 +155,7 @@ def quantize_aware(
     )
 
 
+@checked
 @deep_graph()
 def prune(
     model_or_run: ModelOrRun | Compressed,
@@ -187,8 +190,6 @@ def prune(
     Raises:
         InputError: the network has a layer that cannot be copied, or an argument cannot be used.
     """
-    if pattern not in ("magnitude", "2:4"):
-        raise InputError(f"unknown pattern {pattern!r}; give magnitude or 2:4")
     if not 0 < sparsity < 1 or (pattern == "2:4" and sparsity != 0.5):
         raise InputError(
             f"sparsity is the share of zeros, between 0 and 1, and 0.5 for the pattern 2:4; got {sparsity}"
@@ -202,6 +203,7 @@ def prune(
     return _compressed(source, images, training, Pruning(sparsity, pattern), checkpoints)
 
 
+@checked
 @deep_graph()
 def cluster(
     model_or_run: ModelOrRun | Compressed,

@@ -1,15 +1,22 @@
-"""How a network is fine-tuned for a phone."""
+"""How a network is fine-tuned for a phone, and with which images."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, TypeAlias
 
-from keras_inception.data import Augmentation
+import numpy as np
+import tensorflow as tf
+
+from keras_inception.arguments import check_fields
+from keras_inception.data import Augmentation, Dataset
 from keras_inception.data.augmentation import mixes
 from keras_inception.errors import InputError
 from keras_inception.training.recipes.recipe import TEACHER_WEIGHT, TEMPERATURE
 
+# Labelled images: a folder or a data set, which is split as for a training; or the network's inputs and their labels.
+TrainingData: TypeAlias = Dataset | tf.data.Dataset | tuple[np.ndarray, np.ndarray] | str | Path
 Preserve: TypeAlias = Literal["sparsity", "clusters", "both"]  # what a training keeps of the kernels: zeros, values
 
 
@@ -40,6 +47,7 @@ class FineTuning:
     teacher_weight: float = TEACHER_WEIGHT
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("epochs", "batch_size", "learning_rate", "temperature"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be positive; got {getattr(self, name)}")

@@ -31,11 +31,9 @@ from ...comparison import by_class
 from ...inputs import Exportable, fits
 from ..calibration import to_pixels
 from .bridge import Keras2Copy
-from .settings import FineTuning
+from .settings import FineTuning, TrainingData
 from .tfmot import quiet_tfmot, tf_keras
 
-# Labelled images: a folder or a data set, which is split as for a training; or the network's inputs and their labels.
-TrainingData: TypeAlias = Dataset | tf.data.Dataset | tuple[np.ndarray, np.ndarray] | str | Path
 Labelled: TypeAlias = Split | tuple[np.ndarray, np.ndarray]
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 
+from ...arguments import checked
 from ...errors import InputError
 from ..matching import Layout
 from ..record import Checkpoint
@@ -22,11 +23,17 @@ LAYOUTS: dict[str, Layout] = {publisher.LAYOUT.name: publisher.LAYOUT for publis
 CHECKPOINTS: tuple[Checkpoint, ...] = tuple(c for publisher in PUBLISHERS for c in publisher.CHECKPOINTS)
 
 
+@checked
 def checkpoints(model: str | None = None) -> tuple[Checkpoint, ...]:
-    """All checkpoints, or those of a model given by its registry name, in order of preference."""
+    """All checkpoints, or those of a model given by its registry name, in order of preference.
+
+    Raises:
+        InputError: the name is no string.
+    """
     return tuple(c for c in CHECKPOINTS if model in (None, c.model))
 
 
+@checked
 def find(model: str, tag: str) -> Checkpoint:
     """The checkpoint of a model with this tag; "imagenet" is the model's first that was trained on ImageNet.
 
