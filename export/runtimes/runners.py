@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,17 +22,17 @@ from ..inputs import compiled, fits
 from ..onnx import is_onnx
 from ..openvino import FILE, is_openvino
 from ..saved_model import DEFAULT, RECORD_FILE, check_one_version, is_saved_model
-from ..tflite.flatbuffer import foreign_operators, is_tflite, precision
+from ..tflite.flatbuffer import foreign_operators, is_tflite, parsed, precision
 from ..tflite.mediapipe_metadata import read_labels
 from ..tflite.metadata import NAME, Input, Record, read_record
 from ..tflite.tensors import dequantize, filled, quantize
 from .processor import sums_exactly
+from .trial import THREADS, try_out
 
 # Images, (n, ...), at most as many as the file's batch -> their outputs (n, ...), float32.
 Runner: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
 CROSS_CHECK = "openvino"  # reads every format without its makers' code
-THREADS = min(4, os.cpu_count() or 1)  # of LiteRT: phones have four fast cores at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,14 +288,17 @@ def _open_tflite(path: Path) -> OpenFile:
     if not is_tflite(path):
         raise InputError(f"{path} is not a TFLite file")
     content = path.read_bytes()
-    with refused(path, by="LiteRT", why=lambda: _foreign(content)), quiet():
-        interpreter = Interpreter(model_content=content, num_threads=THREADS)
-        interpreter.allocate_tensors()
-    record = read_record(content)
+    with refused(path, by="LiteRT", why=lambda: _foreign(content)):
+        try_out(path)
+        with quiet():
+            interpreter = Interpreter(model_content=content, num_threads=THREADS)
+            interpreter.allocate_tensors()
+    with parsed(path):
+        record, kind, lines = read_record(content), precision(content), read_labels(content)
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     if len(inputs) != 1 or len(outputs) != 1:
         raise InputError(f"{path} has {len(inputs)} inputs and {len(outputs)} outputs: one of each is expected")
-    labels = record.labels or read_labels(content)
+    labels = record.labels or lines
 
     def run(x: np.ndarray) -> np.ndarray:
         given = _filled(path, x, inputs[0]["shape"].tolist())
@@ -306,7 +308,7 @@ def _open_tflite(path: Path) -> OpenFile:
 
     return OpenFile(
         path=path,
-        format=f"tflite {precision(content)}",
+        format=f"tflite {kind}",
         bytes=len(content),
         record=record,
         runners={record.input: run},
