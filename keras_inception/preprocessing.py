@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
+from math import isfinite
+from numbers import Integral, Real
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import tensorflow as tf
@@ -69,6 +71,10 @@ class Preprocessing:
     fill: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
+        if len(self.size) != 2 or not all(isinstance(side, Integral) and side > 0 for side in self.size):
+            raise ValueError(f"size must be a height and a width in pixels; got {self.size!r}")
+        if not all(isinstance(value, Real) and isfinite(value) for value in (*self.mean, *self.std, self.crop)):
+            raise ValueError(f"mean, std and crop must be numbers; got {self.mean!r}, {self.std!r} and {self.crop!r}")
         if self.channels not in ("RGB", "BGR", "L"):
             raise ValueError(f"channels must be 'RGB', 'BGR' or 'L'; got {self.channels!r}")
         if not len(self.channels) == len(self.mean) == len(self.std):

@@ -18,7 +18,7 @@ from . import hub
 from .data import Dataset, Split, fingerprint, is_named, load_folder, load_images
 from .errors import InputError
 from .evaluation import BatchFunction, KerasPredictor, Prediction, predict
-from .files import write_file
+from .files import parse_json, write_file
 from .layers import deep_graph
 from .model_graph import load
 from .preprocessing import Preprocessing
@@ -26,6 +26,13 @@ from .weights.record import Prepared, loaded
 
 SCHEMA = 2  # of run.json; raise it when an older reader would misread a newer run
 STATE = "training_state"  # the folder in a run directory that a training resumes from
+
+TYPES: dict[str, Any] = {  # of the fields of run.json
+    **dict.fromkeys(("builder", "measured_on"), str),
+    **dict.fromkeys(("kwargs", "preprocessing", "data", "training", "metrics", "validation_metrics", "versions"), dict),
+    **dict.fromkeys(("labels", "folds"), list),
+    "weights": str | None,
+}
 
 Side = Literal["train", "val", "test", "held_out"]
 
@@ -89,7 +96,7 @@ class Run:
                 )
             raise InputError(f"{path} is not a run directory: it has no run.json (`keras-inception train` makes one)")
         try:
-            record = json.loads(record_file.read_text(encoding="utf-8"))
+            record = parse_json(record_file.read_text(encoding="utf-8"))
             schema = record.pop("schema")
             if schema > SCHEMA:
                 raise InputError(
@@ -97,15 +104,18 @@ class Run:
                     f"{schema}); this is {version('keras-inception')} (format {SCHEMA}): upgrade with "
                     "pip install -U keras-inception"
                 )
-            record["labels"] = tuple(record["labels"])
             record.setdefault("validation_metrics", record["metrics"])  # of runs before there were test images
+            _check_types(record)
+            record["labels"] = tuple(record["labels"])
             record["preprocessing"] = Preprocessing.from_dict(record["preprocessing"])
             if address:
                 record["data"] = {**record["data"], "folder": None}  # a stranger does not say what is read here
             known = {f.name for f in fields(cls)} - {"path", "address"}
             found = {k: v for k, v in record.items() if k in known}
             return cls(path=path, address=str(address) if address else None, **found)
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        except InputError:
+            raise
+        except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
             raise InputError(f"{record_file} is damaged ({error!r}): train again, or restore it from a copy") from error
 
     def save(self) -> None:
@@ -238,6 +248,18 @@ class Run:
     def predictor(self) -> KerasPredictor:
         """The network with labels and preprocessing, loaded once."""
         return KerasPredictor(model=self.model(), labels=self.labels, preprocessing=self.preprocessing)
+
+
+def _check_types(record: dict[str, Any]) -> None:
+    """Raise a `TypeError` for a field of another type than `Run.save` writes."""
+    for name, value in record.items():
+        if name in TYPES and not isinstance(value, TYPES[name]):
+            raise TypeError(f"{name} is {value!r:.80}")
+    numbers = [*record["metrics"].values(), *record["validation_metrics"].values()]
+    if not all(isinstance(label, str) for label in record["labels"]):
+        raise TypeError("labels are not all text")
+    if not all(isinstance(number, int | float) for number in numbers):
+        raise TypeError("metrics are not all numbers")
 
 
 def run_of(weights: Any) -> Run | None:

@@ -131,6 +131,13 @@ def _check_shape(path: Path, x: np.ndarray, shape: Any) -> None:
         raise InputError(f"{path} takes {tuple(shape)} and was given {x.shape}: it was made from another network")
 
 
+def _check_record(path: Path, record: Record, shape: Any) -> None:
+    """Refuse a record of images of another size than the network's, before one is resized to it."""
+    known = record.preprocessing
+    if known and not fits(known.size, tuple(shape[1:3])):
+        raise InputError(f"{path} is damaged: it takes {tuple(shape)}, and says that its images are {known.size}")
+
+
 # ---------------------------------------------------------------------------------------------------------- SavedModel
 
 
@@ -145,7 +152,8 @@ def _open_saved_model(path: Path) -> OpenFile:
     if names[0] not in signatures:
         raise InputError(f"{path} has no signature {DEFAULT}; it has {', '.join(signatures) or 'none'}")
     file = path / RECORD_FILE
-    record = Record.from_json(file.read_text(encoding="utf-8")) if file.is_file() else Record(input="image")
+    with parsed(file):
+        record = Record.from_json(file.read_text(encoding="utf-8")) if file.is_file() else Record(input="image")
     runners: dict[Input, Runner] = {}
     free = True
     for name in names:
@@ -220,7 +228,8 @@ def _open_openvino(path: Path) -> OpenFile:
 
 
 def _with_record(path: Path, format: str, text: str | None, run: Runner, *, free_batch: bool) -> OpenFile:
-    record = Record.from_json(text) if text else Record()
+    with parsed(path):
+        record = Record.from_json(text) if text else Record()
     return OpenFile(
         path=path,
         format=f"{format} int8" if record.calibration else format,
@@ -299,6 +308,8 @@ def _open_tflite(path: Path) -> OpenFile:
     if len(inputs) != 1 or len(outputs) != 1:
         raise InputError(f"{path} has {len(inputs)} inputs and {len(outputs)} outputs: one of each is expected")
     labels = record.labels or lines
+
+    _check_record(path, record, inputs[0]["shape"].tolist())
 
     def run(x: np.ndarray) -> np.ndarray:
         given = _filled(path, x, inputs[0]["shape"].tolist())

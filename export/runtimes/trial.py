@@ -19,7 +19,7 @@ from pathlib import Path
 WORKER = Path(__file__).with_name("trial_worker.py")
 THREADS = min(4, os.cpu_count() or 1)  # of LiteRT: phones have four fast cores at most
 SECONDS = 300  # the most for one image; networks need less than a second, in int16 kernels a minute
-MEMORY = 2**32  # bytes, and eight times the file: a float16 file is unpacked, and packed again by XNNPACK
+MEMORY = 2**31  # bytes, and eight times the file: a float16 file is unpacked, and packed again by XNNPACK
 
 
 def try_out(path: Path, *, pixels: bool = False) -> bool:

@@ -40,7 +40,7 @@ def is_tflite(path: Path) -> bool:
 
 @contextmanager
 def parsed(path: Path) -> Iterator[None]:
-    """Turn whatever a damaged .tflite file raises in the block into an InputError.
+    """Turn whatever an exported file's damaged contents raise in the block into an InputError.
 
     Nothing verifies a flatbuffer in Python: a wrong offset is followed, and raises anything.
     """

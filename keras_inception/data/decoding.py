@@ -122,7 +122,7 @@ def _reading(name: str) -> Iterator[None]:
 
 
 def content_of(source: str | Path | bytes | Encoded) -> bytes:
-    """The bytes of an image file; an `OSError` or a `ValueError` if it is none, as a pipe or a device, which never end."""
+    """The bytes of an image file; `OSError` or `ValueError` if it is none, as a pipe or a device, which never end."""
     if isinstance(source, bytes):
         return source
     if isinstance(source, str | Path):

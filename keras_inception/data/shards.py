@@ -8,7 +8,6 @@ field read: `image/encoded` (the bytes of the file, as they were), `image/format
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import weakref
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..files import parse_json
 from .layout import Files, Layout
 from .scan import RECORD as EXAMINED
 from .split import SIDES
@@ -238,7 +238,7 @@ def parse_record(text: bytes, name: object) -> dict[str, Any]:
         InputError: it is damaged, or of a newer version.
     """
     try:
-        record = json.loads(text)
+        record = parse_json(text)
         known = record["kind"] == KIND and record["schema"] <= SCHEMA
         sound = (
             all(map(PLAIN.fullmatch, checksums(record)))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..files import PART, discard, write_file
+from ..files import PART, discard, parse_json, write_file
 from ..run import STATE
 from ..terminal import note
 
@@ -64,7 +64,7 @@ class TrainingState:
 
     def _read(self) -> dict[str, Any] | None:
         try:
-            state = json.loads(self._file.read_text(encoding="utf-8"))
+            state = parse_json(self._file.read_text(encoding="utf-8"))
             return state if state["kind"] == KIND and {"request", "history", "last", "kept"} <= set(state) else None
         except (OSError, ValueError, KeyError, TypeError):
             return None

@@ -9,7 +9,6 @@ truncated or of another kind than its name says, or that has a value that is not
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 import zipfile
@@ -22,6 +21,7 @@ import ml_dtypes
 import numpy as np
 
 from ..errors import InputError
+from ..files import parse_json
 from .caffe import MODEL, read_caffemodel
 from .pytorch import read_state
 from .tensorflow import ARCHIVES, GRAPH, checkpoint_at, read_archive, read_checkpoint, read_graph
@@ -81,7 +81,7 @@ def _shards(path: Path) -> list[Path]:
     """The files that a network is split into, where `path` is one of them or their index; otherwise the file itself."""
     if path.name.endswith(INDEX):
         try:
-            names = {Path(name).name for name in json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()}
+            names = {Path(name).name for name in parse_json(path.read_text(encoding="utf-8"))["weight_map"].values()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise _damaged(path, "index", error) from error
         shards = [path.with_name(name) for name in sorted(names)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import zipfile
@@ -17,6 +16,7 @@ import numpy as np
 
 from .. import hub
 from ..errors import InputError
+from ..files import parse_json
 from ..layers import Numerics
 from ..outputs import auxiliary_names, main_network
 from ..terminal import note
@@ -257,7 +257,7 @@ def _configs(path: Path) -> dict[str, dict[str, Any]]:
         return {}
     try:
         with zipfile.ZipFile(path) as archive:
-            layers = json.loads(archive.read("config.json"))["config"]["layers"]
+            layers = parse_json(archive.read("config.json"))["config"]["layers"]
         return {layer["config"]["name"]: dict(layer["config"]) for layer in layers}
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is damaged: its config.json does not list the layers") from error

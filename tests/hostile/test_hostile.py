@@ -2,10 +2,18 @@
 
 import pytest
 
-from . import images
+from keras_inception.export.runtimes import trial
+
+from . import images, tflite_files, weights_files
 from .judge import Case, judge
 
-CASES: list[Case] = [*images.CASES]
+CASES: list[Case] = [*images.CASES, *tflite_files.CASES, *weights_files.CASES]
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """A .tflite file that does not end is stopped after a second, where users wait for minutes."""
+    monkeypatch.setattr(trial, "SECONDS", 1)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
