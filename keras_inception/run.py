@@ -20,7 +20,7 @@ from .errors import InputError
 from .evaluation import BatchFunction, KerasPredictor, Prediction, predict
 from .files import parse_json, write_file
 from .layers import deep_graph
-from .model_graph import load
+from .model_graph import fits, load
 from .preprocessing import Preprocessing
 from .weights.record import Prepared, loaded
 
@@ -157,6 +157,9 @@ class Run:
             others = [f"{k} {v} (here {here[k]})" for k, v in self.versions.items() if here.get(k, v) != v]
             cause = f"it was written with {', '.join(others)}: install these, or, if it is damaged, {cure}"
             raise InputError(f"{file} cannot be loaded; {cause if others else f'it is damaged: {cure}'}") from error
+        expected = self.preprocessing.input_shape
+        if not fits(expected, tuple(network.input_shape[1:])):
+            raise InputError(f"{file} takes {network.input_shape[1:]}, and run.json says {expected}: it is another's")
         loaded[network] = Prepared(preprocessing=self.preprocessing, labels=self.labels)
         return network
 

@@ -72,6 +72,8 @@ def _checked(path: Path, tensors: Tensors) -> Tensors:
     if not tensors:
         raise InputError(f"{path} holds no weights")
     for name, array in tensors.items():
+        if array.dtype.kind not in "fiub":
+            raise InputError(f"{path} holds {name} as {array.dtype}: save the network in float32")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise InputError(f"{path} is damaged: {name} has values that are not finite")
     return tensors
@@ -168,9 +170,11 @@ def _array(dataset: h5py.Dataset) -> np.ndarray:
 
 
 def _safetensors(path: Path) -> Tensors:
-    from safetensors import SafetensorError, deserialize
+    from safetensors import SafetensorError, deserialize, safe_open
 
     try:
+        with safe_open(path, "numpy"):  # compares the header with the size of the file; nothing else is read yet
+            pass
         stored = dict(deserialize(path.read_bytes()))
         if other := next((t["dtype"] for t in stored.values() if t["dtype"] not in SAFETENSORS_TYPES), None):
             raise InputError(f"{path} holds tensors of the type {other}: save the network in float32, without scales")
@@ -213,7 +217,9 @@ def _archive(path: Path) -> Tensors:
                 with archive.open(files[0]) as packed, inner.open("wb") as unpacked:
                     while block := packed.read(1 << 20):
                         unpacked.write(block)
-        except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError) as error:
+        except InputError:
+            raise
+        except Exception as error:  # of zipfile, or of the method that a member is packed with
             raise _damaged(path, "zip", error) from error
         return read(inner)
 

@@ -18,7 +18,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -96,7 +96,7 @@ def judge(case: Case, folder: Path) -> float:
     before, empty = contents(given), contents(out)
     start = time.perf_counter()
     error: Exception | None = None
-    with _limits(case), _said() as said:
+    with _limits(case), _said() as said, chdir(out):
         try:
             case.call(subject, out)
         except Exception as raised:
@@ -104,6 +104,7 @@ def judge(case: Case, folder: Path) -> float:
     seconds = time.perf_counter() - start
     assert contents(given) == before, f"changed what it was given: {set(contents(given)) ^ set(before)}"
     assert not [name for name in contents(out) if PART in name], "left a part of a file"
+    assert sorted(os.listdir(folder)) == ["given", "out"], "wrote elsewhere"
     assert len(said) <= LINES, f"{len(said)} lines: {said[:5]}"
     if error is None:
         assert case.ends != "refused", "accepted it"
