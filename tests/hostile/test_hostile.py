@@ -4,10 +4,10 @@ import pytest
 
 from keras_inception.export.runtimes import trial
 
-from . import images, tflite_files, weights_files
+from . import images, records, tflite_files, weights_files
 from .judge import Case, judge
 
-CASES: list[Case] = [*images.CASES, *tflite_files.CASES, *weights_files.CASES]
+CASES: list[Case] = [*images.CASES, *tflite_files.CASES, *weights_files.CASES, *records.CASES]
 
 
 @pytest.fixture(autouse=True)

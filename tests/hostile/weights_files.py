@@ -181,7 +181,7 @@ def state(count: int, offset: Any, shape: Any, strides: Any, tensors: int = 1) -
     """The pickle of a state_dict whose tensors are views of one storage."""
     text = io.BytesIO()
     view = Call(rebuild_tensor, Stored(count), offset, shape, strides, False, {})
-    Pickler(text, protocol=0).dump({f"layer_{i}.weight": view for i in range(tensors)})
+    Pickler(text, protocol=2).dump({f"layer_{i}.weight": view for i in range(tensors)})
     names = {b"FloatStorage": b"torch\nFloatStorage", b"rebuild_tensor": b"torch._utils\n_rebuild_tensor_v2"}
     content = text.getvalue()
     for ours, theirs in names.items():
