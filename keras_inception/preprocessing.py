@@ -72,7 +72,7 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         if len(self.size) != 2 or not all(isinstance(side, Integral) and side > 0 for side in self.size):
-            raise ValueError(f"size must be a height and a width in pixels; got {self.size!r}")
+            raise InputError(f"size must be a height and a width in pixels; got {self.size!r}")
         if not all(isinstance(value, Real) and isfinite(value) for value in (*self.mean, *self.std, self.crop)):
             raise ValueError(f"mean, std and crop must be numbers; got {self.mean!r}, {self.std!r} and {self.crop!r}")
         if self.channels not in ("RGB", "BGR", "L"):

@@ -21,6 +21,7 @@ from .evaluation import BatchFunction, KerasPredictor, Prediction, predict
 from .files import parse_json, write_file
 from .layers import deep_graph
 from .model_graph import fits, load
+from .outputs import main_output
 from .preprocessing import Preprocessing
 from .weights.record import Prepared, loaded
 
@@ -160,6 +161,8 @@ class Run:
         expected = self.preprocessing.input_shape
         if not fits(expected, tuple(network.input_shape[1:])):
             raise InputError(f"{file} takes {network.input_shape[1:]}, and run.json says {expected}: it is another's")
+        if (classes := main_output(network).shape[-1]) > max(2, len(self.labels)):  # a sigmoid stands for two
+            raise InputError(f"{file} has {classes} classes, and run.json {len(self.labels)} labels: it is another's")
         loaded[network] = Prepared(preprocessing=self.preprocessing, labels=self.labels)
         return network
 

@@ -112,7 +112,7 @@ def read(context: typer.Context, path: Path | None) -> Path | None:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
-    except ValueError as error:  # of TOML, or of UTF-8
+    except (ValueError, RecursionError) as error:  # of TOML, or of UTF-8; or it is nested too deeply
         raise InputError(f"{path} is not a TOML file: {first_line(error)}") from None
     options = {opt.lstrip("-"): p.name for p in context.command.params for opt in p.opts if p.name != "config_path"}
     defaults: dict[str, Any] = {}
@@ -124,7 +124,10 @@ def read(context: typer.Context, path: Path | None) -> Path | None:
         if (option == "set") != isinstance(value, dict):
             raise InputError(f"{path}: only `set` is a table; got {name} = {value!r}")
         if option == "set":
-            context.obj = list(_assignments(value))  # to which `--set` adds
+            try:
+                context.obj = list(_assignments(value))  # to which `--set` adds
+            except RecursionError:
+                raise InputError(f"{path}: set is nested too deeply; it has names, and tables of names") from None
         else:
             defaults[options[option] or ""] = value
     context.default_map = defaults
