@@ -76,7 +76,13 @@ CASES = [
         for value, words in values.items()
     ),
     *(
-        Case(f"train --config: {name}", partial(with_file, text.encode()), configured, names=NAMED.get(name, "x.toml"), lines=6)
+        Case(
+            f"train --config: {name}",
+            partial(with_file, text.encode()),
+            configured,
+            names=NAMED.get(name, "x.toml"),
+            lines=6,
+        )
         for name, text in FILES.items()
     ),
     Case("train --config: not UTF-8", partial(with_file, b"\xff\xfe"), configured),

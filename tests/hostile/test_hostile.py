@@ -14,7 +14,13 @@ CASES: list[Case] = [
     *records.CASES,
     *settings.CASES,
 ]
-ONE_IN = {"run.json": 6, "state.json": 12, ".keras": 3, "train": 3}  # of these cases, which load or train, by default
+ONE_IN = {
+    "run.json": 12,
+    "state.json": 24,
+    "training": 3,
+    ".keras": 6,
+    "train": 6,
+}  # of these cases, which load or train, by default
 MUTATIONS, BATCH = 10_000, 500
 
 
