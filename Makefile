@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # constraints.txt pins the version of every dependency and tool.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-phone test-gpu test-arm64 test-ray docs site diagrams conformance-qat conformance-tflite conformance-runtimes conformance-backends runtimes servers scan applications clean starting steps distillation jit micro grouped predict server-int8 faults workers lock dist test-sdist matrix sbom audit claims which-network
+.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-phone test-gpu test-arm64 test-ray docs site diagrams conformance-qat conformance-tflite conformance-runtimes conformance-backends runtimes servers scan applications clean starting steps distillation jit micro grouped predict server-int8 faults workers lock dist test-sdist matrix sbom audit claims which-network hostile
 .DEFAULT_GOAL := test
 
 $(BIN)/installed: pyproject.toml constraints.txt
@@ -285,6 +285,9 @@ scan: $(BIN)/installed  ## time scans of up to a million files: a quarter of an 
 
 faults: $(BIN)/installed  ## disturb commands at random moments: kill, fill the disk, take an image away; hours; resumes
 	$(BIN)/python -m tests.faults
+
+hostile: $(BIN)/installed  ## hostile and broken input, all cases and 10,000 mutations of a .tflite file: about an hour
+	$(BIN)/python -m pytest tests/hostile
 
 workers: $(BIN)/installed  ## the tests of several workers ten times, and images a second by workers: over an hour
 	$(BIN)/python benchmarks/workers.py

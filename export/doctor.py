@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from keras_inception.terminal import quiet
 from .comparison import snr
 from .optimize.gpu import VECTOR
 from .runtimes.gpu import may_have_gpu, run_on_gpu
+from .runtimes.trial import try_out
 from .tflite import mediapipe_metadata
 from .tflite.edge_tpu import left_on_cpu
 from .tflite.flatbuffer import (
@@ -31,6 +31,7 @@ from .tflite.flatbuffer import (
     is_tflite,
     names_of,
     operators,
+    parsed,
     precision,
     shape_of,
 )
@@ -106,8 +107,8 @@ def doctor(path: str | Path) -> Diagnosis:
         raise InputError(f"{path} does not exist: give a .tflite file")
     if not is_tflite(path):
         raise InputError(f"{path} is not a TFLite file")
-    try:
-        file = _File(path, path.read_bytes())
+    file = _File(path, path.read_bytes())
+    with parsed(path):
         return Diagnosis(
             path=str(path),
             format=f"tflite {file.precision}",
@@ -119,9 +120,6 @@ def doctor(path: str | Path) -> Diagnosis:
             gpu=file.on_gpu.said if file.on_gpu else "",
             findings=tuple(sorted((f for check in CHECKS for f in check(file)), key=_gravity)),
         )
-    except (struct.error, IndexError, KeyError, ValueError, TypeError, AttributeError, AssertionError) as error:
-        # what reading a damaged file raises; flatbuffers does not verify files in Python
-        raise InputError(f"{path} is damaged: export it again, or copy it again") from error
 
 
 def gpu_problems(path: Path) -> list[str]:
@@ -180,9 +178,17 @@ class _File:
         ]
 
     @cached_property
+    def run(self) -> bool | RuntimeError:
+        """Whether a run on a grey image gives finite values, or why it did not come to an end."""
+        try:
+            return try_out(self.path, pixels=self.record.input == "pixels")
+        except RuntimeError as error:
+            return error
+
+    @cached_property
     def on_gpu(self) -> _OnGpu | None:
         """A run on noise; None without a GPU, or if the file does not run on the CPU, or has several ends."""
-        if not may_have_gpu():
+        if not may_have_gpu() or isinstance(self.run, RuntimeError):
             return None
         try:
             with quiet():
@@ -221,19 +227,9 @@ def _runs(file: _File) -> Iterator[Finding]:
     """One run of subgraph 0 on a grey image."""
     if foreign_operators(file.content):
         return
-    try:
-        with quiet():
-            interpreter = Interpreter(model_content=file.content)
-            interpreter.allocate_tensors()
-            for given in interpreter.get_input_details():
-                grey = 128 if given["dtype"] == np.uint8 or file.record.input == "pixels" else 0
-                interpreter.set_tensor(given["index"], np.full(given["shape"], grey).astype(given["dtype"]))
-            interpreter.invoke()
-            outputs = [interpreter.get_tensor(output["index"]) for output in interpreter.get_output_details()]
-    except Exception as error:  # ValueError or RuntimeError, with several lines
-        yield Finding("error", f"LiteRT refuses it: {first_line(error)}", AGAIN)
-        return
-    if any(np.issubdtype(y.dtype, np.floating) and not np.isfinite(y).all() for y in outputs):
+    if isinstance(file.run, RuntimeError):
+        yield Finding("error", f"LiteRT refuses it: {first_line(file.run)}", AGAIN)
+    elif not file.run:
         yield Finding("error", "gives NaN or infinite values for a grey image", "train again, or export in float32")
 
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from keras_inception.errors import InputError
 from keras_inception.layers import deep_graph
-from keras_inception.model_graph import layer_of
+from keras_inception.model_graph import fits, layer_of
 from keras_inception.outputs import main_output
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.run import Run
@@ -194,11 +194,6 @@ def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
         yield layer
         if isinstance(layer, keras.Model):
             yield from _layers(layer)
-
-
-def fits(shape: tuple[int, ...], pattern: tuple[int | None, ...]) -> bool:
-    """Whether a shape matches a pattern, in which None stands for any size."""
-    return len(shape) == len(pattern) and all(p in (None, s) for s, p in zip(shape, pattern, strict=True))
 
 
 def compiled(prepare: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[np.ndarray], np.ndarray]:

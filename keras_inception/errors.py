@@ -5,8 +5,11 @@ class InputError(ValueError):
     """Input that cannot be used.
 
     The message is one line: what was received, what is allowed, what to do. The command line prints it without a
-    traceback and exits with 1.
+    traceback and exits with 1. A line break in a name that it quotes is written as one does in Python.
     """
+
+    def __init__(self, message: str = ""):
+        super().__init__("\\n".join(message.splitlines()))
 
 
 def first_line(error: BaseException) -> str:

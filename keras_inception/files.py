@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import glob
+import json
 import os
 import secrets
 import shutil
@@ -62,6 +63,14 @@ def write_file(path: Path, write: Callable[[Path], Any]) -> None:
         raise
     finally:
         discard(part)
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What JSON text says; a `ValueError` for all text that is none, lists in lists beyond Python's limit included."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def write_figure(path: Path, figure: Any) -> None:

@@ -8,6 +8,7 @@ are readings of these. `load` opens a file.
 from __future__ import annotations
 
 import copy
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ import keras
 from keras import layers
 
 from .errors import InputError
+
+LARGEST_CONFIGURATION = 2**26  # bytes; that of ResNet-1202 has three million
 
 
 class Call:
@@ -106,11 +109,26 @@ def detached(operation: Any, name: str) -> Any:
     return made
 
 
+def fits(shape: tuple[int, ...], pattern: tuple[int | None, ...]) -> bool:
+    """Whether a shape matches a pattern, in which None stands for any size."""
+    return len(shape) == len(pattern) and all(p in (None, s) for s, p in zip(shape, pattern, strict=True))
+
+
+def check_archive(path: Path) -> None:
+    """Raise a `ValueError` if a `.keras` archive states a configuration larger than any network's; unpack nothing."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            size = sum(info.file_size for info in archive.infolist() if info.filename.endswith(".json"))
+        if size > LARGEST_CONFIGURATION:
+            raise ValueError(f"its configuration is stated to have {size:,} bytes")
+
+
 def load(path: Path, *, compiled: bool = False) -> keras.Model:
     """Load a model that Keras has saved. Keras 3.10 saves a single input as a list of one; it is a tensor again here.
 
     With the list, every call of the model on a tensor warns that the structures differ.
     """
+    check_archive(path)
     model = keras.models.load_model(path, compile=compiled)
     if isinstance(given := getattr(model, "_inputs_struct", None), list) and len(given) == 1:
         model._inputs_struct = given[0]

@@ -96,9 +96,12 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Preprocessing:
-        """The record from `to_dict`'s values, also after JSON, which has lists for tuples."""
+        """The record from `to_dict`'s values, also after JSON, which has lists for tuples; else a `ValueError`."""
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
-        return cls(**fields)
+        try:
+            return cls(**fields)
+        except InputError as error:  # whoever reads the record names its file
+            raise ValueError(str(error)) from error
 
     def to_dict(self) -> dict[str, Any]:
         """The record as plain JSON values."""

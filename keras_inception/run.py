@@ -19,9 +19,10 @@ from .backend import need_tensorflow
 from .data import Dataset, Split, fingerprint, is_named, load_folder, load_images
 from .errors import InputError
 from .evaluation import BatchFunction, KerasPredictor, Prediction, predict
-from .files import write_file
+from .files import parse_json, write_file
 from .layers import deep_graph
-from .model_graph import load
+from .model_graph import fits, load
+from .outputs import main_output
 from .preprocessing import Preprocessing
 from .weights.record import Prepared, loaded
 
@@ -29,6 +30,13 @@ need_tensorflow(__name__)
 
 SCHEMA = 2  # of run.json; raise it when an older reader would misread a newer run
 STATE = "training_state"  # the folder in a run directory that a training resumes from
+
+TYPES: dict[str, Any] = {  # of the fields of run.json
+    **dict.fromkeys(("builder", "measured_on"), str),
+    **dict.fromkeys(("kwargs", "preprocessing", "data", "training", "metrics", "validation_metrics", "versions"), dict),
+    **dict.fromkeys(("labels", "folds"), list),
+    "weights": str | None,
+}
 
 Side = Literal["train", "val", "test", "held_out"]
 
@@ -92,7 +100,7 @@ class Run:
                 )
             raise InputError(f"{path} is not a run directory: it has no run.json (`keras-inception train` makes one)")
         try:
-            record = json.loads(record_file.read_text(encoding="utf-8"))
+            record = parse_json(record_file.read_text(encoding="utf-8"))
             schema = record.pop("schema")
             if schema > SCHEMA:
                 raise InputError(
@@ -100,15 +108,18 @@ class Run:
                     f"{schema}); this is {version('keras-inception')} (format {SCHEMA}): upgrade with "
                     "pip install -U keras-inception"
                 )
-            record["labels"] = tuple(record["labels"])
             record.setdefault("validation_metrics", record["metrics"])  # of runs before there were test images
+            _check_types(record)
+            record["labels"] = tuple(record["labels"])
             record["preprocessing"] = Preprocessing.from_dict(record["preprocessing"])
             if address:
                 record["data"] = {**record["data"], "folder": None}  # a stranger does not say what is read here
             known = {f.name for f in fields(cls)} - {"path", "address"}
             found = {k: v for k, v in record.items() if k in known}
             return cls(path=path, address=str(address) if address else None, **found)
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        except InputError:
+            raise
+        except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
             raise InputError(f"{record_file} is damaged ({error!r}): train again, or restore it from a copy") from error
 
     def save(self) -> None:
@@ -150,6 +161,11 @@ class Run:
             others = [f"{k} {v} (here {here[k]})" for k, v in self.versions.items() if here.get(k, v) != v]
             cause = f"it was written with {', '.join(others)}: install these, or, if it is damaged, {cure}"
             raise InputError(f"{file} cannot be loaded; {cause if others else f'it is damaged: {cure}'}") from error
+        expected = self.preprocessing.input_shape
+        if not fits(expected, tuple(network.input_shape[1:])):
+            raise InputError(f"{file} takes {network.input_shape[1:]}, and run.json says {expected}: it is another's")
+        if (classes := main_output(network).shape[-1]) > max(2, len(self.labels)):  # a sigmoid stands for two
+            raise InputError(f"{file} has {classes} classes, and run.json {len(self.labels)} labels: it is another's")
         loaded[network] = Prepared(preprocessing=self.preprocessing, labels=self.labels)
         return network
 
@@ -241,6 +257,18 @@ class Run:
     def predictor(self) -> KerasPredictor:
         """The network with labels and preprocessing, loaded once."""
         return KerasPredictor(model=self.model(), labels=self.labels, preprocessing=self.preprocessing)
+
+
+def _check_types(record: dict[str, Any]) -> None:
+    """Raise a `TypeError` for a field of another type than `Run.save` writes."""
+    for name, value in record.items():
+        if name in TYPES and not isinstance(value, TYPES[name]):
+            raise TypeError(f"{name} is {value!r:.80}")
+    numbers = [*record["metrics"].values(), *record["validation_metrics"].values()]
+    if not all(isinstance(label, str) for label in record["labels"]):
+        raise TypeError("labels are not all text")
+    if not all(isinstance(number, int | float) for number in numbers):
+        raise TypeError("metrics are not all numbers")
 
 
 def run_of(weights: Any) -> Run | None:

@@ -42,11 +42,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many cells of the table of crossings ran."""
+    """Say how many cells of the table of crossings ran, and how many hostile inputs, with the slowest."""
     reports = terminalreporter.getreports("passed")
     cells = sum(value for report in reports for name, value in report.user_properties if name == "crossings")
     if cells:
         terminalreporter.write_line(f"{cells} crossings of data, network and command ran")
+    hostile = dict(value for report in reports for name, value in report.user_properties if name == "hostile")
+    if hostile:
+        slowest = sorted(hostile, key=hostile.__getitem__, reverse=True)[:5]
+        named = "; ".join(f"{name} {hostile[name]:.1f} s" for name in slowest)
+        terminalreporter.write_line(f"{len(hostile)} hostile inputs ended as documented; the slowest: {named}")
 
 
 # pytest runs the tests of one parameter of these two together, over all files: a network is built once, and gone after.

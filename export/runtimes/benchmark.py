@@ -26,10 +26,11 @@ from ..onnx import is_onnx
 from ..openvino import FILE, is_openvino
 from ..saved_model import check_one_version, is_saved_model
 from ..tflite.convert import to_tflite
-from ..tflite.flatbuffer import batch_of, is_tflite, precision, shape_of
+from ..tflite.flatbuffer import batch_of, is_tflite, parsed, precision, shape_of
 from . import worker
 from .processor import processor
-from .runners import need, size_of
+from .runners import need, refused, size_of
+from .trial import try_out
 
 # The runtimes that read each kind of file; the first is its own.
 READERS = {
@@ -109,6 +110,9 @@ def benchmark(
     if not paths:
         raise InputError("give files to time: SavedModels, .tflite or .onnx files, or OpenVINO folders")
     wanted = [(Path(path), runtime) for path in paths for runtime in _readers(Path(path), runtimes)]
+    for path in {path for path, runtime in wanted if runtime == "litert"}:
+        with refused(path, by="LiteRT"):  # before processes start, which would wait for one that never ends
+            try_out(path)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as workers:
         asks = [workers.enter_context(_worker_of(_file(path), runtime, threads)) for path, runtime in wanted]
         pointwise, peak_macs = _pointwise(Path(folder))
@@ -142,8 +146,9 @@ def _timing(path: Path, runtime: str, times: list[float], memory: int, peaks: di
     kind, macs, share, images = _kind(path), None, None, 1
     if kind == "tflite":
         content = path.read_bytes()
-        kind, images = f"tflite {precision(content)}", batch_of(content)
-        macs = multiply_adds(content) // images
+        with parsed(path):
+            kind, images = f"tflite {precision(content)}", batch_of(content)
+            macs = multiply_adds(content) // images
         if peak := peaks.get(precision(content)):
             share = macs * images / float(np.median(times)) / peak
     low, median, high = (float(q) / images for q in np.quantile(times, (0.25, 0.5, 0.75)))

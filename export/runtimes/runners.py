@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -25,17 +24,17 @@ from ..inputs import compiled, fits
 from ..onnx import is_onnx
 from ..openvino import FILE, is_openvino
 from ..saved_model import DEFAULT, RECORD_FILE, check_one_version, is_saved_model
-from ..tflite.flatbuffer import foreign_operators, is_tflite, precision
+from ..tflite.flatbuffer import foreign_operators, is_tflite, parsed, precision
 from ..tflite.mediapipe_metadata import read_labels
 from ..tflite.metadata import NAME, Input, Record, read_record
 from ..tflite.tensors import dequantize, filled, quantize
 from .processor import sums_exactly
+from .trial import THREADS, try_out
 
 # Images, (n, ...), at most as many as the file's batch -> their outputs (n, ...), float32.
 Runner: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
 CROSS_CHECK = "openvino"  # reads every format without its makers' code
-THREADS = min(4, os.cpu_count() or 1)  # of LiteRT: phones have four fast cores at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +145,13 @@ def _one_at_a_time(run: Runner) -> Runner:
     return locked
 
 
+def _check_record(path: Path, record: Record, shape: Any) -> None:
+    """Refuse a record of images of another size than the network's, before one is resized to it."""
+    known = record.preprocessing
+    if known and not fits(known.size, tuple(shape[1:3])):
+        raise InputError(f"{path} is damaged: it takes {tuple(shape)}, and says that its images are {known.size}")
+
+
 # ---------------------------------------------------------------------------------------------------------- SavedModel
 
 
@@ -160,7 +166,8 @@ def _open_saved_model(path: Path) -> OpenFile:
     if names[0] not in signatures:
         raise InputError(f"{path} has no signature {DEFAULT}; it has {', '.join(signatures) or 'none'}")
     file = path / RECORD_FILE
-    record = Record.from_json(file.read_text(encoding="utf-8")) if file.is_file() else Record(input="image")
+    with parsed(file):
+        record = Record.from_json(file.read_text(encoding="utf-8")) if file.is_file() else Record(input="image")
     runners: dict[Input, Runner] = {}
     free = True
     for name in names:
@@ -235,7 +242,8 @@ def _open_openvino(path: Path) -> OpenFile:
 
 
 def _with_record(path: Path, format: str, text: str | None, run: Runner, *, free_batch: bool) -> OpenFile:
-    record = Record.from_json(text) if text else Record()
+    with parsed(path):
+        record = Record.from_json(text) if text else Record()
     return OpenFile(
         path=path,
         format=f"{format} int8" if record.calibration else format,
@@ -303,14 +311,19 @@ def _open_tflite(path: Path) -> OpenFile:
     if not is_tflite(path):
         raise InputError(f"{path} is not a TFLite file")
     content = path.read_bytes()
-    with refused(path, by="LiteRT", why=lambda: _foreign(content)), quiet():
-        interpreter = Interpreter(model_content=content, num_threads=THREADS)
-        interpreter.allocate_tensors()
-    record = read_record(content)
+    with refused(path, by="LiteRT", why=lambda: _foreign(content)):
+        try_out(path)
+        with quiet():
+            interpreter = Interpreter(model_content=content, num_threads=THREADS)
+            interpreter.allocate_tensors()
+    with parsed(path):
+        record, kind, lines = read_record(content), precision(content), read_labels(content)
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     if len(inputs) != 1 or len(outputs) != 1:
         raise InputError(f"{path} has {len(inputs)} inputs and {len(outputs)} outputs: one of each is expected")
-    labels = record.labels or read_labels(content)
+    labels = record.labels or lines
+
+    _check_record(path, record, inputs[0]["shape"].tolist())
 
     @_one_at_a_time
     def run(x: np.ndarray) -> np.ndarray:
@@ -321,7 +334,7 @@ def _open_tflite(path: Path) -> OpenFile:
 
     return OpenFile(
         path=path,
-        format=f"tflite {precision(content)}",
+        format=f"tflite {kind}",
         bytes=len(content),
         record=record,
         runners={record.input: run},

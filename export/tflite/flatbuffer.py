@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+
+from keras_inception.errors import InputError
 
 IDENTIFIER = b"TFL3"  # of the format, at byte 4
 FLOATS = frozenset(("FLOAT32", "FLOAT16", "BFLOAT16", "FLOAT64"))
@@ -33,6 +36,20 @@ def is_tflite(path: Path) -> bool:
         return False
     with open(path, "rb") as file:
         return file.read(8)[4:] == IDENTIFIER
+
+
+@contextmanager
+def parsed(path: Path) -> Iterator[None]:
+    """Turn whatever an exported file's damaged contents raise in the block into an InputError.
+
+    Nothing verifies a flatbuffer in Python: a wrong offset is followed, and raises anything.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{path} is damaged: export it again, or copy it again") from error
 
 
 def shape_of(tensor: Any) -> tuple[int, ...]:

@@ -18,8 +18,10 @@ from keras_inception.errors import InputError
 from keras_inception.terminal import quiet
 
 from ..comparison import snr
+from ..runtimes.runners import refused
+from ..runtimes.trial import try_out
 from .convert import to_tflite
-from .flatbuffer import batch_of, is_tflite, outputs_of_operators
+from .flatbuffer import batch_of, is_tflite, outputs_of_operators, parsed
 from .metadata import read_record
 from .tensors import dequantize, filled, layer_of, quantize
 
@@ -56,13 +58,16 @@ def layer_errors(path: str | Path, model: keras.Model, inputs: Iterable[np.ndarr
     if not is_tflite(path):
         raise InputError(f"{path} is not a TFLite file")
     content = path.read_bytes()
-    record = read_record(content)
+    with refused(path, by="LiteRT"):
+        try_out(path)
+    with parsed(path):
+        record, batch, quantised = read_record(content), batch_of(content), _Probe(content)
     with tempfile.TemporaryDirectory() as folder:
         preprocessing = record.preprocessing if record.input == "pixels" else None
-        options: dict[str, Any] = {"preprocessing": preprocessing, "exits": False, "batch": batch_of(content)}
+        options: dict[str, Any] = {"preprocessing": preprocessing, "exits": False, "batch": batch}
         file = to_tflite(model, Path(folder) / "float32.tflite", **options)
         reference = file.read_bytes()
-    quantised, exact = _Probe(content), _Probe(reference)
+    exact = _Probe(reference)
     shared = [layer for layer in exact.layers if layer in quantised.layers]
     if not shared:
         raise InputError(f"{path} and {model.name} have no layer in common: the file was made from another network")

@@ -20,6 +20,7 @@ from flatbuffers import number_types as number
 NAME = "TFLITE_METADATA"
 IDENTIFIER = b"M001"  # of the schema
 LABELS = "labels.txt"
+MOST_LABELS = 2**24  # bytes, of a hundred thousand classes and more
 NO_DATE = 1980, 1, 1, 0, 0, 0  # the earliest date in a zip archive: repeated exports are equal bytes
 
 # metadata_schema.fbs: the fields of each table in slot order. A union has two slots, its type and its value.
@@ -107,6 +108,8 @@ def read_labels(model: bytes) -> list[str] | None:
     """The labels after a file's end, None if there are none."""
     try:
         with zipfile.ZipFile(io.BytesIO(model)) as archive:
+            if (size := archive.getinfo(LABELS).file_size) > MOST_LABELS:
+                raise ValueError(f"{LABELS} is stated to have {size:,} bytes")
             return archive.read(LABELS).decode().splitlines()
     except (zipfile.BadZipFile, KeyError, UnicodeDecodeError):
         return None

@@ -11,11 +11,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from keras_inception.files import parse_json
 from keras_inception.preprocessing import Preprocessing
 
 from . import mediapipe_metadata
@@ -58,9 +59,15 @@ class Record:
 
     @classmethod
     def from_json(cls, text: str) -> Record:
-        """Read what `to_json` wrote."""
-        record = json.loads(text)
+        """Read what `to_json` wrote; a `ValueError`, `KeyError` or `TypeError` for any other text."""
+        record = parse_json(text)
         preprocessing, labels = record["preprocessing"], record["labels"]
+        if record["input"] not in get_args(Input) or not isinstance(labels, list | None):
+            raise ValueError(f"its input is {record['input']!r:.80}, and its labels are {labels!r:.80}")
+        if not all(isinstance(label, str) for label in labels or ()):
+            raise ValueError("its labels are not all text")
+        if not isinstance(record.get("calibration"), dict | None):
+            raise ValueError(f"its calibration is {record['calibration']!r:.80}")
         return cls(
             input=record["input"],
             preprocessing=Preprocessing.from_dict(preprocessing) if preprocessing else None,

@@ -14,7 +14,7 @@ from .flatbuffer import inputs_of_operators, outputs_of_operators
 
 def quantize(x: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
     """Real values as a tensor stores them; `tensor` is its entry in LiteRT's tensor details."""
-    scale, zero_point = tensor["quantization"]
+    scale, zero_point = _scale(tensor)
     if not scale:
         return x.astype(tensor["dtype"])
     limits = np.iinfo(tensor["dtype"])
@@ -23,8 +23,13 @@ def quantize(x: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
 
 def dequantize(y: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
     """The real values, float32, of what a tensor stores."""
-    scale, zero_point = tensor["quantization"]
+    scale, zero_point = _scale(tensor)
     return np.float32(scale) * (y.astype(np.float32) - zero_point) if scale else y.astype(np.float32)
+
+
+def _scale(tensor: dict[str, Any]) -> tuple[float, int]:
+    """The scale and the zero point of a tensor; a scale of 0 for one that has none, or whose numbers are floats."""
+    return tensor["quantization"] if np.issubdtype(tensor["dtype"], np.integer) else (0.0, 0)
 
 
 def in_batches(images: Sequence[np.ndarray], size: int) -> list[np.ndarray]:

@@ -32,21 +32,29 @@ def config(run_path: RunPath) -> None:
     """Print the file for `train --config FILE` that trains a run again."""
     from ..run import Run
 
-    say(tomli_w.dumps(settings_of(Run.load(run_path))).rstrip())
+    say(text_of(Run.load(run_path)).rstrip())
+
+
+def text_of(run: Run) -> str:
+    """The file that `train --config` reads.
+
+    Raises:
+        InputError: the run has no record of its training, or a damaged one.
+    """
+    if not {"schedule", "start"} <= run.training.keys():
+        raise InputError(f"{run.path} has no record of its training, so it cannot be repeated")
+    try:
+        return tomli_w.dumps(settings_of(run))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise InputError(f"the training in {run.path / 'run.json'} is damaged ({error!r:.80}): restore it") from error
 
 
 def settings_of(run: Run) -> dict[str, Any]:
-    """The options of `train` that made a run, by name, with `set` as a table.
-
-    Raises:
-        InputError: the run has no record of its training.
-    """
+    """The options of `train` that made a run, by name, with `set` as a table."""
     from ..data.presets import words_of
     from ..training.recipes import Recipe
 
     known = {f.name for f in fields(Recipe)}
-    if not {"schedule", "start"} <= run.training.keys():
-        raise InputError(f"{run.path} has no record of its training, so it cannot be repeated")
     asked = Recipe.from_dict({k: v for k, v in run.training.items() if k in known})
     recipe = asked.to_dict()
     schedule = recipe.pop("schedule")
@@ -104,7 +112,7 @@ def read(context: typer.Context, path: Path | None) -> Path | None:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
-    except ValueError as error:  # of TOML, or of UTF-8
+    except (ValueError, RecursionError) as error:  # of TOML, or of UTF-8; or it is nested too deeply
         raise InputError(f"{path} is not a TOML file: {first_line(error)}") from None
     options = {opt.lstrip("-"): p.name for p in context.command.params for opt in p.opts if p.name != "config_path"}
     defaults: dict[str, Any] = {}
@@ -116,7 +124,10 @@ def read(context: typer.Context, path: Path | None) -> Path | None:
         if (option == "set") != isinstance(value, dict):
             raise InputError(f"{path}: only `set` is a table; got {name} = {value!r}")
         if option == "set":
-            context.obj = list(_assignments(value))  # to which `--set` adds
+            try:
+                context.obj = list(_assignments(value))  # to which `--set` adds
+            except RecursionError:
+                raise InputError(f"{path}: set is nested too deeply; it has names, and tables of names") from None
         else:
             defaults[options[option] or ""] = value
     context.default_map = defaults

@@ -10,7 +10,9 @@ SavedModel's graph.
 from __future__ import annotations
 
 import io
+import os
 import re
+import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +30,7 @@ from ..errors import InputError
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 MAX_PIXELS = 2**26  # declared in the header, refused before decoding: 200 MB as RGB, above a phone's 64 megapixels
+MAX_BYTES = 2**30  # of a file: `MAX_PIXELS` of four channels and 16 bits have half of that
 ORIENTATION, SHORT, LONG = 0x0112, 3, 4  # a tag of EXIF, and two types of its numbers
 TRANSPOSED = (5, 6, 7, 8)  # the orientations with height and width exchanged
 
@@ -106,7 +109,7 @@ def opened(source: str | Path | bytes | Encoded) -> Opened:
     """
     name = "the image" if isinstance(source, bytes) else str(source)
     with _reading(name):
-        content = source if isinstance(source, bytes) else _content(source)
+        content = content_of(source)
         try:
             return Jpeg(content, name) if content.startswith(JPEG) else Decoded(_png(content))
         except (ValueError, struct.error, tf.errors.OpError):  # not ordinary, or damaged: Pillow tells
@@ -121,8 +124,17 @@ def _reading(name: str) -> Iterator[None]:
         raise InputError(f"{name} cannot be read: {reason(error)}") from error
 
 
-def _content(source: str | Path | Encoded) -> bytes:
-    return (Path(source) if isinstance(source, str) else source).read_bytes()
+def content_of(source: str | Path | bytes | Encoded) -> bytes:
+    """The bytes of an image file; `OSError` or `ValueError` if it is none, as a pipe or a device, which never end."""
+    if isinstance(source, bytes):
+        return source
+    if isinstance(source, str | Path):
+        about, source = os.stat(source), Path(source)
+        if not (stat.S_ISREG(about.st_mode) or stat.S_ISDIR(about.st_mode)):  # what reads a folder says that it is one
+            raise ValueError("not a file")
+        if about.st_size > MAX_BYTES:
+            raise ValueError(f"it has {about.st_size:,} bytes; more than {MAX_BYTES:,} are not read")
+    return source.read_bytes()
 
 
 @dataclass(frozen=True)

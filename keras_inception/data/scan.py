@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from io import BytesIO
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import PIL
 
 from ..terminal import progress_bar
-from .decoding import header_and_pixels, reason
+from .decoding import content_of, header_and_pixels, reason
 from .manifest import Entry, File, Manifest, files_at
 from .near_duplicates import difference_hash
 from .split import content_digest
@@ -79,9 +78,7 @@ def examine(source: Any) -> tuple[Entry, bool]:
     A file that cannot be opened may be readable the next time.
     """
     try:
-        if isinstance(source, str):
-            source = Path(source)
-        content = source if isinstance(source, bytes) else source.read_bytes()
+        content = content_of(source)
         # At a small size a JPEG skips most inverse transforms, but still reads every bit.
         header, pixels = header_and_pixels(BytesIO(content), detail=64)
     except Exception as error:  # see `reason`

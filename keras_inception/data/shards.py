@@ -8,7 +8,6 @@ field read: `image/encoded` (the bytes of the file, as they were), `image/format
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import weakref
@@ -23,6 +22,7 @@ import numpy as np
 
 from ..arguments import checked
 from ..errors import InputError
+from ..files import parse_json
 from .layout import Files, Layout
 from .scan import RECORD as EXAMINED
 from .split import SIDES
@@ -243,7 +243,7 @@ def parse_record(text: bytes, name: object) -> dict[str, Any]:
         InputError: it is damaged, or of a newer version.
     """
     try:
-        record = json.loads(text)
+        record = parse_json(text)
         known = record["kind"] == KIND and record["schema"] <= SCHEMA
         sound = (
             all(map(PLAIN.fullmatch, checksums(record)))

@@ -114,10 +114,16 @@ def _read(path: Path, above: tuple[str, ...]) -> Folder:
     return Folder(path, tuple(images), tuple(lists), tuple(folders))
 
 
+def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a link to nothing, or to itself, which `is_dir` raises an error for."""
+    return entry.is_symlink() and not os.path.exists(entry.path)
+
+
 def _entries(path: Path) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(path) as entries:
-            found = sorted((entry for entry in entries if not is_hidden(entry.name)), key=lambda entry: entry.name)
+            shown = (entry for entry in entries if not is_hidden(entry.name) and not _leads_nowhere(entry))
+            found = sorted(shown, key=lambda entry: entry.name)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from error
     yield from found

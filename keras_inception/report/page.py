@@ -15,6 +15,7 @@ from sklearn.metrics import confusion_matrix
 
 from ..analysis.saliency import grad_cam, last_map
 from ..data import Dataset, Split
+from ..errors import InputError, first_line
 from ..evaluation import scores
 from ..run import Run
 from .charts import calibration_error, confusion_chart, curves, printable, reliability
@@ -25,6 +26,7 @@ from .doubts import section as labels_in_doubt
 from .folds import section as cross_validation
 
 WORST = 12  # images to show
+CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")  # in a row of the history
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
 table { border-collapse: collapse } th, td { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #ddd }
@@ -37,9 +39,20 @@ figure img { width: 8rem; height: 8rem; object-fit: contain; background: #eee; m
 
 
 def read_history(run: Run) -> list[dict[str, float]]:
-    """Return the rows of `history.csv`, one per epoch."""
-    with open(run.path / "history.csv", newline="", encoding="utf-8") as file:
-        return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+    """Return the rows of `history.csv`, one per epoch.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
+    path = run.path / "history.csv"
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+        if missing := [key for key in CURVES if not all(key in row for row in rows)]:
+            raise ValueError(f"it has rows without {missing[0]}")
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise InputError(f"{path} cannot be read ({first_line(error)}): restore it from a copy") from error
+    return rows
 
 
 def figures(labels: Sequence[str], held_out: Split, probabilities: np.ndarray) -> dict[str, Any]:

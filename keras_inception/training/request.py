@@ -227,6 +227,8 @@ def resolve(
     Raises:
         InputError: an argument cannot be used, or two contradict each other.
     """
+    if not (isinstance(seed, int) and 0 <= seed < 2**32):
+        raise InputError(f"seed must be an integer from 0 to 4,294,967,295; got {seed!r}")
     run = None if weights is None else run_of(weights)
     chosen = recipe_for(recipe, model, run, weights, changes)
     architecture = get(chosen.model)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..files import PART, discard, write_file
+from ..files import PART, discard, parse_json, write_file
 from ..run import STATE
 from ..terminal import note
 
@@ -60,24 +60,43 @@ class TrainingState:
     @property
     def weights(self) -> str | None:
         """What the unfinished training that is there starts from."""
-        return self.request["start"]["weights"] if self.request else None
+        with self.readable():
+            return self.request["start"]["weights"] if self.request else None
 
     def _read(self) -> dict[str, Any] | None:
         try:
-            state = json.loads(self._file.read_text(encoding="utf-8"))
-            return state if state["kind"] == KIND and {"request", "history", "last", "kept"} <= set(state) else None
-        except (OSError, ValueError, KeyError, TypeError):
+            state = parse_json(self._file.read_text(encoding="utf-8"))
+            return state if state["kind"] == KIND and _is_sound(state) else None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
-    def open(self, request: Mapping[str, Any], difference: Callable[[Mapping[str, Any]], str | None]) -> None:
+    @contextmanager
+    def readable(self) -> Iterator[None]:
+        """Turn what a damaged request raises in the block into an InputError that says so."""
+        try:
+            yield
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise InputError(
+                f"{self._file} is damaged ({error!r:.80}), so the training cannot be resumed: delete {self.folder} and "
+                "repeat the command to begin again"
+            ) from error
+
+    def open(
+        self,
+        request: Mapping[str, Any],
+        difference: Callable[[Mapping[str, Any]], str | None],
+        measures: Iterable[str] = (),
+    ) -> None:
         """Resume the training that is there, or begin one; what cannot be written fails here, before the work.
 
         Args:
             request: what is asked for, as JSON values.
             difference: what differs between another request and this one, in words; None if they are the same.
+            measures: what each epoch of the history is to have.
 
         Raises:
-            InputError: the folder holds an unfinished training of another request, or of a newer version.
+            InputError: the folder holds an unfinished training of another request, or of a newer version, or is
+                damaged.
         """
         self._request = request
         state = self._read()
@@ -88,7 +107,11 @@ class TrainingState:
             return
         if state.get("schema", 0) > SCHEMA:
             raise InputError(f"{self.name} was begun by a newer keras-inception: upgrade, or give another folder")
-        if other := difference(state["request"]):
+        with self.readable():
+            other = difference(state["request"])
+            if lacking := [name for name in measures if not all(name in row for row in state["history"])]:
+                raise KeyError(lacking[0])
+        if other:
             raise InputError(
                 f"{self.name} holds an unfinished training with {other}: repeat its own command to resume it, "
                 "or give another folder (--out)"
@@ -191,6 +214,19 @@ class TrainingState:
                 discard(self.folder / name)
         with suppress(OSError):
             self.folder.rmdir()
+
+
+def _is_sound(state: dict[str, Any]) -> bool:
+    """Whether the fields are as `_save` writes them. Files are named without folders: they are deleted at the end."""
+    rows, names = state["history"], [state["last"], *state["kept"].values()]
+    found, trackers = state.get("found", {}), state.get("trackers", {})
+    return (
+        all(isinstance(value, dict) for value in (state["request"], state["kept"], found, trackers, *rows))
+        and all(isinstance(value, int | float) for row in rows for value in row.values())
+        and all(isinstance(name, str) and Path(name).name == name != ".." for name in names)
+        and isinstance(state.get("schema", 0), int)
+        and bool(rows) == bool(state["last"])
+    )
 
 
 def rank(row: Row) -> tuple[float, float]:

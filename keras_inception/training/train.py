@@ -8,7 +8,7 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -171,7 +171,8 @@ def train(
         fold = folds_of(both, k_fold, seed)
     if automatic and not state.exists:
         _fetch(automatic)
-    request = decided(request, dataset, state.request, batch_size=asks_batch_size)
+    with state.readable() if state.exists else nullcontext():
+        request = decided(request, dataset, state.request, batch_size=asks_batch_size)
     devices = strategy_for(strategy, request.recipe.batch_size)
     job, begun = Job(request, dataset, state), state.exists
     with training_on(devices), lost_workers(out):
@@ -187,7 +188,7 @@ def train(
     with training_on(devices), lost_workers(out):
         network = None if begun else _start(job)
     with _writing(out) if chief else progress_shown(False), trackers:
-        state.open(request.to_dict(), request.difference)
+        state.open(request.to_dict(), request.difference, MEASURES)
         trackers.start(out, request, state)
         if chief:
             _tell(dataset)
@@ -231,6 +232,8 @@ def train(
 
 
 # ----------------------------------------------------------------------------------------------------------- internals
+
+MEASURES = ("loss", "accuracy", "val_loss", "val_accuracy", "seconds")  # of an epoch; networks with heads have more
 
 
 @contextmanager

@@ -47,6 +47,7 @@ DTYPES: dict[str, Any] = {
     "UntypedStorage": np.uint8,
 }
 TYPES = {f"torch.{np.dtype(kind).name}": np.dtype(kind) for kind in DTYPES.values()}
+LARGEST_PICKLE = 2**26  # bytes, of all that is not numbers
 MOST_NAMES = 1_000  # different classes and functions in a pickle
 # What training scripts call the weights in a checkpoint, the preferred first. As in timm, an average comes first.
 STATES = (
@@ -280,8 +281,9 @@ class _Storages:
         size = storage.count * storage.dtype.itemsize
         place = self.places[storage.key]
         if self.archive is None:
+            left = self.file.seek(0, io.SEEK_END) - place
             self.file.seek(place)
-            content = self.file.read(size)
+            content = self.file.read(size) if left >= size else b""
         elif place.file_size < size:
             content = b""
         else:
@@ -300,6 +302,8 @@ def _unzipped(file: IO[bytes]) -> tuple[Any, _Storages]:
     if "byteorder" in members and archive.read(members["byteorder"]) == b"big":
         raise _Refused("was written on a big-endian machine: load and save it with PyTorch on another one")
     places = {name.removeprefix("data/"): info for name, info in members.items() if name.startswith("data/")}
+    if (size := members["data.pkl"].file_size) > LARGEST_PICKLE:
+        raise ValueError(f"its pickle is stated to have {size:,} bytes")
     return _Unpickler(io.BytesIO(archive.read(members["data.pkl"]))).load(), _Storages(file, archive, places)
 
 

@@ -9,7 +9,6 @@ truncated or of another kind than its name says, or that has a value that is not
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 import zipfile
@@ -22,6 +21,7 @@ import ml_dtypes
 import numpy as np
 
 from ..errors import InputError
+from ..files import parse_json
 from .caffe import MODEL, read_caffemodel
 from .pytorch import read_state
 from .tensorflow import ARCHIVES, GRAPH, checkpoint_at, read_archive, read_checkpoint, read_graph
@@ -72,6 +72,8 @@ def _checked(path: Path, tensors: Tensors) -> Tensors:
     if not tensors:
         raise InputError(f"{path} holds no weights")
     for name, array in tensors.items():
+        if array.dtype.kind not in "fiub":
+            raise InputError(f"{path} holds {name} as {array.dtype}: save the network in float32")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise InputError(f"{path} is damaged: {name} has values that are not finite")
     return tensors
@@ -81,7 +83,7 @@ def _shards(path: Path) -> list[Path]:
     """The files that a network is split into, where `path` is one of them or their index; otherwise the file itself."""
     if path.name.endswith(INDEX):
         try:
-            names = {Path(name).name for name in json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()}
+            names = {Path(name).name for name in parse_json(path.read_text(encoding="utf-8"))["weight_map"].values()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise _damaged(path, "index", error) from error
         shards = [path.with_name(name) for name in sorted(names)]
@@ -168,9 +170,11 @@ def _array(dataset: h5py.Dataset) -> np.ndarray:
 
 
 def _safetensors(path: Path) -> Tensors:
-    from safetensors import SafetensorError, deserialize
+    from safetensors import SafetensorError, deserialize, safe_open
 
     try:
+        with safe_open(path, "numpy"):  # compares the header with the size of the file; nothing else is read yet
+            pass
         stored = dict(deserialize(path.read_bytes()))
         if other := next((t["dtype"] for t in stored.values() if t["dtype"] not in SAFETENSORS_TYPES), None):
             raise InputError(f"{path} holds tensors of the type {other}: save the network in float32, without scales")
@@ -213,7 +217,9 @@ def _archive(path: Path) -> Tensors:
                 with archive.open(files[0]) as packed, inner.open("wb") as unpacked:
                     while block := packed.read(1 << 20):
                         unpacked.write(block)
-        except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError) as error:
+        except InputError:
+            raise
+        except Exception as error:  # of zipfile, or of the method that a member is packed with
             raise _damaged(path, "zip", error) from error
         return read(inner)
 

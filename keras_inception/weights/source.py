@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import zipfile
@@ -18,7 +17,9 @@ import numpy as np
 from .. import hub
 from ..arguments import checked
 from ..errors import InputError
+from ..files import parse_json
 from ..layers import Numerics
+from ..model_graph import check_archive
 from ..outputs import auxiliary_names, main_network
 from ..terminal import note
 from .download import fetch, file_name, has_digest
@@ -259,10 +260,11 @@ def _configs(path: Path) -> dict[str, dict[str, Any]]:
     if path.suffix != ".keras":
         return {}
     try:
+        check_archive(path)
         with zipfile.ZipFile(path) as archive:
-            layers = json.loads(archive.read("config.json"))["config"]["layers"]
+            layers = parse_json(archive.read("config.json"))["config"]["layers"]
         return {layer["config"]["name"]: dict(layer["config"]) for layer in layers}
-    except (KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # of zipfile, or of what JSON of another kind is taken for
         raise InputError(f"{path} is damaged: its config.json does not list the layers") from error
 
 

@@ -110,7 +110,7 @@ def test_what_cannot_be_timed_says_so(files, tmp_path):
         ([small], {"runtimes": ["tensorflow"]}, "is read by litert and openvino, not by tensorflow"),
         ([small], {"runtimes": ["torch"]}, "unknown runtime 'torch'; give one of tensorflow, litert"),
         ([small], {"threads": 0}, "threads must be a whole number of at least 1 or None; got 0"),
-        ([broken], {}, "broken.tflite cannot be run by litert"),
+        ([broken], {}, "broken.tflite is refused by LiteRT"),
         ([free], {}, "has a free size: export it with a fixed size"),
     ]:
         with pytest.raises(InputError, match=says):

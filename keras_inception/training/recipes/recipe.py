@@ -252,7 +252,7 @@ def _schedule(given: str | Mapping[str, Any], base: Any = None) -> Schedule:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**63  # which a file keeps
 
 
 _COUNT = _is_count, "a positive integer"
