@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from keras_inception.arguments import checked
+from keras_inception.arguments import Count, checked
 from keras_inception.data import Split
 from keras_inception.errors import InputError
 from keras_inception.files import need_writable
@@ -22,7 +22,7 @@ from .quantization.qat import fine_tune
 from .quantization.qat.fine_tune import Compressed
 from .quantization.search import QuantizationSearch, quantize_to_target
 from .saved_model import signature_of, to_saved_model
-from .tflite.convert import Edge, Quantization, check_file_options, to_tflite
+from .tflite.convert import Edge, Quantization, to_tflite
 from .weights_files import check_layout, to_keras_h5, to_torch
 
 # Format -> the file in a run's exports/, and its TFLite quantisation.
@@ -79,7 +79,7 @@ def export_run(
     prune: str | None = None,
     cluster: int | None = None,
     teacher: str | Path | Run | None = None,
-    batch: int = 1,
+    batch: Count = 1,
     edge: Edge = "float32",
     float_layers: Sequence[str] = (),
     target: Target | None = None,
@@ -185,7 +185,6 @@ def _check_formats(formats: Sequence[str], qat: str | Path | None, compress: str
 
 
 def _check_file_options(formats: Sequence[str], batch: int, edge: str) -> None:
-    check_file_options(edge, batch)
     if batch != 1 and not any(name.startswith("tflite") for name in formats):
         raise InputError(f"batch={batch} is for .tflite files; the others take any number of images: leave it out")
     if edge != "float32" and "tflite-int8" not in formats:

@@ -9,7 +9,7 @@ class InputError(ValueError):
     """
 
     def __init__(self, message: str = ""):
-        super().__init__("\\n".join(message.splitlines()))
+        super().__init__("\\n".join(str(message).splitlines()))
 
 
 def first_line(error: BaseException) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_inception.arguments import checked
+from keras_inception.arguments import Count, checked
 from keras_inception.data import Dataset, Split, as_dataset, is_tf_data
 from keras_inception.errors import InputError, first_line
 from keras_inception.files import new_output, write_figure
@@ -25,7 +25,7 @@ from keras_inception.terminal import tell_progress
 from ..agreement import ComparisonData, agreement
 from ..inputs import Exportable, ModelOrRun, compiled
 from ..runtimes.benchmark import benchmark
-from ..tflite.convert import Quantization, check_file_options, to_tflite
+from ..tflite.convert import Quantization, to_tflite
 from ..tflite.flatbuffer import is_tflite
 from ..tflite.layer_errors import layer_errors, worst
 from ..tflite.metadata import About
@@ -158,7 +158,7 @@ def quantize_to_target(
     teacher: str | Path | Run | None = None,
     preprocessing: Preprocessing | None = None,
     labels: Sequence[str] | None = None,
-    batch: int = 1,
+    batch: Count = 1,
     about: About | None = None,
     trials: int = 20,
     frontier: str | Path | None = None,
@@ -207,7 +207,6 @@ def quantize_to_target(
             among the held-out ones, or a file cannot be written; nothing is left.
     """
     measure, target = _target(max_drop, min_agreement)
-    check_file_options("float32", batch)
     if trials < 2:
         raise InputError(f"trials is the most files to make, 2 or more: float32 and int8 are two; got {trials}")
     if qat is None and teacher is not None:

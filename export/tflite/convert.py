@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_inception.arguments import checked
+from keras_inception.arguments import Count, checked
 from keras_inception.errors import InputError, first_line
 from keras_inception.files import new_output
 from keras_inception.layers import deep_graph
@@ -40,7 +40,7 @@ RULES: dict[str, dict[str, Rule]] = {"float16": FLOAT16_RULES, "int8": INTEGER_R
 
 @dataclass(frozen=True, kw_only=True)
 class _Options:
-    """How a network is quantised; the arguments of `to_tflite`, checked."""
+    """How a network is quantised; the arguments of `to_tflite`, checked against each other."""
 
     quantization: Quantization
     edge: Edge
@@ -49,9 +49,6 @@ class _Options:
 
     def __post_init__(self) -> None:
         quantization, edge = self.quantization, self.edge
-        if quantization not in get_args(Quantization):
-            raise InputError(f"unknown quantization {quantization!r}; give one of {', '.join(get_args(Quantization))}")
-        check_file_options(edge, self.batch)
         if edge != "float32" and quantization != "int8":
             raise InputError(f"edge={edge!r} needs quantization='int8'; {quantization!r} has float32 at its edges")
         if self.float_layers and quantization != "int8":
@@ -61,14 +58,6 @@ class _Options:
     def calibrated(self) -> bool:
         """Whether activations become integers, by the ranges that calibration images show."""
         return self.quantization in ("int8", "int16x8")
-
-
-def check_file_options(edge: str, batch: int) -> None:
-    """Raise an InputError unless a file can have this type at its edges and take so many images at once."""
-    if edge not in get_args(Edge):
-        raise InputError(f"unknown edge {edge!r}; give one of {', '.join(get_args(Edge))}")
-    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
-        raise InputError(f"batch is how many images the file takes at once, 1 or more; got {batch!r}")
 
 
 @checked
@@ -84,7 +73,7 @@ def to_tflite(
     edge: Edge = "float32",
     float_layers: Sequence[str] = (),
     exits: bool | None = None,
-    batch: int = 1,
+    batch: Count = 1,
     about: About | None = None,
     overwrite: bool = False,
 ) -> Path:

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Annotated, Any, NamedTuple, Protocol, runtime_checkable
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from ..arguments import Count, checked
+from ..arguments import Argument, Count, checked
 from ..errors import InputError
 from ..outputs import MAIN
 from ..preprocessing import Preprocessing
@@ -52,6 +52,9 @@ def devkit_places() -> tuple[int, ...]:
     return tuple(devkit.index(label.synset) for label in imagenet_labels())
 
 
+KNOWS = Argument(states="a network with published weights, a checkpoint or a Run")
+
+
 @runtime_checkable
 class Trained(Protocol):
     """A `Run` or another trained network with its preprocessing and its classes, in the order of the outputs."""
@@ -66,7 +69,7 @@ class Trained(Protocol):
 
 
 @checked
-def preprocess_input(images: Any, model: keras.Model | Checkpoint | Trained) -> Any:
+def preprocess_input(images: Any, model: Annotated[keras.Model | Checkpoint | Trained, KNOWS]) -> Any:
     """Prepare images as those that the model was trained on.
 
     Args:
@@ -119,7 +122,7 @@ def _checked(images: Any, channels: int) -> np.ndarray:
 
 @checked
 def decode_predictions(
-    predictions: Any, model: keras.Model | Checkpoint | Trained | None = None, top: Count = 5
+    predictions: Any, model: Annotated[keras.Model | Checkpoint | Trained | None, KNOWS] = None, top: Count = 5
 ) -> list[list[ClassScore]]:
     """Name the `top` classes of each image, the most probable first.
 

@@ -350,7 +350,7 @@ def test_the_held_out_share_is_a_fraction(validation, images):
     [
         (1, "test must be a fraction from 0, for no test images, to below 1; got 1"),
         (-0.2, "test must be a fraction .* got -0.2"),
-        (float("nan"), "test must be a fraction .* got nan"),
+        (float("nan"), "test must be a number; got nan"),
         (0.8, "validation 0.2 and test 0.8 leave nothing to train on: give smaller ones"),
     ],
 )

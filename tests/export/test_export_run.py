@@ -84,7 +84,7 @@ def test_missing_images_are_told_before_anything_is_written(folder, run_of, phot
     (["tflite"], {"edge": "uint8"}, "edge='uint8' is for tflite-int8"),
     (["tflite-int8"], {"edge": "int4"}, "edge must be 'float32', 'uint8' or 'int8'; got 'int4'"),
     (["saved_model"], {"batch": 2}, "batch=2 is for .tflite files"),
-    (["tflite"], {"batch": -1}, "1 or more; got -1"),
+    (["tflite"], {"batch": -1}, "batch must be a whole number of at least 1; got -1"),
 ])  # fmt: skip
 def test_options_without_a_file_for_them(formats, options, says, run_of):
     run = run_of(None)

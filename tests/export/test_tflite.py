@@ -114,7 +114,7 @@ def test_a_file_of_batch_1_is_resized_only_without_a_flatten(tmp_path):
 
 @pytest.mark.parametrize("batch", [0, 2.0, True])
 def test_a_batch_is_a_number_of_images(columns, tmp_path, batch):
-    with pytest.raises(InputError, match=f"how many images the file takes at once, 1 or more; got {batch}"):
+    with pytest.raises(InputError, match=f"batch must be a whole number of at least 1; got {batch}"):
         export.to_tflite(columns, tmp_path / "file.tflite", batch=batch)
 
 
@@ -176,7 +176,7 @@ def test_a_padding_and_a_concatenation_of_one_tensor_stay_in_int8(tmp_path):
 
 
 def test_the_same_export_is_the_same_bytes(columns, tmp_path):
-    options = {"quantization": "int8", "calibration": INPUTS, "labels": "abcd", "exits": True}
+    options = {"quantization": "int8", "calibration": INPUTS, "labels": list("abcd"), "exits": True}
     first, second = (export.to_tflite(columns, tmp_path / name, **options).read_bytes() for name in ("a", "b"))
     assert first == second
 

@@ -59,6 +59,7 @@ def test_no_shared_description_is_unused() -> None:
         for alias in vars(module).values()
         if get_origin(alias) is Annotated
         for extra in get_args(alias)[1:]
+        if extra.meaning
     ]
     assert shared
     assert set(shared) <= used

@@ -151,7 +151,9 @@ def test_a_fault_is_found() -> None:
         return int(text)
 
     def two_lines() -> None:
-        raise InputError("one\nanother")
+        error = InputError()
+        error.args = ("one\nanother",)  # given as an argument it would be one line
+        raise error
 
     error = called(number, {"text": "x"})
     assert documented(number) == {"ValueError"}

@@ -94,7 +94,7 @@ def test_a_run_and_its_network_know_their_classes_and_their_preprocessing() -> N
         ((1000,), CHECKPOINT, "got 1000"),
         ((2, 1000), replace(CHECKPOINT, dataset="cifar10"), r"lenet5\.test has the classes of cifar10"),
         ((2, 1000), Trained(), "predictions are N x 3 of the run's classes; got 2 x 1000$"),
-        ((2, 1000), "runs/a", "model is a network with published weights, a checkpoint or a Run; got 'runs/a'"),
+        ((2, 1000), "runs/a", "model must be a network with published weights, a checkpoint or a Run; got 'runs/a'"),
         ((2, 1000), keras.Sequential([keras.Input((2,))], name="mine"), "mine was not built with published weights"),
     ],
 )

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import keras
 import numpy as np
 
-from keras_inception.arguments import checked
+from keras_inception.arguments import Count, checked
 from keras_inception.errors import InputError
 from keras_inception.files import new_output
 from keras_inception.layers import deep_graph
@@ -28,7 +28,7 @@ from keras_inception.run import Run
 from ...agreement import Agreement, agreement
 from ...inputs import Exportable, ModelOrRun, as_convolution
 from ...optimize import TRAINING_RULES, rewrite
-from ...tflite.convert import Edge, check_file_options
+from ...tflite.convert import Edge
 from ...tflite.flatbuffer import is_tflite
 from ...tflite.metadata import About, Record, with_record
 from .settings import FineTuning, Preserve, TrainingData
@@ -95,7 +95,7 @@ def quantize_aware(
     preprocessing: Preprocessing | None = None,
     labels: tuple[str, ...] | None = None,
     edge: Edge = "float32",
-    batch: int = 1,
+    batch: Count = 1,
     checkpoints: str | Path | None = None,
     overwrite: bool = False,
 ) -> Quantized:
@@ -131,7 +131,6 @@ def quantize_aware(
         InputError: the network has a layer that cannot be trained quantised, or an argument cannot be used, or `path`
             exists or cannot be written; nothing is left.
     """
-    check_file_options(edge, batch)
     need_tfmot()
     from .trainer import TrainingImages
 
