@@ -20,7 +20,7 @@ from pathlib import Path
 from keras_inception.export.runtimes.processor import processor
 
 TABLE = Path(__file__).with_suffix(".md")
-ROUNDS, BUILDS = 7, 5
+ROUNDS, BUILDS = 7, 3
 COMMANDS = {("--help",): 0.3, ("models",): 1.0, ("info", "inception_v3"): 1.0}  # seconds that they may take
 IMPORT, FIRST = "import keras", "import keras_inception; keras_inception.LeNet5()"
 IMPORT_RATIO, BUILD_RATIO = 1.05, 1.0

@@ -8,7 +8,7 @@ from .judge import Case, command
 
 TRAIN = ("--model", "lenet5", "--weights", "none", "--epochs", "1")
 VALUES = {  # option of `train` -> a value that cannot be -> what a line about it has; None: the parser refuses it
-    "--epochs": {"0": "epochs", "-1": "epochs", "x": None, "1e9": None, "": None, "nan": None, "9" * 400: None},
+    "--epochs": {"0": "epochs", "-1": "epochs", "x": None, "1e9": None, "": None, "nan": None, "9" * 400: "epochs"},
     "--batch-size": {"0": "batch_size", "-1": "batch_size", "x": None, "1.5": None},
     "--learning-rate": {"nan": "learning_rate", "inf": "learning_rate", "-1": "learning_rate", "x": None},
     "--size": {"0": "0", "-1": "-1", "x": None, "1": "1 x 1"},
