@@ -39,6 +39,7 @@ WRITTEN = [
     ROOT / "CONTRIBUTING.md",
     *sorted(set(DOCS.rglob("*.md")) - set(pages()) - set(DOCS.glob("_build/**/*.md"))),
 ]
+SLOW = {"quantize", "detection_and_segmentation"}  # the better part of a minute each
 RUNNABLE = [page for page in WRITTEN if re.search(r"^ *```(python|console)$", page.read_text(encoding="utf-8"), re.M)]
 
 
@@ -127,7 +128,9 @@ def run_command(words: list[str], monkeypatch, capfd) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["fast", "whole"])
-@pytest.mark.parametrize("page", RUNNABLE, ids=name)
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, id=name(page), marks=[pytest.mark.slow] * (page.stem in SLOW)) for page in RUNNABLE]
+)
 def test_what_a_page_shows_runs(page: Path, desk, monkeypatch, capfd, whole: bool):
     """Blocks run in order, in one namespace and one folder. "run with" replaces a large network or a download."""
     namespace: dict = {}

@@ -173,6 +173,7 @@ def run(model, digits, tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_command_line(run):
     folder = Run.load(run).data["folder"]
     told = CliRunner().invoke(app, ["export", str(run), "--to", "tflite-int8", "--qat", folder, "--json"])
@@ -265,6 +266,7 @@ def test_clustered_keeps_the_zeros(clustered, pruned):
     assert clustered.zipped[1] < pruned.zipped[1]
 
 
+@pytest.mark.slow
 def test_all_three_in_one_file(clustered, digits, quantized, tmp_path):
     result = export.quantize_aware(clustered, digits, tmp_path / "all.tflite", training=ONE)
     assert float_operators(result.path.read_bytes()) == []

@@ -138,6 +138,7 @@ def test_a_target_that_is_missed_writes_no_file_but_the_frontier(sensitive, held
     assert {p.name for p in tmp_path.iterdir()} == {"small.tflite", "frontier"}
 
 
+@pytest.mark.slow
 def test_layers_in_float_of_a_network_with_early_exits(tmp_path):
     """The first exit does not have the layers after it."""
     keras.utils.set_random_seed(0)
@@ -155,6 +156,7 @@ def test_layers_in_float_of_a_network_with_early_exits(tmp_path):
     assert [found.exit for found in export.agreements(path, model, CALIBRATION[:8])] == ["exit_1", "exit_2"]
 
 
+@pytest.mark.slow
 def test_training_comes_last(sensitive, held_out, tmp_path, untimed):
     inputs = np.random.default_rng(2).uniform(0, 1, (64, SIZE, SIZE, 3)).astype("float32")
     labelled = inputs, np.argmax(sensitive(inputs), axis=-1)

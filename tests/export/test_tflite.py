@@ -62,7 +62,7 @@ def columns():
 
 
 @pytest.mark.parametrize("quantization", [
-    q if q in ("none", "int8") else pytest.param(q, marks=pytest.mark.slow) for q in QUANTIZATIONS
+    q if q == "int8" else pytest.param(q, marks=pytest.mark.slow) for q in QUANTIZATIONS
 ])  # fmt: skip
 def test_every_exit_is_a_signature_over_the_same_weights(stops_early, tmp_path, quantization):
     options = {"quantization": quantization, "calibration": INPUTS if "int" in quantization else None}

@@ -149,6 +149,7 @@ def test_each_layout_computes_a_network_in_one_way() -> None:
     assert several == {("pytorchcv", f"resnet{depth}_v2"): {"pytorchcv", "torch"} for depth in (50, 101, 152)}
 
 
+@pytest.mark.slow
 def test_a_run_is_exported_and_not_measured(tmp_path, capsys) -> None:
     model = network("mobilenet_v2", alpha=1.0, numerics="torch")
     model.save(tmp_path / "model.keras")

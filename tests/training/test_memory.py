@@ -182,6 +182,7 @@ def test_while_features_are_computed(tuned, tmp_path, monkeypatch, capfd) -> Non
     assert_same(run, made[True], rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_one_image_too_many(short, tmp_path, capfd) -> None:
     short(1, 0, times=99)
     with pytest.raises(InputError, match=r"^memory ran out with one image of 32 x 32 at a time: give a smaller --size"):
@@ -192,6 +193,7 @@ def test_one_image_too_many(short, tmp_path, capfd) -> None:
     assert (len(state["history"]), state["found"]) == (1, {"micro_batch": 1})
 
 
+@pytest.mark.slow
 def test_a_resumption_keeps_what_was_found(small, short, tmp_path, monkeypatch, capfd) -> None:
     """To the bit, with batch norms, whose batches are whole in the first epoch, auxiliary heads and smoothing."""
     settings = SETTINGS | {
