@@ -69,6 +69,7 @@ def write_answers(architecture: Architecture, folder: Path) -> None:
     backend = keras.config.backend()
     heads = {"aux_heads": True} if architecture.aux_heads else {}
     side = side_of(architecture)
+    keras.utils.set_random_seed(0)
     with deep_graph():
         shape = (side, side, architecture.input_shape[-1])
         model = architecture.build(input_shape=shape, classifier_activation=None, **heads)
@@ -98,7 +99,6 @@ def _weigh(model: keras.Model, file: Path) -> None:
             for i, variable in enumerate(model.weights):
                 variable.assign(arrays[f"arr_{i}"])
         return
-    keras.utils.set_random_seed(0)
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
