@@ -5,7 +5,6 @@ from keras_inception.registry import architectures
 from ..markdown import rows_in
 from .backends import FORWARD, STEP, TABLE
 
-
 # Before a step it agrees. With some random weights a step multiplies that difference, and nobody has found where.
 OPEN = {"mobilenet_v2"}
 
