@@ -19,11 +19,12 @@ from keras_inception.arguments import checked
 from keras_inception.data import Split
 from keras_inception.errors import InputError
 from keras_inception.evaluation import scores
+from keras_inception.model_graph import fits
 from keras_inception.preprocessing import Preprocessing
 
 from .comparison import by_class, same_class, snr
 from .exits import exit_networks
-from .inputs import Exportable, ModelOrRun, compiled, fits
+from .inputs import Exportable, ModelOrRun, compiled
 from .optimize.graph import is_integer
 from .quantization.calibration import to_pixels
 from .runtimes.runners import OpenFile, open_file

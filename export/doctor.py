@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -287,10 +287,7 @@ def _gpu(file: _File) -> Iterator[Finding]:
             "computes wrongly",
             "run it on the CPU; for GPUs export quantization='float16'",
         )
-    made = {id(tensor) for op in file.ops for tensor in op.outputs if len(shape_of(tensor)) == 1}
-    if file.precision == "int8" and (
-        sums := [op for op in file.ops if op.kind == "ADD" and made & set(map(id, op.inputs))]
-    ):
+    if file.precision == "int8" and (sums := _sums_of_vectors(file.ops)):
         problem = (
             f"{len(sums)} sums of maps of one position in int8, which LiteRT's GPU accelerator (2.3.0) computes wrongly"
         )
@@ -477,6 +474,12 @@ def _is_special_1x1(op: Operator) -> bool:
     given, kernel = shape_of(op.inputs[0]), shape_of(op.inputs[1])
     strided = op.options is not None and (op.options.strideH, op.options.strideW) != (1, 1)
     return len(given) == 4 and kernel[1:3] == (1, 1) and (kernel[3] < given[3] or strided)
+
+
+def _sums_of_vectors(ops: Sequence[Operator]) -> list[Operator]:
+    """Sums with a vector without a batch that another operator computes."""
+    made = {id(tensor) for op in ops for tensor in op.outputs if len(shape_of(tensor)) == 1}
+    return [op for op in ops if op.kind == "ADD" and made & set(map(id, op.inputs))]
 
 
 def _type(tensor: Any) -> str:

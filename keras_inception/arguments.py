@@ -191,7 +191,6 @@ def annotated(function: Callable[..., Any]) -> Mapping[str, Argument]:
 # ------------------------------------------------------------------------------------------- functions and dataclasses
 
 Count: TypeAlias = Annotated[int, Argument(at_least=1)]
-Share: TypeAlias = Annotated[float, Argument(at_least=0, below=1)]  # of images that are held out
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:

@@ -87,8 +87,6 @@ class Preprocessing:
             raise InputError(f"std must be positive; got {self.std}")
         if self.interpolation not in ("bilinear", "bicubic"):
             raise InputError(f"interpolation must be 'bilinear' or 'bicubic'; got {self.interpolation!r}")
-        if self.resize_mode not in get_args(ResizeMode):
-            raise InputError(f"resize_mode must be {_MODES}; got {self.resize_mode!r}")
         if self.resize_mode != "crop" and self.crop != 1:
             raise InputError(f"{self.resize_mode} keeps the whole image: crop must be 1; got {self.crop}")
         if self.fill is not None and not (len(self.fill) == 3 and all(0 <= level <= 255 for level in self.fill)):

@@ -29,6 +29,7 @@ from .weights.record import Prepared, loaded
 need_tensorflow(__name__)
 
 SCHEMA = 2  # of run.json; raise it when an older reader would misread a newer run
+CURVES = "loss", "accuracy", "val_loss", "val_accuracy"  # in every row of history.csv
 STATE = "training_state"  # the folder in a run directory that a training resumes from
 
 TYPES: dict[str, Any] = {  # of the fields of run.json

@@ -16,11 +16,12 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from keras_inception.errors import InputError, first_line
+from keras_inception.model_graph import fits
 from keras_inception.outputs import exits_among
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.terminal import quiet
 
-from ..inputs import compiled, fits
+from ..inputs import compiled
 from ..onnx import is_onnx
 from ..openvino import FILE, is_openvino
 from ..saved_model import DEFAULT, RECORD_FILE, check_one_version, is_saved_model

@@ -86,7 +86,6 @@ class Augmentation:
     def __post_init__(self) -> None:
         check_fields(self)
         _check("area", self.area, is_real(self.area) and 0 < self.area <= 1, "a number above 0, at most 1")
-        _check("flip", self.flip, isinstance(self.flip, bool), "True or False")
         for name, most in {"colour": 2, "rotation": 180, "blur": 1, "randaugment": 1, "erasing": 1}.items():
             value = getattr(self, name)
             _check(name, value, is_real(value) and 0 <= value <= most, f"a number from 0 to {most}")
@@ -161,7 +160,6 @@ class Shift:
         check_fields(self)
         valid = isinstance(self.pixels, int) and not isinstance(self.pixels, bool) and self.pixels >= 0
         _check("pixels", self.pixels, valid, "an integer of at least 0")
-        _check("flip", self.flip, isinstance(self.flip, bool), "True or False")
 
     def views(
         self, height: int, width: int, preprocessing: Preprocessing, random: np.random.Generator

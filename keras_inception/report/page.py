@@ -17,7 +17,7 @@ from ..analysis.saliency import grad_cam, last_map
 from ..data import Dataset, Split
 from ..errors import InputError, first_line
 from ..evaluation import scores
-from ..run import Run
+from ..run import CURVES, Run
 from .charts import calibration_error, confusion_chart, curves, printable, reliability
 from .contact_sheet import STYLE as SHEET_STYLE
 from .contact_sheet import contact_sheet, thumbnail
@@ -26,7 +26,6 @@ from .doubts import section as labels_in_doubt
 from .folds import section as cross_validation
 
 WORST = 12  # images to show
-CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")  # in a row of the history
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
 table { border-collapse: collapse } th, td { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #ddd }

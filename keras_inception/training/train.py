@@ -30,7 +30,7 @@ from ..files import locked, write_file
 from ..layers import deep_graph
 from ..outputs import MAIN
 from ..preprocessing import Fill, ResizeMode
-from ..run import STATE, Run
+from ..run import CURVES, STATE, Run
 from ..terminal import heard_again, note, progress_shown, tell_progress
 from ..weights.download import fetch
 from ..weights.record import Checkpoint
@@ -233,7 +233,7 @@ def train(
 
 # ----------------------------------------------------------------------------------------------------------- internals
 
-MEASURES = ("loss", "accuracy", "val_loss", "val_accuracy", "seconds")  # of an epoch; networks with heads have more
+MEASURES = (*CURVES, "seconds")  # of an epoch; networks with heads have more
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """A tiny network in every form that it is kept in, made once: the good files that cases damage."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -23,6 +24,21 @@ def network() -> keras.Model:
     image = keras.Input((8, 8, 3), name="image")
     x = layers.GlobalAveragePooling2D(name="pool")(layers.Conv2D(4, 3, name="conv")(image))
     return keras.Model(image, layers.Dense(3, activation="softmax", name="predictions")(x), name="tiny")
+
+
+@contextmanager
+def unchanged_if_refused() -> Iterator[keras.Model]:
+    """The network for a block that fills it; a file that is refused leaves it as it was, and so does the block."""
+    model = network()
+    before = model.get_weights()
+    try:
+        yield model
+    except Exception:
+        for ours, theirs in zip(model.get_weights(), before, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        raise
+    finally:
+        model.set_weights(before)
 
 
 def made(write: Callable[[Path], object], name: str) -> bytes:

@@ -20,7 +20,7 @@ from keras_inception.weights import from_tflite, recognise_tflite
 
 from .judge import Case, check_refusal
 from .mutations import mutated
-from .networks import INPUTS, network, tflite
+from .networks import INPUTS, network, tflite, unchanged_if_refused
 
 MUTATIONS = 100  # of the default tests
 IMAGE = np.zeros((9, 9, 3), np.uint8)
@@ -34,16 +34,8 @@ def predicted(path: Path) -> None:
 
 def filled(path: Path) -> None:
     """A file that is refused leaves the model as it was."""
-    model = network()
-    before = model.get_weights()
-    try:
+    with unchanged_if_refused() as model:
         from_tflite(model, path)
-    except InputError:
-        for ours, theirs in zip(model.get_weights(), before, strict=True):
-            np.testing.assert_array_equal(ours, theirs)
-        raise
-    finally:
-        model.set_weights(before)
 
 
 def timed(path: Path) -> None:

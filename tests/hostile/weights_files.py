@@ -25,7 +25,7 @@ from ..weights import pytorch
 from ..weights.test_caffe import CONV, field, layer, number
 from .judge import Case
 from .mutations import mutated
-from .networks import keras_file, made, network, run, tflite
+from .networks import keras_file, made, network, run, tflite, unchanged_if_refused
 
 MEMORY = 96 * 2**20  # bytes that reading one of these may take; none of them has a hundredth of it
 PYTORCH = Path(pytorch.__file__ or "").parent
@@ -39,16 +39,8 @@ def built(path: Path, _: Path) -> None:
 
 def loaded(path: Path, _: Path) -> None:
     """The file goes into a network, which stays as it was if the file is refused."""
-    model = network()
-    before = model.get_weights()
-    try:
+    with unchanged_if_refused() as model:
         load(model, path)
-    except Exception:
-        for ours, theirs in zip(model.get_weights(), before, strict=True):
-            np.testing.assert_array_equal(ours, theirs)
-        raise
-    finally:
-        model.set_weights(before)
 
 
 def file(name: str, content: Callable[[], bytes], folder: Path) -> Path:

@@ -20,6 +20,7 @@ from keras_inception.data import Dataset, Split, as_dataset, fingerprint, input_
 from keras_inception.errors import InputError
 from keras_inception.evaluation import scores
 from keras_inception.files import reason
+from keras_inception.model_graph import fits
 from keras_inception.preprocessing import Preprocessing
 from keras_inception.run import Run
 from keras_inception.terminal import note
@@ -28,7 +29,7 @@ from keras_inception.training.state import TrainingState
 from keras_inception.training.teacher import Targets, Teacher, teacher_of
 
 from ...comparison import by_class
-from ...inputs import Exportable, fits
+from ...inputs import Exportable
 from ..calibration import to_pixels
 from .bridge import Keras2Copy
 from .settings import FineTuning, TrainingData
