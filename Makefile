@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # constraints.txt pins the version of every dependency and tool.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-phone test-gpu test-arm64 test-ray docs site diagrams conformance-qat conformance-tflite conformance-runtimes conformance-backends runtimes servers scan applications clean starting steps distillation jit micro grouped predict server-int8 faults workers lock dist test-sdist matrix sbom audit claims which-network hostile
+.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-phone test-gpu test-arm64 test-ray docs site diagrams conformance conformance-qat conformance-tflite conformance-runtimes conformance-backends runtimes servers scan applications clean starting steps distillation jit micro grouped predict server-int8 faults workers lock dist test-sdist matrix sbom audit claims which-network hostile
 .DEFAULT_GOAL := test
 
 $(BIN)/installed: pyproject.toml constraints.txt
@@ -252,6 +252,9 @@ $(EXPORTS)/installed: pyproject.toml constraints.txt
 	$(EXPORTS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 		--editable ".[onnx,openvino]" --group dev
 	touch $@
+
+conformance: $(EXPORTS)/installed  ## run every test of tests/conformance on every network: hours; resumes
+	$(EXPORTS)/bin/python -m tests.conformance
 
 conformance-runtimes: $(EXPORTS)/installed $(MEDIAPIPE)/installed $(WEB)/installed $(ARM64)/python  ## run exported files of every network in every runtime: hours; resumes
 	VK_ICD_FILENAMES=$(ADAPTER) ARM64_PYTHON=$(abspath $(ARM64)/python) MEDIAPIPE_PYTHON=$(MEDIAPIPE)/bin/python \

@@ -167,14 +167,14 @@ def centre(model: Any, logits: Any) -> Any:
     return logits - logits.mean(0)
 
 
-def images(shape: tuple[int, ...]) -> Any:
+def images(shape: tuple[int, ...], count: int = IMAGES) -> Any:
     """Coarse blobs of colour and some noise: (n, *shape) float32, with a deviation of about 1."""
     import numpy as np
     import tensorflow as tf
 
     rng = np.random.default_rng(0)
-    blots = tf.image.resize(rng.normal(size=(IMAGES, 4, 4, shape[-1])), shape[:2], "bicubic").numpy()
-    return (blots + 0.2 * rng.normal(size=(IMAGES, *shape))).astype(np.float32)
+    blots = tf.image.resize(rng.normal(size=(count, 4, 4, shape[-1])), shape[:2], "bicubic").numpy()
+    return (blots + 0.2 * rng.normal(size=(count, *shape))).astype(np.float32)
 
 
 def correlation(one: Any, other: Any) -> float:

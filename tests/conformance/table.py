@@ -38,7 +38,7 @@ class Table:
     """`columns` are the figures of a row, between the network's name and its seconds; `notes` explain them.
 
     The row of a network that could not be measured has the reason in its last column. `networks` are measured in their
-    order, by default the registry's.
+    order, by default the registry's. `joined` are other tables, whose verdicts are shown beside the columns.
     """
 
     module: str
@@ -49,6 +49,7 @@ class Table:
     packages: tuple[str, ...]
     measure: Callable[[Architecture], Row]
     networks: dict[str, Architecture] = field(default_factory=every_network)
+    joined: dict[str, Table] = field(default_factory=dict)
 
     def main(self) -> None:
         parser = argparse.ArgumentParser(prog=f"python -m {self.module}", description=self.title)
@@ -73,7 +74,7 @@ class Table:
 
     @property
     def all_columns(self) -> tuple[str, ...]:
-        return ("network", *self.columns, "s", "ok")
+        return ("network", *self.columns, *self.joined, "s", "ok")
 
     @property
     def versions(self) -> str:
@@ -99,8 +100,17 @@ class Table:
             return []
         return rows_in(text, self.all_columns)
 
+    def verdicts(self) -> dict[str, str]:
+        """What the page says of each network, "yes" or "no", whatever the versions."""
+        text = self.path.read_text(encoding="utf-8")
+        return {row["network"]: "yes" if row["ok"] == "yes" else "no" for row in rows_in(text, self.all_columns)}
+
     def write(self, rows: Iterable[Row]) -> None:
-        rows = sorted(rows, key=lambda row: row["network"])
+        verdicts = {column: table.verdicts() for column, table in self.joined.items()}
+        rows = [
+            row | {column: known.get(row["network"], "") for column, known in verdicts.items()}
+            for row in sorted(rows, key=lambda row: row["network"])
+        ]
         good = sum(row["ok"] == "yes" for row in rows)
         shown = [{column: _cell(row[column]) for column in self.all_columns} for row in rows]
         lines = [

@@ -1,0 +1,54 @@
+"""A network as .tflite files in float16 and with dynamic ranges, and a file with its metadata, which is healthy.
+
+`test_tflite.py` has float32 and int8.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from keras_inception import export
+from keras_inception.export.comparison import snr
+from keras_inception.preprocessing import Preprocessing
+
+from ..conftest import Network
+from . import qat
+from .tflite import BELOW_ROUNDING, rounded
+
+ENOUGH = 128  # images to calibrate with
+HALF = 80  # decibels against the network with its weights in 16 bits
+
+
+def test_float16(conditioned: Network, tmp_path: Path) -> None:
+    images = qat.images(conditioned.model.input_shape[1:])
+    halved = export.optimize(conditioned.model)
+    for layer in halved.layers:
+        layer.set_weights([weight.astype(np.float16).astype(np.float32) for weight in layer.get_weights()])
+    path = export.to_tflite(conditioned.model, tmp_path / "network.tflite", quantization="float16")
+    assert export.agreement(path, halved, images).snr >= HALF
+
+
+def test_dynamic_ranges(conditioned: Network, tmp_path: Path) -> None:
+    images = qat.images(conditioned.model.input_shape[1:])
+    optimized = export.optimize(conditioned.model)
+    path = export.to_tflite(conditioned.model, tmp_path / "network.tflite", quantization="dynamic")
+    bar = snr(conditioned.model.predict_on_batch(images), rounded(optimized, images)) - BELOW_ROUNDING
+    assert export.agreement(path, conditioned.model, images).snr >= bar
+
+
+def test_the_doctor_finds_nothing(conditioned: Network, tmp_path: Path) -> None:
+    """In a file in int8 with everything that an app needs, but what `runtimes.md` shows of GPUs."""
+    side, _, colours = conditioned.model.input_shape[1:]
+    path = export.to_tflite(
+        conditioned.model,
+        tmp_path / "network.tflite",
+        quantization="int8",
+        calibration=qat.images(conditioned.model.input_shape[1:], ENOUGH).clip(-3, 3),  # 0 to 255
+        labels=[f"class {i}" for i in range(conditioned.model.output_shape[-1])],
+        preprocessing=Preprocessing(
+            size=(side, side), mean=(127.5,) * colours, std=(42.5,) * colours,
+            channels="RGB" if colours == 3 else "L", resize_mode="stretch",
+        ),
+    )  # fmt: skip
+    found = [finding for finding in export.doctor(path).findings if finding.level != "note"]
+    assert [finding for finding in found if "GPU" not in finding.problem] == []
