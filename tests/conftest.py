@@ -18,6 +18,7 @@ from keras_inception.registry import Architecture
 from .conformance.networks import EVERY, WEIGHTED, smallest_shape
 
 SHARED = Path(__file__).parents[2] / "shared"
+MEASURED = Path(__file__).with_name("slow.txt")
 
 
 class Network(NamedTuple):
@@ -39,6 +40,21 @@ def pytest_configure(config: pytest.Config) -> None:
     """Hear Ctrl-C, and let child processes hear it: a shell starts its background jobs deaf to it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark as slow what `slow.txt` lists; a line of it whose file is here and whose test is not is an error."""
+    lines = MEASURED.read_text(encoding="utf-8").splitlines()
+    listed = {line for line in lines if line and not line.startswith("#")}
+    for item in items:
+        if item.nodeid in listed:
+            item.add_marker(pytest.mark.slow)
+    if any("::" in argument for argument in config.args):  # then some tests of a file are not collected
+        return
+    files = {item.nodeid.split("::")[0] for item in items}
+    if gone := sorted({x for x in listed if x.split("::")[0] in files} - {item.nodeid for item in items}):
+        raise pytest.UsageError(f"{MEASURED.name} lists tests that do not exist: {', '.join(gone)}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -93,19 +93,13 @@ def write_answers(architecture: Architecture, folder: Path) -> None:
 
 
 def _weigh(model: keras.Model, file: Path) -> None:
-    """Give the model the weights of the file; the first backend's are random, with moving statistics to match."""
+    """Give the model the weights of the file, which the first backend writes."""
     if file.exists():
         with np.load(file) as arrays:
             for i, variable in enumerate(model.weights):
                 variable.assign(arrays[f"arr_{i}"])
         return
-    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-    model(_images(model), training=True)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
+    qat.condition(model)
     np.savez(file, *(keras.ops.convert_to_numpy(variable) for variable in model.weights))
 
 

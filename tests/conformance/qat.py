@@ -83,7 +83,21 @@ def measure(model: Any) -> Row:
 
 
 def network(architecture: Architecture, side: int, endpoint: str | None = None) -> Any:
-    """The network up to its (last) logits, or up to an endpoint's mean, with weights that keep the images' information.
+    """The network up to its (last) logits, or up to an endpoint's mean, with `condition`ed weights."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    one_exit = {"exits": False} if architecture.exits else {}
+    shape = (side, side, architecture.input_shape[-1])
+    model = architecture.build(input_shape=shape, classifier_activation=None, **one_exit)
+    if endpoint:
+        model = keras.Model(model.input, keras.layers.GlobalAveragePooling2D()(model.get_layer(endpoint).output))
+    condition(model)
+    return model
+
+
+def condition(model: Any) -> None:
+    """Give a network with random weights such that keep the images' information.
 
     Purely random weights amplify small differences in each layer; after fifty layers a rounding decides the output. So
     batch norm gets statistics that fit its maps, a scale of either sign, and, before a ReLU, a shift with which most of
@@ -96,17 +110,13 @@ def network(architecture: Architecture, side: int, endpoint: str | None = None) 
 
     from keras_inception.layers import DropPath
 
-    keras.utils.set_random_seed(0)
-    one_exit = {"exits": False} if architecture.exits else {}
-    shape = (side, side, architecture.input_shape[-1])
-    model = architecture.build(input_shape=shape, classifier_activation=None, **one_exit)
-    if endpoint:
-        model = keras.Model(model.input, keras.layers.GlobalAveragePooling2D()(model.get_layer(endpoint).output))
+    shape = model.input_shape[1:]
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     for layer in model.layers:
         if norms and isinstance(layer, keras.layers.Conv2D) and layer.kernel.shape[2] > shape[-1]:
             layer.kernel.assign(without_constant(layer))
     rng = np.random.default_rng(0)
+    momenta = [layer.momentum for layer in norms]
     for layer in norms:
         layer.momentum = 0.0
         if layer.scale:
@@ -127,9 +137,8 @@ def network(architecture: Architecture, side: int, endpoint: str | None = None) 
         return operation(*arguments, **named, **training)
 
     model._run_through_graph(images(shape), operation_fn=lambda operation: operation, call_fn=call)
-    for layer in norms:
-        layer.momentum = 0.99
-    return model
+    for layer, momentum in zip(norms, momenta, strict=True):
+        layer.momentum = momentum
 
 
 def without_constant(layer: Any) -> Any:
