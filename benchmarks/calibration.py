@@ -67,8 +67,8 @@ def main() -> None:
         "# How many images calibrate",
         "",
         f"By `make calibration`, {date.today()}; {packages}; {processor()}.",
-        "The hosted MobileNets as .tflite files in int8. 100 photographs judge; others, as many as a row says, or other",
-        f"images, calibrate: medians of {DRAWS} draws, with the lowest and the highest. Top-1 is in points of 100",
+        "The hosted MobileNets as .tflite files in int8. 100 photographs judge; others, as many as a row says, or",
+        f"other images, calibrate: medians of {DRAWS} draws, with the lowest and the highest. Top-1 is in points of 100",
         "photographs, so one photograph is a point.",
     ]
     for name in HOSTED:
