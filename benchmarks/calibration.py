@@ -68,8 +68,8 @@ def main() -> None:
         "",
         f"By `make calibration`, {date.today()}; {packages}; {processor()}.",
         "The hosted MobileNets as .tflite files in int8. 100 photographs judge; others, as many as a row says, or",
-        f"other images, calibrate: medians of {DRAWS} draws, with the lowest and the highest. Top-1 is in points of 100",
-        "photographs, so one photograph is a point.",
+        f"other images, calibrate: medians of {DRAWS} draws, with the lowest and the highest. Top-1 is in points of",
+        "100 photographs, so one photograph is a point.",
     ]
     for name in HOSTED:
         model, prepare = hosted(name)
