@@ -29,7 +29,7 @@ from ..tflite.convert import to_tflite
 from ..tflite.flatbuffer import batch_of, is_tflite, parsed, precision, shape_of
 from . import worker
 from .processor import processor
-from .runners import need, refused, size_of
+from .runners import lacking, need, refused, size_of
 from .trial import try_out
 
 # The runtimes that read each kind of file; the first is its own.
@@ -111,7 +111,9 @@ def benchmark(
         raise InputError("give files to time: SavedModels, .tflite or .onnx files, or OpenVINO folders")
     wanted = [(Path(path), runtime) for path in paths for runtime in _readers(Path(path), runtimes)]
     for path in {path for path, runtime in wanted if runtime == "litert"}:
-        with refused(path, by="LiteRT"):  # before processes start, which would wait for one that never ends
+        with refused(
+            path, by="LiteRT", why=lambda file=path: lacking(file.read_bytes())
+        ):  # before processes start, which would wait for one that never ends
             try_out(path)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as workers:
         asks = [workers.enter_context(_worker_of(_file(path), runtime, threads)) for path, runtime in wanted]
