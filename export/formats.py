@@ -240,7 +240,10 @@ def _calibration(run: Run, images: Split | str | Path | None) -> CalibrationSet:
 
 def _for_npus(path: Path, npu: Sequence[str]) -> list[Path]:
     """What a .tflite file becomes for these NPUs, after a check that all can be compiled for."""
-    return [path_of(path, backend, path.parent) for target in npu for backend in chips(target)]
+    found = [path_of(path, backend, path.parent) for target in npu for backend in chips(target)]
+    if len(set(found)) < len(found):
+        raise InputError(f"npu={', '.join(npu)} names a chip twice: leave one out")
+    return found
 
 
 def _pruning(share: str | None) -> dict[str, Any] | None:

@@ -248,9 +248,8 @@ def doctor(
         for title, counts in (("operators", found.operators), ("tensors", found.types)):
             say(f"{title}: {', '.join(f'{n:,} {kind}' for kind, n in counts.items())}")
         needed = f" ({found.runtime.reason})" if found.runtime.reason else ""
-        say(
-            f"compiled {found.npu}" if found.npu else f"oldest runtime: TensorFlow Lite {found.runtime.release}{needed}"
-        )
+        oldest = f"oldest runtime: TensorFlow Lite {found.runtime.release}{needed}"
+        say(f"compiled {found.npu}" if found.npu else oldest)
         if found.gpu:
             say(f"GPU of this machine, by LiteRT: {found.gpu}")
         for name, ends in found.signatures.items():
