@@ -1,6 +1,7 @@
 """Files for NPUs: what is missing is said first; what a compiler makes, and leaves when it fails. No NPU is needed."""
 
 import importlib.util
+import re
 import sys
 import tempfile
 from importlib.metadata import version
@@ -207,6 +208,17 @@ def test_the_reason_is_taken_from_the_log(case, tmp_path):
     log.write_text(LOGS[case][0], encoding="utf-8")
     assert npu._why(ValueError(f"apply_plugin failed. See {log} for details.")) == says
     assert not log.exists()
+
+
+def test_the_chips_that_the_documentation_lists():
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "npu.md").read_text(encoding="utf-8")
+    listed = {
+        name: chips for name, chips in re.findall(r"^\| `(\w+)` \| ([\w, ]+?)(?: \(.*\))? \|", page, re.MULTILINE)
+    }
+    known = {name: ", ".join(b.soc_model for b in npu._backends(vendor)) for name, vendor in npu.VENDORS.items()}
+    assert {name: sorted(chips.split(", ")) for name, chips in listed.items()} == {
+        name: sorted(chips.split(", ")) for name, chips in known.items()
+    }
 
 
 def test_operators_that_compilers_refuse():
