@@ -34,12 +34,13 @@ THEIRS = "dense int8", "dense int4", "dynamic, dense int4", "int8", "int8, dense
 HEAD = """# Weights in 4 and 8 bits
 
 By `make small-weights`, {today}; ai-edge-quantizer {quantizer}, tensorflow {tensorflow}, ai-edge-litert {litert}.
-{processor}, two threads. 100 photographs; the answer is the class of the highest probability, beside the float
+{processor}, one thread. 100 photographs; the answer is the class of the highest probability, beside the float
 network's.
 
 "Dense int8" and "dense int4" have weights of dense layers in these bits, and compute in float; "dynamic" computes in
 int8 where weights are integers; "int8" has integer activations throughout, by the quantizer's default calibration, and
 int8 weights except where int4 is said. "Zipped" is what the file adds to an .apk.
+The machine had other work too: compare times within a table, and roughly.
 """
 
 
@@ -66,7 +67,7 @@ def outputs(path: Path, x: np.ndarray) -> np.ndarray:
 
 
 def table(name: str, files: dict[str, Path], judged: Callable[[Path], str]) -> list[str]:
-    times = export.benchmark(list(files.values()), threads=2, seconds=4).timings
+    times = export.benchmark(list(files.values()), threads=1, seconds=2).timings
     lines = ["", f"{name}:", "", "| by | file | bytes | zipped | same answer, % | dB | ms |"]
     lines.append("|---|---|---:|---:|---:|---:|---:|")
     for (row, path), time in zip(files.items(), times, strict=True):
