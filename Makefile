@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # constraints.txt pins the version of every dependency and tool.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-phone test-gpu test-arm64 test-ray docs site diagrams conformance conformance-qat conformance-tflite conformance-runtimes conformance-backends runtimes servers scan applications clean starting steps distillation jit micro grouped predict server-int8 calibration faults workers lock dist test-sdist matrix sbom audit claims which-network hostile
+.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-phone test-gpu test-arm64 test-ray docs site diagrams conformance conformance-qat conformance-tflite conformance-runtimes conformance-backends runtimes servers scan applications clean starting steps distillation jit micro grouped predict server-int8 calibration faults workers lock dist test-sdist matrix sbom audit claims which-network hostile small-weights
 .DEFAULT_GOAL := test
 
 $(BIN)/installed: pyproject.toml constraints.txt
@@ -215,6 +215,15 @@ $(MICRO)/installed:
 micro: $(BIN)/installed $(MICRO)/installed  ## flash and RAM of small networks on TensorFlow Lite Micro: 5 minutes
 	$(BIN)/python benchmarks/micro.py --micro-python $(MICRO)/bin/python
 
+QUANTIZER = .venv-quantizer
+$(QUANTIZER)/installed:
+	$(PYTHON) -m venv $(QUANTIZER)
+	$(QUANTIZER)/bin/python -m pip install --quiet --disable-pip-version-check ai-edge-quantizer==0.10.0 ai-edge-litert==2.3.0
+	touch $@
+
+small-weights: $(BIN)/installed $(QUANTIZER)/installed  ## weights in 4 and 8 bits by AI Edge Quantizer: a quarter of an hour; needs KERAS_INCEPTION_DATA
+	$(BIN)/python benchmarks/small_weights.py --quantizer-python $(QUANTIZER)/bin/python
+
 docs: $(BIN)/installed  ## build the documentation site, build/site/index.html; warnings are errors
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/site
 
@@ -312,4 +321,4 @@ applications: $(BIN)/installed  ## export every network of keras.applications: h
 	$(BIN)/python benchmarks/applications.py
 
 clean:  ## remove the environments and what was built
-	rm -rf $(VENV) $(OLDEST) $(REFERENCE) $(WEIGHTS) $(SLIM) $(CAFFE) $(MEDIAPIPE) $(WEB) $(PHONE) $(ARM64) $(RAY) $(EXPORTS) $(MICRO) $(SUPPLY) $(WHEEL) .venv-matrix .venv-runtimes build dist *.egg-info demo
+	rm -rf $(VENV) $(OLDEST) $(REFERENCE) $(WEIGHTS) $(SLIM) $(CAFFE) $(MEDIAPIPE) $(WEB) $(PHONE) $(ARM64) $(RAY) $(EXPORTS) $(MICRO) $(QUANTIZER) $(SUPPLY) $(WHEEL) .venv-matrix .venv-runtimes build dist *.egg-info demo

@@ -5,6 +5,7 @@ from keras_inception.backend import need_tensorflow
 from .agreement import Agreement, agreement, agreements
 from .doctor import Diagnosis, Finding, doctor
 from .formats import FORMATS, Target, export_run, exported, misses
+from .npu import to_npu
 from .onnx import to_onnx
 from .openvino import to_openvino
 from .optimize import optimize
@@ -62,6 +63,7 @@ __all__ = [
     "quantize_aware",
     "quantize_to_target",
     "to_keras_h5",
+    "to_npu",
     "to_onnx",
     "to_openvino",
     "to_phone",

@@ -21,7 +21,7 @@ from .comparison import snr
 from .optimize.gpu import VECTOR
 from .runtimes.gpu import may_have_gpu, run_on_gpu
 from .runtimes.trial import try_out
-from .tflite import mediapipe_metadata
+from .tflite import mediapipe_metadata, npu
 from .tflite.edge_tpu import left_on_cpu
 from .tflite.flatbuffer import (
     FLOATS,
@@ -71,6 +71,7 @@ class Diagnosis:
 
     `runtime` is the oldest release of TensorFlow Lite that has the file's operators. `gpu` says how LiteRT's GPU
     accelerator ran it on this machine; empty where there is no GPU, or for several inputs or outputs.
+    `npu` says what of the file was compiled for which chip, and `runtime` is then that of the file before.
     """
 
     path: str
@@ -81,6 +82,7 @@ class Diagnosis:
     types: dict[str, int]
     runtime: OldestRuntime
     gpu: str
+    npu: str
     findings: tuple[Finding, ...]
 
     @property
@@ -109,16 +111,18 @@ def doctor(path: str | Path) -> Diagnosis:
         raise InputError(f"{path} is not a TFLite file")
     file = _File(path, path.read_bytes())
     with parsed(path):
+        checks = COMPILED_CHECKS if file.compiled else CHECKS
         return Diagnosis(
             path=str(path),
-            format=f"tflite {file.precision}",
+            format=f"tflite for {file.compiled.chip}" if file.compiled else f"tflite {file.precision}",
             bytes=len(file.content),
             signatures=_signatures(file),
             operators=dict(Counter(op.kind for op in file.ops).most_common()),
             types=dict(Counter(_type(t) for g in file.model.subgraphs for t in g.tensors).most_common()),
             runtime=file.runtime,
             gpu=file.on_gpu.said if file.on_gpu else "",
-            findings=tuple(sorted((f for check in CHECKS for f in check(file)), key=_gravity)),
+            npu=str(file.compiled or ""),
+            findings=tuple(sorted((f for check in checks for f in check(file)), key=_gravity)),
         )
 
 
@@ -154,6 +158,15 @@ class _File:
     @cached_property
     def precision(self) -> str:
         return precision(self.content)
+
+    @cached_property
+    def compiled(self) -> npu.Compiled | None:
+        return npu.compiled(self.content)
+
+    @cached_property
+    def foreign(self) -> set[str]:
+        """The operators that phones lack; what stands for an NPU's program is `compiled`."""
+        return foreign_operators(self.content) - {npu.DISPATCH}
 
     @cached_property
     def record(self) -> Record:
@@ -215,17 +228,17 @@ class _File:
 
 
 def _foreign(file: _File) -> Iterator[Finding]:
-    if foreign := foreign_operators(file.content):
+    if file.foreign:
         yield Finding(
             "error",
-            f"needs {', '.join(sorted(foreign))}, which plain TFLite runtimes do not have",
+            f"needs {', '.join(sorted(file.foreign))}, which plain TFLite runtimes do not have",
             f"{AGAIN}, which allows built-in operators only and names the layer; or link TensorFlow's Flex delegate",
         )
 
 
 def _runs(file: _File) -> Iterator[Finding]:
     """One run of subgraph 0 on a grey image."""
-    if foreign_operators(file.content):
+    if file.foreign:
         return
     if isinstance(file.run, RuntimeError):
         yield Finding("error", f"LiteRT refuses it: {first_line(file.run)}", AGAIN)
@@ -373,6 +386,21 @@ def _edge_tpu(file: _File) -> Iterator[Finding]:
     yield Finding("note", problem, cure if inside else "for a Coral device export with edge='uint8'")
 
 
+def _npu(file: _File) -> Iterator[Finding]:
+    """What a compiled file asks for, or which operators compilers for NPUs refuse by their sources."""
+    if file.compiled:
+        yield Finding(
+            "note",
+            f"was compiled for {file.compiled.chip}: it runs on that chip only, in LiteRT's CompiledModel with the "
+            "vendor's libraries",
+            "give other phones the .tflite file that it was made of",
+        )
+    elif refused := npu.refused({op.kind for op in file.ops} - file.foreign):
+        kinds = ", ".join(f"{kind} ({', '.join(vendors)})" for kind, vendors in refused.items())
+        problem = f"compilers for NPUs leave operators to the CPU, or refuse the file: {kinds}"
+        yield Finding("note", problem, "for these NPUs replace the layers")
+
+
 def _described(file: _File) -> Iterator[Finding]:
     described = read_metadata(file.content, mediapipe_metadata.NAME)
     if described is None:
@@ -422,10 +450,12 @@ CHECKS: tuple[Check, ...] = (
     _runtime,
     _batch,
     _edge_tpu,
+    _npu,
     _described,
     _stretched,
     _size,
 )
+COMPILED_CHECKS: tuple[Check, ...] = (_foreign, _npu, _size)  # neither MediaPipe nor an interpreter opens such a file
 
 
 def _gravity(finding: Finding) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from keras_inception.files import need_writable
 from keras_inception.run import Run
 
 from .agreement import Agreement
+from .npu import chips, path_of, to_npu
 from .onnx import need_onnx, to_onnx
 from .openvino import need_openvino, to_openvino
 from .quantization.calibration import CalibrationSet
@@ -83,6 +85,7 @@ def export_run(
     edge: Edge = "float32",
     float_layers: Sequence[str] = (),
     target: Target | None = None,
+    npu: Sequence[str] = (),
     overwrite: bool = False,
 ) -> list[Path]:
     """Export a run in several formats. Everything is checked before anything is written.
@@ -102,12 +105,13 @@ def export_run(
         edge: the type at the edges of tflite-int8.
         float_layers: layers that tflite-int8 computes in float32, as in `to_tflite`.
         target: tflite-int8 is what `quantize_to_target` finds, with `qat` if that is given.
+        npu: targets of `to_npu` that every .tflite file is compiled for too; one that is refused leaves the others.
         overwrite: replace files that exist.
 
     Raises:
         TargetMissed: no file in int8 holds the target; nothing is written but the frontier.
-        InputError: an unknown format, images that cannot be read, an extra that is not installed, a folder that cannot
-            be written, or a file that exists without `overwrite`; nothing is written.
+        InputError: an unknown format, images that cannot be read, an extra or an NPU's SDK that is not installed, a
+            folder that cannot be written, or a file that exists without `overwrite`; nothing is written.
     """
     if serving_default and "saved_model" not in formats:
         raise InputError("serving_default is of a SavedModel: ask for the format saved_model too, or leave it out")
@@ -115,13 +119,14 @@ def export_run(
     _check_formats(formats, qat, prune or cluster)
     if teacher is not None and qat is None:
         raise InputError("a teacher is for quantisation-aware training: give qat too, or leave the teacher out")
-    _check_file_options(formats, batch, edge)
+    _check_file_options(formats, batch, edge, npu)
     _check_int8_options(formats, qat, prune or cluster, edge, float_layers, target)
     pruning = _pruning(prune)
     folder = folder or run.beside("exports")
     need_writable(folder)
     paths = {name: folder / _ALL[name] for name in formats}
-    if not overwrite and (existing := [path for path in paths.values() if path.exists()]):
+    for_npus = {path: _for_npus(path, npu) for name, path in paths.items() if name.startswith("tflite")}
+    if not overwrite and (existing := [p for p in (*paths.values(), *chain(*for_npus.values())) if p.exists()]):
         raise InputError(f"{existing[0]} exists; give --overwrite to replace it, or another --out")
     for name in paths.keys() & WEIGHTS.keys():
         check_layout(run, WEIGHTS[name][1])
@@ -167,7 +172,8 @@ def export_run(
             more = {"calibration": calibration} if name in CALIBRATED else {}
             more |= {"edge": edge, "float_layers": float_layers} if name == "tflite-int8" else {}
             to_tflite(model, path, quantization=(FORMATS | RARE)[name][1] or "none", batch=batch, **more, **about)
-    return list(paths.values())
+    compiled = [file for path in for_npus for chip in npu for file in to_npu(path, chip, overwrite=overwrite)]
+    return [*paths.values(), *compiled]
 
 
 def _check_formats(formats: Sequence[str], qat: str | Path | None, compress: str | int | None) -> None:
@@ -184,7 +190,9 @@ def _check_formats(formats: Sequence[str], qat: str | Path | None, compress: str
         fine_tune.need_tfmot()
 
 
-def _check_file_options(formats: Sequence[str], batch: int, edge: str) -> None:
+def _check_file_options(formats: Sequence[str], batch: int, edge: str, npu: Sequence[str]) -> None:
+    if npu and not any(name.startswith("tflite") for name in formats):
+        raise InputError(f"npu={npu[0]!r} is for .tflite files: ask for one of these formats too, or leave npu out")
     if batch != 1 and not any(name.startswith("tflite") for name in formats):
         raise InputError(f"batch={batch} is for .tflite files; the others take any number of images: leave it out")
     if edge != "float32" and "tflite-int8" not in formats:
@@ -228,6 +236,14 @@ def _calibration(run: Run, images: Split | str | Path | None) -> CalibrationSet:
         split = run.images("train", images)
         source = f"the folder {Path(images).name}" if images else source
     return replace(CalibrationSet.of(split, run.preprocessing), source=source)
+
+
+def _for_npus(path: Path, npu: Sequence[str]) -> list[Path]:
+    """What a .tflite file becomes for these NPUs, after a check that all can be compiled for."""
+    found = [path_of(path, backend, path.parent) for target in npu for backend in chips(target)]
+    if len(set(found)) < len(found):
+        raise InputError(f"npu={', '.join(npu)} names a chip twice: leave one out")
+    return found
 
 
 def _pruning(share: str | None) -> dict[str, Any] | None:

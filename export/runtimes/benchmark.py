@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,7 +30,7 @@ from ..tflite.convert import to_tflite
 from ..tflite.flatbuffer import batch_of, is_tflite, parsed, precision, shape_of
 from . import worker
 from .processor import processor
-from .runners import need, refused, size_of
+from .runners import lacking, need, refused, size_of
 from .trial import try_out
 
 # The runtimes that read each kind of file; the first is its own.
@@ -111,7 +112,8 @@ def benchmark(
         raise InputError("give files to time: SavedModels, .tflite or .onnx files, or OpenVINO folders")
     wanted = [(Path(path), runtime) for path in paths for runtime in _readers(Path(path), runtimes)]
     for path in {path for path, runtime in wanted if runtime == "litert"}:
-        with refused(path, by="LiteRT"):  # before processes start, which would wait for one that never ends
+        # Before processes start, which would wait for one that never ends.
+        with refused(path, by="LiteRT", why=partial(_lacking, path)):
             try_out(path)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as workers:
         asks = [workers.enter_context(_worker_of(_file(path), runtime, threads)) for path, runtime in wanted]
@@ -140,6 +142,10 @@ def benchmark(
         int8_peak=int8_peak,
         timings=timings,
     )
+
+
+def _lacking(path: Path) -> str | None:
+    return lacking(path.read_bytes())
 
 
 def _timing(path: Path, runtime: str, times: list[float], memory: int, peaks: dict[str, float]) -> Timing:

@@ -25,6 +25,7 @@ from ..inputs import compiled
 from ..onnx import is_onnx
 from ..openvino import FILE, is_openvino
 from ..saved_model import DEFAULT, RECORD_FILE, check_one_version, is_saved_model
+from ..tflite import npu
 from ..tflite.flatbuffer import foreign_operators, is_tflite, parsed, precision
 from ..tflite.mediapipe_metadata import read_labels
 from ..tflite.metadata import NAME, Input, Record, read_record
@@ -312,7 +313,7 @@ def _open_tflite(path: Path) -> OpenFile:
     if not is_tflite(path):
         raise InputError(f"{path} is not a TFLite file")
     content = path.read_bytes()
-    with refused(path, by="LiteRT", why=lambda: _foreign(content)):
+    with refused(path, by="LiteRT", why=lambda: lacking(content)):
         try_out(path)
         with quiet():
             interpreter = Interpreter(model_content=content, num_threads=THREADS)
@@ -359,10 +360,12 @@ def _exit(path: Path, content: bytes, key: str) -> Runner:
     return run
 
 
-def _foreign(content: bytes) -> str | None:
-    """The operators that LiteRT lacks; None if there are none or the file is damaged."""
+def lacking(content: bytes) -> str | None:
+    """What LiteRT's interpreter lacks for it; None if that is nothing or the file is damaged."""
     try:
-        foreign = foreign_operators(content)
+        foreign, chip = foreign_operators(content), npu.compiled(content)
     except Exception:  # whatever a damaged file makes the parser raise
         return None
+    if chip:
+        return f"it was compiled for {chip.chip}, and runs only there: give the .tflite file that it was made of"
     return f"it needs {', '.join(sorted(foreign))}, which LiteRT does not have" if foreign else None

@@ -75,6 +75,13 @@ def export(
         Path | None,
         typer.Option(metavar="FOLDER", help="With either: keep each file that no other beats, a table and a plot."),
     ] = None,
+    npu: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="VENDOR[:CHIP]",
+            help="Compile the .tflite files too, for qualcomm, mediatek, google_tensor, samsung or intel; repeatable.",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -85,6 +92,8 @@ def export(
     """
     from keras_inception.export import FORMATS, Target, TargetMissed, export_run
     from keras_inception.export.formats import CALIBRATED, is_calibrated, is_measured
+    from keras_inception.export.tflite.flatbuffer import is_tflite
+    from keras_inception.export.tflite.npu import compiled
 
     from ..run import Run
 
@@ -113,6 +122,7 @@ def export(
             edge=cast("Edge", edge),  # is checked there
             float_layers=float_layers or (),
             target=replace(target, held_out=held_out) if target else None,
+            npu=npu or (),
             overwrite=overwrite,
         )
     except TargetMissed as missed:
@@ -127,7 +137,8 @@ def export(
     measured = [file for file in files if is_measured(file) and file not in searched]
     for file in files:
         if file not in measured:
-            typer.echo(f"wrote {file}", err=as_json)
+            program = compiled(file.read_bytes()) if is_tflite(file) else None
+            typer.echo(f"wrote {file}" + (f" {program}" if program else ""), err=as_json)
     [search] = searches or [None]
     if search and not (as_json and measured):
         report_search(search, as_json)
@@ -237,7 +248,8 @@ def doctor(
         for title, counts in (("operators", found.operators), ("tensors", found.types)):
             say(f"{title}: {', '.join(f'{n:,} {kind}' for kind, n in counts.items())}")
         needed = f" ({found.runtime.reason})" if found.runtime.reason else ""
-        say(f"oldest runtime: TensorFlow Lite {found.runtime.release}{needed}")
+        oldest = f"oldest runtime: TensorFlow Lite {found.runtime.release}{needed}"
+        say(f"compiled {found.npu}" if found.npu else oldest)
         if found.gpu:
             say(f"GPU of this machine, by LiteRT: {found.gpu}")
         for name, ends in found.signatures.items():

@@ -29,9 +29,12 @@ from keras_inception.data import from_arrays, write_shards
 from keras_inception.errors import InputError
 from keras_inception.evaluation import evaluate
 from keras_inception.export.quantization import search
+from keras_inception.export.tflite.mediapipe_metadata import read_labels
+from keras_inception.export.tflite.metadata import read_record
 from keras_inception.run import Run
 from keras_inception.training import train
 
+from ..export.npu_stub import installed
 from ..tracker import NAME as TRACKER
 from ..tracker import in_memory
 from ..training.workers import Workers
@@ -173,6 +176,7 @@ class Cell:
         if network in pretrained:
             arguments["teacher" if network == "taught by a run" else "weights"] = pretrained[network]
         monkeypatch.setenv("KERAS_INCEPTION_HOME", str(place / "home"))
+        installed(monkeypatch, place / "sdk")
         monkeypatch.setattr(search, "benchmark", untimed)  # whose processes take seconds to start
         moves, lasting = data == "moved list", data not in NOT_LASTING
         return cls(given, folder, names, arguments, place, moves, lasting, network == CONFIGURED)
@@ -273,9 +277,10 @@ class Cell:
     def export_int8(self, run: Run) -> None:
         options = ("--batch", 3, "--edge", "uint8") if self.lasting else ()
         words = ("export", run.path, "--to", "tflite-int8", "--to", "saved_model", *options)
-        words += ("--serving-default", "encoded")
+        words += ("--serving-default", "encoded", "--npu", "stub:x1")
         self.command(*words, *self.images(run, *words))
         assert (run.path / "exports" / "int8.tflite").is_file()
+        self.compiled(run.path / "exports")
         self.export_to_a_target(run)
         page = export.to_web(run, self.place / "page", runtime=litert_js(self.place))
         about = json.loads((page / "model.json").read_text(encoding="utf-8"))
@@ -288,6 +293,16 @@ class Cell:
         about = json.loads((models / "model.json").read_text(encoding="utf-8"))
         assert about["labels"] == (models / "labels.txt").read_text(encoding="utf-8").split("\n")[:-1]
         assert about["input"]["mode"] == run.preprocessing.resize_mode
+
+    def compiled(self, exports: Path) -> None:
+        """For the NPU of a stub: the file's own words stay, and `doctor` knows it."""
+        files = exports / "int8.tflite", exports / "int8_Stub_X1.tflite"
+        plain, compiled = (file.read_bytes() for file in files)
+        assert read_record(compiled) == read_record(plain)
+        assert read_labels(compiled) == read_labels(plain) is not None
+        found = export.doctor(files[1])
+        assert found.npu == "for Stub X1, all of it"
+        assert found.signatures == export.doctor(files[0]).signatures
 
     def export_to_a_target(self, run: Run) -> None:
         words = ("export", run.path, "--to", "tflite-int8", "--to", "tflite-int16x8", "--max-drop", 100, "--json")

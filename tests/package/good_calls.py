@@ -302,6 +302,7 @@ GOOD: Mapping[str, Good] = {
         "path": g.new("keras.h5"),
         "network": "mobilenet_v1",
     },
+    "export.to_npu": lambda g: {"file": g.tflite, "target": "qualcomm:SM8750", "folder": g.new("npu")},
     "export.to_onnx": written("model.onnx"),
     "export.to_openvino": written("openvino"),
     "export.to_phone": lambda g: {**g.network, "folder": g.new("phone")},
