@@ -301,6 +301,7 @@ def _is_sound_pause(paused: Paused | None) -> bool:
     return paused is None or (
         paused.file in PAUSED
         and isinstance(paused.row, dict)
+        and "learning_rate" in paused.row
         and isinstance(paused.values, list)
         and all(isinstance(x, int | float) for x in (*paused.row.values(), paused.batches, paused.seconds))
     )

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -88,7 +89,9 @@ def state(out: Path) -> dict[str, Any]:
     return json.loads((out / STATE / "state.json").read_text())
 
 
-@pytest.mark.parametrize("moments", [[1], [4], [5], [6, 1, 1]], ids=str)
+@pytest.mark.parametrize(
+    "moments", [[2], *(pytest.param(other, marks=pytest.mark.slow) for other in ([4], [5], [6, 1, 1]))], ids=str
+)
 def test_it_ends_as_an_undisturbed_training(undisturbed, tmp_path, moments, capfd) -> None:
     """Ended after these batches, counted from where it began or resumed; there are 5 in an epoch."""
     out = tmp_path / "x"
@@ -128,6 +131,7 @@ def counted(function: Callable[..., Any], calls: list[int]) -> Callable[..., Any
     return call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_second_signal_waits_for_the_state(undisturbed, tmp_path, monkeypatch, number) -> None:
     save = keras.Model.save
@@ -148,6 +152,7 @@ def test_a_second_signal_waits_for_the_state(undisturbed, tmp_path, monkeypatch,
     equal(trained(tmp_path / "x"), undisturbed)
 
 
+@pytest.mark.slow
 def test_a_state_that_cannot_be_written_leaves_the_one_before(undisturbed, tmp_path, monkeypatch) -> None:
     """As a process that is killed while it writes, or a full disk: in the second pause, and of what the first names."""
     with after(2, terminate), pytest.raises(KeyboardInterrupt):
@@ -174,12 +179,22 @@ def test_ctrl_c_does_not_wait(tmp_path) -> None:
     assert state(tmp_path / "x")["paused"] is None
 
 
+@pytest.fixture(scope="module")
+def paused(tmp_path_factory) -> Path:
+    """The folder of a training that is paused in its first epoch."""
+    out = tmp_path_factory.mktemp("paused") / "x"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainingRequest, "build", normalised(0.5))
+        with after(2, terminate), pytest.raises(KeyboardInterrupt):
+            trained(out)
+    return out
+
+
 @pytest.mark.parametrize(
     "change", [{"values": []}, {"values": [[1]]}, {"file": "../run.json"}, {"batches": "2"}, {"row": {}}, {"x": 1}]
 )
-def test_a_damaged_place_is_one_line(tmp_path, change) -> None:
-    with after(2, terminate), pytest.raises(KeyboardInterrupt):
-        trained(tmp_path / "x")
+def test_a_damaged_place_is_one_line(paused, tmp_path, change) -> None:
+    shutil.copytree(paused, tmp_path / "x")
     found = state(tmp_path / "x")
     found["paused"] |= change
     (tmp_path / "x" / STATE / "state.json").write_text(json.dumps(found))
@@ -187,18 +202,20 @@ def test_a_damaged_place_is_one_line(tmp_path, change) -> None:
         trained(tmp_path / "x")
 
 
+@pytest.mark.slow
 def test_both_stages_of_fine_tuning(undisturbed, tmp_path) -> None:
     """Ended in the first epoch of each: on features, and of the whole network."""
     how = RANDOM | {"weights": undisturbed.path, "freeze_epochs": 1, "augmentation": None, "optimizer": "Adam"}
     whole = train(images(100), out=tmp_path / "whole", **how)
     for _ in range(2):
-        with after(4, terminate), pytest.raises(KeyboardInterrupt):
+        with after(3, terminate), pytest.raises(KeyboardInterrupt):
             trained(tmp_path / "x", **how)
     paused = state(tmp_path / "x")
-    assert (len(paused["history"]), paused["paused"]["batches"]) == (1, 4)
+    assert (len(paused["history"]), paused["paused"]["batches"]) == (1, 3)
     equal(trained(tmp_path / "x", **how), whole)
 
 
+@pytest.mark.slow
 def test_time_counts_what_was_trained_before_the_pause(tmp_path, monkeypatch) -> None:
     with after(2, lambda: (time.sleep(1), terminate())), pytest.raises(KeyboardInterrupt):
         trained(tmp_path / "x")
@@ -221,6 +238,11 @@ def test_signals_that_somebody_else_handles_are_theirs() -> None:
 
 
 def test_a_signal_is_not_lost_where_the_work_fails() -> None:
-    with pytest.raises(KeyboardInterrupt), interruptible(), preemptible():
+    @interruptible()
+    @preemptible()
+    def fails() -> None:
         terminate()
         raise ValueError
+
+    with pytest.raises(KeyboardInterrupt):
+        fails()
