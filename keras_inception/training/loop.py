@@ -151,7 +151,7 @@ class NetworkTrainer:
     best, suffix, jits = BEST, ".keras", True
 
     def __init__(self, job: Job, network: keras.Model | None, first: int, last: int):
-        """`network` is what the epochs from `first` to `last` begin with; None resumes the last whole epoch."""
+        """`network` is what the epochs from `first` to `last` begin with; None resumes from the state."""
         self.job, self.first = job, first
         keras.utils.set_random_seed(job.request.seed)
         if network is None:

@@ -95,8 +95,9 @@ def train(
     are such.
 
     The same call resumes a training that was interrupted: it continues after the last whole epoch, with the state of
-    optimizer, schedule, averages and random numbers, and ends in the weights of an undisturbed training. The images may
-    have moved meanwhile; other images, another split or another network are refused.
+    optimizer, schedule, averages and random numbers, and ends in the weights of an undisturbed training. SIGTERM and
+    SIGHUP, unless the process handles them in its own way, cost no epoch: one process continues after the batch in
+    which they came. The images may have moved meanwhile; other images, another split or another network are refused.
 
     From weights it fine-tunes in two stages, each of which goes through the whole schedule: first the new classifier
     learns, then the backbone learns too, at a lower rate. The backbone's batch norms keep their statistics throughout.
