@@ -208,7 +208,7 @@ $(SPARK)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(SPARK)
 	$(SPARK)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 	$(SPARK)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-		--editable . "pyspark[sql]>=4.1,<4.4" pytest
+		--editable . "pyspark[sql]>=4.3,<4.4" pytest
 	touch $@
 
 test-spark: $(SPARK)/installed  ## the Spark job of docs/howto/pipelines.md on this machine; needs Java 17
