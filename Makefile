@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # constraints.txt pins the version of every dependency and tool.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-phone test-gpu test-arm64 test-ray docs site diagrams conformance conformance-qat conformance-tflite conformance-runtimes conformance-backends runtimes servers scan applications clean starting steps distillation jit micro grouped predict server-int8 calibration faults workers lock dist test-sdist matrix sbom audit claims which-network hostile small-weights
+.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-phone test-gpu test-arm64 test-ray test-beam test-spark docs site diagrams conformance conformance-qat conformance-tflite conformance-runtimes conformance-backends runtimes servers scan applications clean starting steps distillation jit micro grouped predict server-int8 calibration faults workers lock dist test-sdist matrix sbom audit claims which-network hostile small-weights
 .DEFAULT_GOAL := test
 
 $(BIN)/installed: pyproject.toml constraints.txt
@@ -192,6 +192,28 @@ $(RAY)/installed: pyproject.toml constraints.txt
 test-ray: $(RAY)/installed  ## tables of answers by the workers of a local Ray cluster, one of them killed
 	$(RAY)/bin/python -m pytest tests/ray -W ignore::DeprecationWarning
 
+# Without constraints.txt, which has newer versions of what Beam has upper bounds for.
+BEAM = .venv-beam
+$(BEAM)/installed: pyproject.toml
+	$(PYTHON) -m venv $(BEAM)
+	$(BEAM)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BEAM)/bin/python -m pip install --quiet --disable-pip-version-check --editable . "apache-beam>=2.77,<2.78" pytest
+	touch $@
+
+test-beam: $(BEAM)/installed  ## the Beam job of docs/howto/pipelines.md on Beam's local runner
+	$(BEAM)/bin/python -m pytest tests/pipelines -k beam -W ignore::DeprecationWarning
+
+SPARK = .venv-spark
+$(SPARK)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(SPARK)
+	$(SPARK)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(SPARK)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		--editable . "pyspark[sql]>=4.3,<4.4" pytest
+	touch $@
+
+test-spark: $(SPARK)/installed  ## the Spark job of docs/howto/pipelines.md on this machine; needs Java 17
+	$(SPARK)/bin/python -m pytest tests/pipelines -k spark -W ignore::DeprecationWarning
+
 # A phone's kernels, under emulation: apt and pip fetch Python and LiteRT for arm64.
 ARM64 = .venv-arm64
 $(ARM64)/python: tests/arm64/environment.sh | $(BIN)/installed
@@ -321,4 +343,4 @@ applications: $(BIN)/installed  ## export every network of keras.applications: h
 	$(BIN)/python benchmarks/applications.py
 
 clean:  ## remove the environments and what was built
-	rm -rf $(VENV) $(OLDEST) $(REFERENCE) $(WEIGHTS) $(SLIM) $(CAFFE) $(MEDIAPIPE) $(WEB) $(PHONE) $(ARM64) $(RAY) $(EXPORTS) $(MICRO) $(QUANTIZER) $(SUPPLY) $(WHEEL) .venv-matrix .venv-runtimes build dist *.egg-info demo
+	rm -rf $(VENV) $(OLDEST) $(REFERENCE) $(WEIGHTS) $(SLIM) $(CAFFE) $(MEDIAPIPE) $(WEB) $(PHONE) $(ARM64) $(RAY) $(BEAM) $(SPARK) $(EXPORTS) $(MICRO) $(QUANTIZER) $(SUPPLY) $(WHEEL) .venv-matrix .venv-runtimes build dist *.egg-info demo

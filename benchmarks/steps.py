@@ -38,7 +38,7 @@ class InMemory(NetworkTrainer):
 
     given: tf.data.Dataset
 
-    def batches(self, epoch: int) -> tf.data.Dataset:
+    def batches(self, epoch: int, skip: int = 0) -> tf.data.Dataset:
         return self.given
 
 

@@ -173,6 +173,23 @@ def uninterrupted() -> Iterator[None]:
         signal.raise_signal(received[0])
 
 
+@contextmanager
+def preemptible() -> Iterator[list[int]]:
+    """Let SIGTERM and SIGHUP, where they end this process, end it after the block; yields those that came so far.
+
+    For long work that looks at the list, and soon ends the block: a batch system kills what does not end. Who handles
+    these signals in another way than the command line does hears of them at once, as before.
+    """
+    received: list[int] = []
+    ending = [s for s in SIGNALS if s != signal.SIGINT and signal.getsignal(s) in (signal.SIG_DFL, interrupt)]
+    try:
+        with _handled({s: lambda number, frame: received.append(number) for s in ending}):
+            yield received
+    finally:
+        if received:
+            signal.raise_signal(received[0])
+
+
 def heard_again() -> None:
     """Install Python's handlers of `SIGNALS` again where a library has replaced them without Python's knowledge.
 

@@ -317,7 +317,7 @@ def train(
             )
     except KeyboardInterrupt as error:
         number = error.args[0] if error.args else signal.SIGINT
-        fail("interrupted; the same command resumes after the last whole epoch", code=128 + number)
+        fail("interrupted; the same command resumes it", code=128 + number)
     show_result(run, as_json)
     if not as_json:
         say(f"wrote {run.path}; see {run.path / 'report.html'}")

@@ -139,6 +139,7 @@ class Split:
         seed: int = 0,
         labels: Rows | None = None,
         share: Share | None = None,
+        skip: int = 0,
     ) -> tf.data.Dataset:
         """Return batches of (float32 (b, *input_shape), int32 (b,)); the last batch may be smaller.
 
@@ -148,12 +149,13 @@ class Split:
         that caused it. Where `augmentation` mixes images, the labels are shares of the classes: float32 (b, classes).
         `labels`, (n, k) float32, take the place of the split's own. Of each batch only the `share` is read, which has
         the values that it has in the whole batch; where images are mixed, with others of the batch, all of it is read.
+        The first `skip` batches are left out, unread; the others are as they are with them.
         """
         found: Rows = self.labels if labels is None else labels
         indices = tf.data.Dataset.range(len(self))
         if training:
             indices = indices.shuffle(len(self), seed=seed)
-        batches = indices.batch(batch_size)
+        batches = indices.batch(batch_size).skip(skip)
         if self.sources.dtype == np.uint8 and not augmentation:  # images of one size: TensorFlow prepares whole batches
 
             def prepare(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -188,7 +190,7 @@ class Split:
             return inputs, y
 
         # Each batch carries its seed, so that working on several at a time does not change what is random.
-        seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2)
+        seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2).skip(skip)
         # Two batches at a time: while one waits for its last image, threads are free.
         return untuned(tf.data.Dataset.zip((batches, seeds)).map(rendered, num_parallel_calls=2).prefetch(AHEAD))
 

@@ -69,9 +69,9 @@ def key(backbone: keras.Model, split: Split, preprocessing: Preprocessing) -> st
 
 
 def batches(
-    found: np.ndarray, labels: Rows, batch_size: int, *, seed: int, share: Share | None = None
+    found: np.ndarray, labels: Rows, batch_size: int, *, seed: int, share: Share | None = None, skip: int = 0
 ) -> tf.data.Dataset:
-    """Batches of (features, labels), shuffled by `seed`; of each only the share, as of `Split.batches`."""
+    """Batches of (features, labels), shuffled by `seed`; of each only the share, `skip` as of `Split.batches`."""
     order = np.random.default_rng(seed).permutation(len(found))
 
     def read(indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -84,7 +84,8 @@ def batches(
         y.set_shape((None, *labels.shape[1:]))
         return x, y
 
-    return untuned(tf.data.Dataset.from_tensor_slices(order).batch(batch_size).map(example).prefetch(AHEAD))
+    indices = tf.data.Dataset.from_tensor_slices(order).batch(batch_size).skip(skip)
+    return untuned(indices.map(example).prefetch(AHEAD))
 
 
 def _compute(

@@ -33,9 +33,8 @@ class Limits:
     began: float
 
     @classmethod
-    def of(cls, recipe: Recipe, seconds: float | None, history: Sequence[Row]) -> Limits:
-        """Those of a training that begins or resumes now: what its epochs took before counts."""
-        spent = sum(row["seconds"] for row in history)
+    def of(cls, recipe: Recipe, seconds: float | None, spent: float) -> Limits:
+        """Those of a training that begins or resumes now: the seconds that its epochs took before count."""
         return cls(seconds, recipe.patience, recipe.freeze_epochs or 0, time.monotonic() - spent)
 
     def reached(self, history: Sequence[Row]) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..evaluation import KerasPredictor, scores, summary
 from ..evaluation.batch import in_batches
 from ..model_graph import load
-from ..terminal import progress_bar
+from ..terminal import preemptible, progress_bar
 from . import fine_tuning
 from .distribution import (
     dealt_out,
@@ -38,9 +38,9 @@ from .distribution import (
 from .feature_cache import batches, features
 from .memory import in_parts
 from .recipes import Recipe
-from .recipes.apply import attach, averaged, callbacks_for, compile_for, fitting, reseed
+from .recipes.apply import attach, averaged, callbacks_for, compile_for, fitting, random_states, reseed
 from .request import TrainingRequest
-from .state import Row, TrainingState
+from .state import Paused, Row, TrainingState
 from .teacher import Targets
 
 START = "start.keras"  # a pretrained network as it came: an epoch on features keeps the head alone
@@ -87,7 +87,7 @@ def run_epochs(
     for epoch in range(len(state.history), last):
         if ends(state.history):
             return
-        started = time.monotonic()
+        started = time.monotonic() - (state.paused.seconds if state.paused else 0.0)
         row = trainer.train(epoch)
         with trainer.evaluating():
             row |= from_chief(trainer.measure() if is_chief() else {})
@@ -151,7 +151,7 @@ class NetworkTrainer:
     best, suffix, jits = BEST, ".keras", True
 
     def __init__(self, job: Job, network: keras.Model | None, first: int, last: int):
-        """`network` is what the epochs from `first` to `last` begin with; None resumes the last whole epoch."""
+        """`network` is what the epochs from `first` to `last` begin with; None resumes from the state."""
         self.job, self.first = job, first
         keras.utils.set_random_seed(job.request.seed)
         if network is None:
@@ -185,8 +185,8 @@ class NetworkTrainer:
         trained = self.model if self.first else fine_tuning.backbone_of(self.model)
         return {v.path: self.job.recipe.backbone_rate for v in trained.trainable_variables}
 
-    def batches(self, epoch: int) -> tf.data.Dataset:
-        """The training batches of an epoch."""
+    def batches(self, epoch: int, skip: int = 0) -> tf.data.Dataset:
+        """The training batches of an epoch after the first `skip`."""
         return self.job.dataset.train.batches(
             self.job.request.preprocessing,
             self.job.recipe.batch_size,
@@ -195,25 +195,43 @@ class NetworkTrainer:
             seed=self.job.request.seed + epoch,
             labels=self.job.targets,
             share=share(),
+            skip=skip,
         )
 
     def train(self, epoch: int) -> dict[str, float]:
-        """As `Trainer.train`."""
+        """As `Trainer.train`, from where the epoch was paused.
+
+        SIGTERM and SIGHUP, where they end the process, pause it after the batch that is being trained. Several workers
+        do not hear of them between the same two batches: there they end at once.
+        """
+        rate = float(self.model.optimizer.learning_rate)
+        if self.first and self._rates:  # all variables learn at this part of it
+            rate *= self.job.recipe.backbone_rate
+        position = self._position = _Position(self.job.state, rate)
+        if position.batches < steps(len(self.job.dataset.train), self.job.recipe.batch_size):
+            alone = place()[1] == 1
+            signals: AbstractContextManager[Sequence[int]] = preemptible() if alone else nullcontext(())
+            with signals as position.received:
+                self._fit(epoch, position)
+                if position.received:
+                    self._pause()
+        return position.row
+
+    def _fit(self, epoch: int, position: _Position) -> None:
+        """Train what is left of an epoch, or of it up to the batch in which a signal came."""
         recipe, images, held = self.job.recipe, self.job.dataset.train, self.job.micro_batch
         count = None  # as many batches as there are
-        batches = self.batches(epoch)
+        batches = self.batches(epoch, position.batches)
         if recipe.balance:
             batches = batches.map(balanced(images.labels, len(images.classes)))
         devices: AbstractContextManager[None] = nullcontext()
         if replicas() > 1:
-            count = steps(len(images), recipe.batch_size)
+            count = steps(len(images), recipe.batch_size) - position.batches
             batches = dealt_out(batches, count)
             devices = shared(self.model, self._callbacks)
         elif held < recipe.batch_size:
             devices = in_parts(self.model, held)
-        title, rate = f"epoch {epoch + 1}/{recipe.epochs}", float(self.model.optimizer.learning_rate)
-        if self.first and self._rates:  # all variables learn at this part of it
-            rate *= recipe.backbone_rate
+        title = f"epoch {epoch + 1}/{recipe.epochs}"
         jitted = _compiled(self.model, self.job.jit and self.jits)
         with (
             scope(),
@@ -221,7 +239,7 @@ class NetworkTrainer:
             fitting(self.model, self._rates),
             jitted,
             devices,
-            progress_bar(title, self.job.steps) as advance,
+            progress_bar(title, self.job.steps, done=position.batches) as advance,
         ):
             reseed(self.model, self.job.request.seed, epoch, place()[0])
             self.model.fit(
@@ -230,14 +248,38 @@ class NetworkTrainer:
                 epochs=epoch + 1,
                 shuffle=False,  # `batches` has shuffled
                 steps_per_epoch=count,
-                callbacks=[*self._callbacks, _Steps(advance)],
+                callbacks=[*self._callbacks, position, _Steps(advance)],
                 verbose=0,
             )
-        return {k: float(v[-1]) for k, v in self.model.history.history.items()} | {"learning_rate": rate}
+        position.row |= {k: float(v[-1]) for k, v in self.model.history.history.items()}
 
-    def evaluating(self) -> AbstractContextManager[None]:
-        """As `Trainer.evaluating`: with the average of the weights, if the recipe keeps one."""
-        return averaged(self.model)
+    def _pause(self) -> None:
+        """Save where the epoch is."""
+        position = self._position
+        self.job.state.pause(
+            self.save,
+            Paused(
+                batches=position.batches,
+                row=position.row,
+                values=position.values,
+                devices=replicas(),
+                seconds=time.monotonic() - position.began,
+            ),
+        )
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """As `Trainer.evaluating`: with the average of the weights, if the recipe keeps one.
+
+        A process that is interrupted here saves that all batches are trained.
+        """
+        try:
+            with averaged(self.model):
+                yield
+        except KeyboardInterrupt:
+            if place()[1] == 1:
+                self._pause()
+            raise
 
     def measure(self) -> dict[str, float]:
         """As `Trainer.measure`."""
@@ -282,11 +324,11 @@ class HeadTrainer(FrozenTrainer):
         """As of `NetworkTrainer`; features are not mixed."""
         return self.job.targets is not None
 
-    def batches(self, epoch: int) -> tf.data.Dataset:
+    def batches(self, epoch: int, skip: int = 0) -> tf.data.Dataset:
         """The features of an epoch."""
         labels = self.job.dataset.train.labels if self.job.targets is None else self.job.targets
         size, seed = self.job.recipe.batch_size, self.job.request.seed + epoch
-        return batches(self._train, labels, size, seed=seed, share=share())
+        return batches(self._train, labels, size, seed=seed, share=share(), skip=skip)
 
     def measure(self) -> dict[str, float]:
         """As `Trainer.measure`."""
@@ -354,6 +396,40 @@ class _Built(keras.callbacks.Callback):
             model.compute_loss(None, y, outputs)
             model.compute_metrics(None, y, outputs)
             self.built = True
+
+
+class _Position(keras.callbacks.Callback):
+    """Where an epoch is: it begins there, counts the batches, and ends `fit` after the one in which a signal came.
+
+    `values` are those of what no file of a network holds: the metrics' sums, and what its random numbers are drawn of.
+    """
+
+    received: Sequence[int] = ()
+
+    def __init__(self, state: TrainingState, rate: float):
+        super().__init__()
+        self._state, paused = state, state.paused
+        self.batches = paused.batches if paused else 0
+        self.row = dict(paused.row) if paused else {"learning_rate": rate}
+        self.values: list[Any] = []
+        self.began = time.monotonic() - (paused.seconds if paused else 0.0)
+
+    def _variables(self) -> list[keras.Variable]:
+        return [*self.model.metrics_variables, *random_states(self.model)]
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Continue with the values that a pause has kept. Keras has just reset the metrics."""
+        if self._state.paused:
+            with self._state.readable():
+                for variable, value in zip(self._variables(), self._state.paused.values, strict=True):
+                    variable.assign(value)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Count a batch, and end `fit` on request."""
+        self.batches += 1
+        if self.received:
+            self.values = [keras.ops.convert_to_numpy(variable).tolist() for variable in self._variables()]
+            self.model.stop_training = True
 
 
 class _Steps(keras.callbacks.Callback):

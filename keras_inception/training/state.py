@@ -1,26 +1,51 @@
-"""The state of a training on disk: whatever moment it is killed at, it resumes after the last whole epoch."""
+"""The state of a training on disk: whatever moment it is killed at, it resumes after the last whole epoch.
+
+A process that is asked to end, as a preempted one, writes where it is within the epoch too, and resumes there.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 from ..files import PART, discard, parse_json, write_file
 from ..run import STATE
-from ..terminal import note
+from ..terminal import note, uninterrupted
 
 SCHEMA = 1  # of state.json
 KIND = "keras-inception training"  # what marks a folder as ours
 
+PAUSED = "paused_1.keras", "paused_2.keras"  # the one that state.json does not name is written
+
 Row = Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paused:
+    """An epoch that was interrupted between two batches; `file` is of the network and its optimizer.
+
+    `batches` are trained, `row` is what is known of the epoch, all but its validation if no batch is left. `values` are
+    those of variables that the file does not hold, in the order in which the trainer gives them; they are of
+    `devices`. It took `seconds` so far.
+    """
+
+    file: str = PAUSED[0]
+    batches: int
+    row: dict[str, float]
+    values: list[Any]
+    devices: int
+    seconds: float
 
 
 class TrainingState:
     """`state.json` in a folder of its own: the request, the history, and the files of the last whole epoch.
+
+    An epoch that was interrupted after it has a file too, until it is whole.
 
     Every file is whole or not there, and state.json is written last. A file is never replaced: the new one has a name
     of its own, and the old one is discarded when state.json names the new one. Only files that state.json names, or
@@ -35,6 +60,7 @@ class TrainingState:
         self.history: list[dict[str, float]] = []
         self.found: dict[str, Any] = {}  # what the training has shown this machine to need: see `remember`
         self.trackers: dict[str, str] = {}  # name -> the id of the run there
+        self.paused: Paused | None = None  # the epoch after the history
         self._file = folder / "state.json"
         self._kept: dict[str, str] = {}  # name -> file
         self._obsolete: list[str] = []  # files that the next state.json does not name
@@ -122,7 +148,11 @@ class TrainingState:
         self.history, self._last, self._kept = state["history"], state["last"], dict(state["kept"])
         self.found = dict(state.get("found", {}))
         self.trackers = dict(state.get("trackers", {}))
-        if self.history:
+        self.paused = _paused(state)
+        if self.paused:
+            done, epoch = self.paused.batches, len(self.history) + 1
+            note(f"resuming {self.name} after {done:,} batches of epoch {epoch}", style="")
+        elif self.history:
             done = int(self.history[-1].get("epoch", len(self.history)))
             note(f"resuming {self.name} after epoch {done}", style="")
 
@@ -133,8 +163,18 @@ class TrainingState:
 
     @property
     def last(self) -> Path:
-        """The file of the last whole epoch."""
-        return self.folder / self._last
+        """The file of the last whole epoch, or of the one that was interrupted after it."""
+        return self.folder / (self.paused.file if self.paused else self._last)
+
+    @property
+    def begun(self) -> int:
+        """How many epochs have a state to resume from: those of the history, and one that was interrupted."""
+        return len(self.history) + (self.paused is not None)
+
+    @property
+    def seconds(self) -> float:
+        """What all of them took."""
+        return sum(row["seconds"] for row in self.history) + (self.paused.seconds if self.paused else 0.0)
 
     def path(self, name: str) -> Path:
         """Where what was kept under a name is."""
@@ -171,16 +211,42 @@ class TrainingState:
         name = f"epoch_{len(self.history) + 1}{suffix}"
         write_file(self.folder / name, write)
         before, self._last = self._last, name
+        paused, self.paused = self.paused, None
         self.history.append(dict(row))
         try:
             self._save()
         except BaseException:
             self.history.pop()
-            self._last = before
+            self._last, self.paused = before, paused
             discard(self.folder / name)
             raise
         if before and before != name:
             self._obsolete.append(before)
+        self._obsolete.extend(PAUSED)
+        self._discard_obsolete()
+
+    def pause(self, write: Callable[[Path], Any], paused: Paused) -> None:
+        """Save where an epoch is interrupted; what was saved before stays until this is whole."""
+        before = self.paused
+        name = next(name for name in PAUSED if before is None or name != before.file)
+        with uninterrupted():
+            write_file(self.folder / name, write)
+            self.paused = replace(paused, file=name)
+            try:
+                self._save()
+            except BaseException:
+                self.paused = before
+                raise
+            if before:
+                self._obsolete.append(before.file)
+            self._discard_obsolete()
+
+    def forget_pause(self) -> None:
+        """Resume from the last whole epoch."""
+        self.paused = None
+        self._save()
+
+    def _discard_obsolete(self) -> None:
         while self._obsolete:
             discard(self.folder / self._obsolete.pop())
 
@@ -202,6 +268,7 @@ class TrainingState:
             "history": self.history,
             "found": self.found,
             "trackers": self.trackers,
+            "paused": asdict(self.paused) if self.paused else None,
         }
         write_file(self._file, lambda part: part.write_text(json.dumps(state), encoding="utf-8"))
 
@@ -209,7 +276,7 @@ class TrainingState:
         """Delete the files of the training, and the folder if nothing else is in it."""
         if not self.writes:
             return
-        for name in (*self._kept.values(), *self._obsolete, self._last, self._file.name):
+        for name in (*self._kept.values(), *self._obsolete, *PAUSED, self._last, self._file.name):
             if name:
                 discard(self.folder / name)
         with suppress(OSError):
@@ -226,7 +293,22 @@ def _is_sound(state: dict[str, Any]) -> bool:
         and all(isinstance(name, str) and Path(name).name == name != ".." for name in names)
         and isinstance(state.get("schema", 0), int)
         and bool(rows) == bool(state["last"])
+        and _is_sound_pause(_paused(state))
     )
+
+
+def _is_sound_pause(paused: Paused | None) -> bool:
+    return paused is None or (
+        paused.file in PAUSED
+        and isinstance(paused.row, dict)
+        and "learning_rate" in paused.row
+        and isinstance(paused.values, list)
+        and all(isinstance(x, int | float) for x in (*paused.row.values(), paused.batches, paused.seconds))
+    )
+
+
+def _paused(state: dict[str, Any]) -> Paused | None:
+    return Paused(**state["paused"]) if state.get("paused") else None
 
 
 def rank(row: Row) -> tuple[float, float]:

@@ -95,8 +95,9 @@ def train(
     are such.
 
     The same call resumes a training that was interrupted: it continues after the last whole epoch, with the state of
-    optimizer, schedule, averages and random numbers, and ends in the weights of an undisturbed training. The images may
-    have moved meanwhile; other images, another split or another network are refused.
+    optimizer, schedule, averages and random numbers, and ends in the weights of an undisturbed training. SIGTERM and
+    SIGHUP, unless the process handles them in its own way, cost no epoch: one process continues after the batch in
+    which they came. The images may have moved meanwhile; other images, another split or another network are refused.
 
     From weights it fine-tunes in two stages, each of which goes through the whole schedule: first the new classifier
     learns, then the backbone learns too, at a lower rate. The backbone's batch norms keep their statistics throughout.
@@ -207,7 +208,7 @@ def train(
                 train, time=time, strategy=strategy, **how, **changes | {"batch_size": request.recipe.batch_size}
             )
             folds = cross_validate(both, fold, out / FOLDS, the_same)
-        limits = Limits.of(request.recipe, seconds, state.history)
+        limits = Limits.of(request.recipe, seconds, state.seconds)
         try:
             epochs = _epochs(job, network, limits)
             del network  # where memory runs out, that of the first one is needed
@@ -312,6 +313,9 @@ def _epochs(job: Job, network: keras.Model | None, limits: Limits) -> Iterator[d
 
     What this machine cannot do is done otherwise, from the last whole epoch on, as a resumption begins.
     """
+    if (paused := job.state.paused) and paused.devices != replicas():
+        note(f"epoch {job.state.begun} begins again: it was interrupted on {paused.devices} devices")
+        job.state.forget_pause()
     while True:
         try:
             return (yield from _stages(job, network, limits))
@@ -364,7 +368,7 @@ def _stages(job: Job, network: keras.Model | None, limits: Limits) -> Iterator[d
 
 def _first_stage(job: Job, network: keras.Model | None, frozen: int) -> NetworkTrainer:
     """The trainer of a frozen backbone's classifier."""
-    resumed = bool(job.state.history)
+    resumed = job.state.begun > 0
     if not resumed:
         network = network or _start(job)
         job.state.keep(START, network.save)
@@ -377,7 +381,7 @@ def _first_stage(job: Job, network: keras.Model | None, frozen: int) -> NetworkT
 
 def _second_stage(job: Job, network: keras.Model | None, frozen: int, epochs: int) -> NetworkTrainer:
     """The trainer of the whole network."""
-    if len(job.state.history) > frozen:
+    if job.state.begun > frozen:
         network = None
     elif frozen and network is None:
         network = job.load(job.state.path(START))

@@ -385,13 +385,16 @@ def test_a_training_that_is_ended_can_be_resumed(call, images, tmp_path):
     assert process.returncode == 143, err
     assert "the same command resumes" in err
     assert "Traceback" not in err
-    epochs = len(json.loads(state.read_text())["history"])
+    found = json.loads(state.read_text())
+    place = f"epoch {len(found['history'])}"
+    if found["paused"]:  # it was not at an epoch's beginning or end
+        place = f"{found['paused']['batches']} batches of epoch {len(found['history']) + 1}"
     code, _, err = call("evaluate", tmp_path / "x")
     assert code == 1
     assert "interrupted before it finished" in err
     code, _, err = call(*command)
     assert code == 0
-    assert f"after epoch {epochs}" in err
+    assert f"after {place}" in err
     assert (tmp_path / "x" / "history.csv").read_text().count("\n") == 16
 
 

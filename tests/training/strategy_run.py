@@ -5,6 +5,7 @@ Prints a line of JSON.
 
 import csv
 import json
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +16,10 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 from keras_inception import InputError  # noqa: E402
-from keras_inception.training import train  # noqa: E402
+from keras_inception.run import STATE  # noqa: E402
+from keras_inception.terminal import interruptible  # noqa: E402
+from keras_inception.training import loop, train  # noqa: E402
+from keras_inception.training.state import TrainingState  # noqa: E402
 
 from .images import apart, images  # noqa: E402
 
@@ -46,6 +50,28 @@ def resumed(folder: Path) -> dict[str, float]:
     sys.modules["keras_inception.training.train"].tell_progress = print_nothing
     parts = train(images(80), out=folder / "parts", strategy="mirrored", **how)
     return {"apart": apart(whole.path, parts.path)}
+
+
+def terminated(folder: Path) -> dict[str, float]:
+    """The same for one that SIGTERM ended within an epoch."""
+    how = {"model": "lenet5", "weights": None, "size": 32, "batch_size": 16, "epochs": 2, "ema": 0.9}
+    whole = train(images(80), out=folder / "whole", strategy="mirrored", **how)
+    batch_end, seen = loop._Steps.on_train_batch_end, []
+
+    def ended(self, batch, logs=None) -> None:
+        seen.append(batch)
+        if len(seen) == 2:
+            signal.raise_signal(signal.SIGTERM)
+        batch_end(self, batch, logs)
+
+    loop._Steps.on_train_batch_end = ended
+    with interruptible(), suppress(KeyboardInterrupt):
+        train(images(80), out=folder / "parts", strategy="mirrored", **how)
+    batches = TrainingState(folder / "parts" / STATE)._read()["paused"]["batches"]
+    parts = train(images(80), out=folder / "parts", strategy="mirrored", **how)
+    histories = [(run.path / "history.csv").read_text().splitlines() for run in (whole, parts)]
+    rows = [[line.rpartition(",")[0] for line in lines] for lines in histories]  # without the seconds
+    return {"apart": apart(whole.path, parts.path), "batches": batches, "same history": rows[0] == rows[1]}
 
 
 def interrupt(line: str) -> None:

@@ -38,6 +38,11 @@ def test_it_resumes_to_the_bit(tmp_path):
 
 
 @pytest.mark.slow
+def test_it_resumes_to_the_bit_within_an_epoch(tmp_path):
+    assert on_two_devices("terminated", tmp_path) == {"apart": 0.0, "batches": 3, "same history": True}
+
+
+@pytest.mark.slow
 def test_auxiliary_heads_smoothed_labels_class_weights_and_both_stages(tmp_path):
     found = on_two_devices("features", tmp_path)
     assert {"aux_1_accuracy", "aux_2_loss", "val_accuracy"} <= set(found["history"])

@@ -13,6 +13,7 @@ from keras.layers import BatchNormalization, DepthwiseConv2D, SeparableConv2D
 from ...callbacks import AuxiliaryHeads, Distillation, LabelSmoothing, fade
 from ...errors import InputError
 from ...outputs import exit_names
+from ...terminal import uninterrupted
 from .recipe import Recipe
 
 
@@ -121,12 +122,13 @@ def averaged(network: keras.Model) -> Iterator[None]:
         yield
         return
     own = network.get_weights()
-    with network.distribute_strategy.scope():
-        optimizer.finalize_variable_values(network.trainable_variables)
     try:
+        with network.distribute_strategy.scope():
+            optimizer.finalize_variable_values(network.trainable_variables)
         yield
     finally:
-        network.set_weights(own)
+        with uninterrupted():
+            network.set_weights(own)
 
 
 def reseed(network: keras.Model, seed: int, epoch: int, worker: int = 0) -> None:
@@ -137,6 +139,10 @@ def reseed(network: keras.Model, seed: int, epoch: int, worker: int = 0) -> None
     """
     random.seed(seed)
     np.random.seed(seed)
-    states = [v for v in network.variables if v.name == "seed_generator_state"]
-    for i, state in enumerate(states):
+    for i, state in enumerate(random_states(network)):
         state.assign([(seed * 1_000_003 + epoch + worker * 500_009) % 2**31, i])
+
+
+def random_states(network: keras.Model) -> list[keras.Variable]:
+    """The variables of which the network draws what is random in it, as dropout."""
+    return [v for v in network.variables if v.name == "seed_generator_state"]
