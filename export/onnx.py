@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -12,7 +14,7 @@ from keras_inception.arguments import checked
 from keras_inception.errors import InputError
 from keras_inception.files import new_output
 from keras_inception.preprocessing import Preprocessing
-from keras_inception.terminal import quiet
+from keras_inception.terminal import kept, quiet
 
 from .inputs import Exportable, ModelOrRun
 from .optimize import ONNX_RULES
@@ -21,6 +23,7 @@ from .quantization.for_servers import ServerQuantization, check_quantization, op
 from .saved_model import pixels_to_outputs, record_of
 from .tflite.metadata import NAME
 
+COPIES = "TF2ONNX_CATCH_ERRORS"
 OPSET = 17  # of 2022: older runtimes read it, and no network here needs a later one
 
 
@@ -63,16 +66,32 @@ def to_onnx(
         images = calibration_set(calibration, source) if quantization == "int8" else None
         with quiet():
             import onnx
-            import tf2onnx
 
             function, spec = pixels_to_outputs(source, optimized(source, images), tf.Module(), ONNX_RULES)
-            content, _ = tf2onnx.convert.from_function(function, [spec], opset=OPSET)
+            content = _converted(function, spec)
             if images:
                 content = quantized_onnx(content, source, images, part)
             content.metadata_props.add(key=NAME, value=record_of(source, "pixels", images).to_json())
             onnx.checker.check_model(content)
             onnx.save(content, str(part))
     return path
+
+
+def _converted(function: Any, spec: tf.TensorSpec) -> Any:
+    """The ONNX model of a function.
+
+    tf2onnx copies all weights before each of its optimisations, to go back where one fails: a VGG-19 took more than
+    12 GB. So it does without, and is called again where one fails.
+    """
+    import tf2onnx
+
+    with kept(COPIES):
+        os.environ[COPIES] = "FALSE"
+        try:
+            return tf2onnx.convert.from_function(function, [spec], opset=OPSET)[0]
+        except Exception:  # of any of its optimisations
+            del os.environ[COPIES]
+            return tf2onnx.convert.from_function(function, [spec], opset=OPSET)[0]
 
 
 def need_onnx() -> None:

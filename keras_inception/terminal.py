@@ -214,6 +214,19 @@ def _handled(handlers: Mapping[signal.Signals, Any]) -> Iterator[None]:
 
 
 @contextmanager
+def kept(variable: str) -> Iterator[None]:
+    """Put an environment variable back after the block."""
+    before = os.environ.get(variable)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(variable, None)
+        else:
+            os.environ[variable] = before
+
+
+@contextmanager
 def quiet() -> Iterator[None]:
     """Keep what is written to stdout and stderr within the block off the terminal, from C++ too.
 

@@ -7,30 +7,18 @@ in child processes too. So `tf.keras` is resolved first, and the variable is put
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import tensorflow as tf
 
+from keras_inception.terminal import kept
+
 _VARIABLE = "TF_USE_LEGACY_KERAS"
 
-
-@contextmanager
-def _kept(variable: str) -> Iterator[None]:
-    before = os.environ.get(variable)
-    try:
-        yield
-    finally:
-        if before is None:
-            os.environ.pop(variable, None)
-        else:
-            os.environ[variable] = before
-
-
 _ = tf.keras.layers  # a lazy module, which reads the variable when an attribute is first asked for
-with _kept(_VARIABLE), warnings.catch_warnings(action="ignore"):  # they use what newer Pythons and NumPys deprecate
+with kept(_VARIABLE), warnings.catch_warnings(action="ignore"):  # they use what newer Pythons and NumPys deprecate
     import tensorflow_model_optimization as tfmot
     import tf_keras
     from tensorflow_model_optimization.python.core.clustering.keras.experimental.cluster import cluster_weights
