@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from importlib.metadata import version
@@ -25,7 +25,7 @@ from .networks import SLOW_TO_BUILD
 
 Row: TypeAlias = dict[str, Any]
 
-LIMIT = 3600  # seconds per network
+LIMIT = 3600  # seconds per row
 
 
 def every_network() -> dict[str, Architecture]:
@@ -35,10 +35,11 @@ def every_network() -> dict[str, Architecture]:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """`columns` are the figures of a row, between the network's name and its seconds; `notes` explain them.
+    """`columns` are the figures of a row, between its name and its seconds; `notes` explain them.
 
     The row of a network that could not be measured has the reason in its last column. `networks` are measured in their
-    order, by default the registry's.
+    order, by default the registry's; they may be anything else that has a row, whose names have then the title `key`.
+    `machine` is given where figures depend on it: rows of other machines are measured again.
     """
 
     module: str
@@ -47,40 +48,45 @@ class Table:
     notes: tuple[str, ...]
     columns: tuple[str, ...]
     packages: tuple[str, ...]
-    measure: Callable[[Architecture], Row]
-    networks: dict[str, Architecture] = field(default_factory=every_network)
+    measure: Callable[[Any], Row]
+    networks: Mapping[str, Any] = field(default_factory=every_network)
+    key: str = "network"
+    machine: str = ""
 
     def main(self) -> None:
         parser = argparse.ArgumentParser(prog=f"python -m {self.module}", description=self.title)
-        parser.add_argument("names", nargs="*", help="networks; by default all missing ones, the smallest first")
-        parser.add_argument("--row", action="store_true", help="measure one network in this process and print its row")
+        parser.add_argument(
+            "names", nargs="*", metavar=self.key, help="by default all that are missing, the smallest first"
+        )
+        parser.add_argument("--row", action="store_true", help="measure one of them in this process and print its row")
         arguments = parser.parse_args()
         if arguments.row:
-            started, architecture = time.monotonic(), self.networks[arguments.names[0]]
-            row = {"network": architecture.name} | self.measure(architecture)
+            started, [name] = time.monotonic(), arguments.names
+            row = {self.key: name} | self.measure(self.networks[name])
             print(json.dumps(row | {"s": round(time.monotonic() - started)}))
             return
         for name in arguments.names or self.networks:
-            if not arguments.names and name in {row["network"] for row in self.read() if row["ok"] == "yes"}:
+            if not arguments.names and name in {row[self.key] for row in self.read() if row["ok"] == "yes"}:
                 continue
             row = self.run(name)
             # Read again: another process may have written.
-            others = [other for other in self.read() if other["network"] != name]
+            others = [other for other in self.read() if other[self.key] != name]
             self.write([*others, row])
             print(json.dumps(row), flush=True)
-        if bad := [row["network"] for row in self.read() if row["ok"] != "yes"]:
+        if bad := [row[self.key] for row in self.read() if row["ok"] != "yes"]:
             sys.exit(f"not ok: {', '.join(bad)}")
 
     @property
     def all_columns(self) -> tuple[str, ...]:
-        return ("network", *self.columns, "s", "ok")
+        return (self.key, *self.columns, "s", "ok")
 
     @property
     def versions(self) -> str:
-        return ", ".join(f"{package} {version(package)}" for package in self.packages)
+        versions = ", ".join(f"{package} {version(package)}" for package in self.packages)
+        return f"{versions}; {self.machine}" if self.machine else versions
 
     def run(self, name: str) -> Row:
-        """A network's row, measured in another process."""
+        """A row, measured in another process."""
         try:
             command = [sys.executable, "-m", self.module, "--row", name]
             done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
@@ -91,27 +97,27 @@ class Table:
                 return json.loads(done.stdout.splitlines()[-1])
             errors = re.findall(r"^[\w.]+(?:Error|Exception): .+", done.stderr, re.MULTILINE)
             reason = errors[-1][:200].replace("|", "/") if errors else f"ended with {done.returncode}"
-        return dict.fromkeys(self.all_columns, "") | {"network": name, "ok": reason}
+        return dict.fromkeys(self.all_columns, "") | {self.key: name, "ok": reason}
 
     def read(self) -> list[Row]:
-        """The rows, if they were measured with these versions."""
+        """The rows, if they were measured with these versions, and on such a machine."""
         if not self.path.exists() or self.versions not in (text := self.path.read_text(encoding="utf-8")):
             return []
         return rows_in(text, self.all_columns)
 
     def write(self, rows: Iterable[Row]) -> None:
-        rows = sorted(rows, key=lambda row: row["network"])
+        rows = sorted(rows, key=lambda row: row[self.key])
         good = sum(row["ok"] == "yes" for row in rows)
         shown = [{column: _cell(row[column]) for column in self.all_columns} for row in rows]
+        missing = len(self.networks) - len(rows)
         lines = [
             f"# {self.title}",
             "",
-            f"{good} of {len(rows)} ok, {len(architectures())} networks in the registry. {date.today()}; "
-            f"{self.versions}.",
+            f"{good} of {len(rows)} ok, {missing} not measured. {date.today()}; {self.versions}.",
             "",
             *self.notes,
             "",
-            *lines_of(shown, self.all_columns, words=("network", "ok")),
+            *lines_of(shown, self.all_columns, words=(self.key, "ok")),
         ]
         self.path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
