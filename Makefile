@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # constraints.txt pins the version of every dependency and tool.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-phone test-gpu test-arm64 test-ray docs site diagrams conformance-qat conformance-tflite conformance-runtimes conformance-backends runtimes servers scan applications clean starting steps distillation jit micro grouped predict server-int8 faults workers lock dist test-sdist matrix sbom audit claims which-network hostile
+.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-phone test-gpu test-arm64 test-ray docs site diagrams conformance-qat conformance-tflite conformance-runtimes conformance-backends runtimes servers scan applications clean starting steps distillation jit micro grouped predict server-int8 faults workers lock dist test-sdist matrix sbom audit claims which-network hostile long
 .DEFAULT_GOAL := test
 
 $(BIN)/installed: pyproject.toml constraints.txt
@@ -267,6 +267,9 @@ $(BACKENDS)/installed: pyproject.toml constraints.txt tests/conformance/requirem
 
 conformance-backends: $(BACKENDS)/installed  ## compare every network under Keras' JAX and PyTorch backends with TensorFlow: hours; resumes
 	$(BACKENDS)/bin/python -m tests.conformance.backends
+
+long: $(EXPORTS)/installed  ## build, optimise and export the largest networks in at most 12 GB each: hours; resumes
+	$(EXPORTS)/bin/python -m tests.long.large
 
 runtimes: $(BIN)/installed  ## run small exported files in older TFLite and LiteRT runtimes: half an hour; resumes
 	$(BIN)/python benchmarks/runtimes.py build/runtimes
