@@ -1,4 +1,4 @@
-"""Long work, whose memory does not grow, and the largest networks, whose exports fit into 12 GB: `make long`."""
+"""Long work, whose memory is watched, and the largest networks, each step in at most 12 GB (`make long`)."""
 
 import os
 import platform

@@ -1,6 +1,6 @@
 """The largest networks, built, optimised and exported at their default input: peak memory and seconds.
 
-    make long                                    # what is not in the tables yet; hours
+    make long                                    # what is not in the table yet; hours
     python -m tests.long.large "vgg19 / onnx"    # this row again
 
 Each row has a process of its own, which builds the network anew and is ended above 12 GB.
@@ -46,7 +46,7 @@ def within(command: list[str], most: float) -> str:
 
     Raises:
         MemoryError: it held more than `most` GB of resident memory, and was ended.
-        RuntimeError: it failed; the message is its last line.
+        RuntimeError: it failed; the message is its last line, or the signal that ended it.
     """
     with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(command, stdout=said, stderr=errors, text=True)
@@ -60,8 +60,8 @@ def within(command: list[str], most: float) -> str:
             raise MemoryError(f"{peak:.1f} GB after {time.monotonic() - began:.0f} s, more than {most:g} GB")
         errors.seek(0)
         if process.returncode:
-            lines = errors.read().strip().splitlines() or [f"ended with {process.returncode}"]
-            raise RuntimeError(lines[-1])
+            lines = errors.read().strip().splitlines() if process.returncode > 0 else []
+            raise RuntimeError(lines[-1] if lines else f"ended with {process.returncode}")
         said.seek(0)
         return said.read()
 
