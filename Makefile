@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # constraints.txt pins the version of every dependency and tool.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-phone test-gpu test-arm64 test-ray test-beam test-spark docs site diagrams conformance long conformance-qat conformance-tflite conformance-runtimes conformance-backends runtimes servers scan applications clean starting steps distillation jit micro grouped predict server-int8 calibration faults workers lock dist test-sdist matrix sbom audit claims which-network hostile small-weights
+.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-phone test-gpu test-arm64 test-ray test-beam test-spark docs site diagrams conformance long growth conformance-qat conformance-tflite conformance-runtimes conformance-backends runtimes servers scan applications clean starting steps distillation jit micro grouped predict server-int8 calibration faults workers lock dist test-sdist matrix sbom audit claims which-network hostile small-weights
 .DEFAULT_GOAL := test
 
 $(BIN)/installed: pyproject.toml constraints.txt
@@ -289,6 +289,9 @@ conformance: $(EXPORTS)/installed  ## run every test of tests/conformance on eve
 
 long: $(EXPORTS)/installed  ## build, optimise and export the largest networks in at most 12 GB: hours; resumes
 	$(EXPORTS)/bin/python -m tests.long.large
+
+growth: $(BIN)/installed  ## whether memory grows over many training steps, predictions and exports: a quarter of an hour
+	$(BIN)/python -m tests.long.growth
 
 conformance-runtimes: $(EXPORTS)/installed $(MEDIAPIPE)/installed $(WEB)/installed $(ARM64)/python  ## run exported files of every network in every runtime: hours; resumes
 	VK_ICD_FILENAMES=$(ADAPTER) ARM64_PYTHON=$(abspath $(ARM64)/python) MEDIAPIPE_PYTHON=$(MEDIAPIPE)/bin/python \

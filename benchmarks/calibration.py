@@ -3,8 +3,8 @@
     make calibration    # ten minutes
 
 The hosted MobileNets: of 200 photographs of ImageNet's classes every second one judges, and the others calibrate, a few
-or all of them; so do CIFAR-10's pictures, enlarged, and generated images. The result goes into calibration.md. Weights,
-photographs and pictures come by their hosted names from the folder that KERAS_INCEPTION_DATA names, ../shared/data by
+or all of them; so do enlarged images of CIFAR-10 and generated ones. The result goes into calibration.md. Weights,
+photographs and images come by their hosted names from the folder that KERAS_INCEPTION_DATA names, ../shared/data by
 default.
 """
 
@@ -29,7 +29,7 @@ COUNTS = 2, 8, 32
 DRAWS = 3  # of each count
 
 
-def pictures(count: int) -> list[np.ndarray]:
+def of_cifar(count: int) -> list[np.ndarray]:
     """CIFAR-10's test images, 32 x 32, of all classes."""
     with tarfile.open(DATA / "cifar10_jpg.tar.gz") as archive:
         members = [m for m in archive if m.name.startswith("test/") and m.isfile()]
@@ -80,7 +80,7 @@ def main() -> None:
             f"{count} photographs": [others[rng.permutation(100)[:count]] for _ in range(DRAWS)] for count in COUNTS
         }
         rows["100 photographs"] = [others]
-        rows["100 of CIFAR-10, 32 x 32"] = [np.stack([prepare(image) for image in pictures(100)])]
+        rows["100 of CIFAR-10, 32 x 32"] = [np.stack([prepare(image) for image in of_cifar(100)])]
         for kind, squares in (("noise", 256), ("blots of colour", 6), ("one colour each", 1)):
             rows[f"100 generated, {kind}"] = [np.stack([prepare(image) for image in generated(squares, 100)])]
         top1 = 100 * (model.predict(judge[0], verbose=0).argmax(-1) == judge[1]).mean()

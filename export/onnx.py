@@ -67,7 +67,8 @@ def to_onnx(
         with quiet():
             import onnx
 
-            function, spec = pixels_to_outputs(source, optimized(source, images), tf.Module(), ONNX_RULES)
+            module = tf.Module()  # holds the variables of a large network until it is converted
+            function, spec = pixels_to_outputs(source, optimized(source, images), module, ONNX_RULES)
             content = _converted(function, spec)
             if images:
                 content = quantized_onnx(content, source, images, part)
@@ -80,8 +81,8 @@ def to_onnx(
 def _converted(function: Any, spec: tf.TensorSpec) -> Any:
     """The ONNX model of a function.
 
-    tf2onnx copies all weights before each of its optimisations, to go back where one fails: a VGG-19 took more than
-    12 GB. So it does without, and is called again where one fails.
+    tf2onnx copies all weights before each of its optimisations, to go back where one fails. So it does without, and is
+    called again where one fails.
     """
     import tf2onnx
 

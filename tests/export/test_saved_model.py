@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras import layers
 
 from keras_inception import InputError, Preprocessing, export
+from keras_inception.export import saved_model
 from keras_inception.export.optimize import optimize
 from keras_inception.export.runtimes import processor, runners
 
@@ -129,6 +130,20 @@ def test_other_servers(name, prepared, model, inputs, tmp_path):
         write(model, path)
     write(model, path, overwrite=True)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_groups_of_a_large_network_for_other_servers(name, tmp_path, monkeypatch):
+    """Above `FREEZE_BELOW` its weights are variables until they are converted."""
+    for package in {"onnx": ["tf2onnx", "onnx", "onnxruntime"], "openvino": ["openvino"]}[name]:
+        pytest.importorskip(package)
+    monkeypatch.setattr(saved_model, "FREEZE_BELOW", 0)
+    image = keras.Input((16, 16, 8))
+    maps = layers.Conv2D(16, 3, groups=2)(image)
+    large = keras.Model(image, layers.GlobalAveragePooling2D()(maps))
+    write, file = WRITERS[name]
+    images = np.random.default_rng(0).normal(size=(4, 16, 16, 8)).astype(np.float32)
+    assert export.agreement(write(large, tmp_path / file), large, images).max_difference < 1e-5
 
 
 @pytest.mark.parametrize("prepared", [True, False])

@@ -7,8 +7,7 @@ import pytest
 from ..markdown import rows_in
 from .large import NETWORKS, ROWS, TABLE, within
 
-# The ONNX converter holds too many copies of the weights, and does not convert
-# variables beside a grouped convolution; why the last one ended is not known.
+# TensorFlow and tf2onnx hold too many copies of the weights.
 OPEN = {
     *(f"{name} / onnx" for name in ("fractalnet34", "nasnet_large", "vgg19", "senet154")),
     "senet154 / openvino",
