@@ -7,7 +7,7 @@ import pytest
 from ..markdown import rows_in
 from .large import NETWORKS, ROWS, TABLE, within
 
-# TensorFlow and tf2onnx hold too many copies of the weights.
+# TensorFlow and tf2onnx hold too many copies of the weights; OpenVINO's converter ends by a signal.
 OPEN = {
     *(f"{name} / onnx" for name in ("fractalnet34", "nasnet_large", "vgg19", "senet154")),
     "senet154 / openvino",
