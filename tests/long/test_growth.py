@@ -9,7 +9,7 @@ import pytest
 from ..markdown import rows_in
 from .growth import MOST, PAGE, TIMES
 
-OPEN = {"predictions"}  # each makes a pipeline of tf.data, of which TensorFlow keeps some kB; batches are not affected
+OPEN = {"predictions"}  # each makes a pipeline of tf.data, of which TensorFlow keeps some kB
 
 
 def slope(what: str, times: int) -> float:
