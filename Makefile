@@ -22,7 +22,7 @@ demo: $(BIN)/installed  ## train on real handwritten digits, export five files, 
 	rm -rf demo
 	$(BIN)/keras-inception demo --out demo
 
-test: $(BIN)/installed lint  ## lint, types and the default tests: about 40 minutes on 2 cores
+test: $(BIN)/installed lint  ## lint, types and the default tests: about 20 minutes on 2 cores
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 test-all: $(BIN)/installed lint  ## the same with the slow tests: over an hour

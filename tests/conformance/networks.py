@@ -66,7 +66,7 @@ def _single(architecture: Architecture) -> Architecture:
 NETWORKS = list(ARCHITECTURES.values())
 EVERY = _parameters(SLOW_TO_BUILD, NETWORKS)
 WEIGHTED = _parameters(set(ARCHITECTURES) - QUICK, list(map(_single, NETWORKS)))
-EXPORTED = _parameters(set(ARCHITECTURES) - {"lenet5", "resnet20"}, list(map(_single, NETWORKS)))
+EXPORTED = _parameters(set(ARCHITECTURES) - {"lenet5"}, list(map(_single, NETWORKS)))
 WITH_AUX_HEADS = _parameters(SLOW_TO_RUN, [a for a in NETWORKS if a.aux_heads])
 
 
