@@ -34,7 +34,7 @@ class Renderer:
         views = len(self.changes.views(*preprocessing.size, preprocessing, np.random.default_rng(0)))
         self.shape = preprocessing.input_shape if changes is None or views == 1 else (views, *preprocessing.input_shape)
 
-    def __call__(self, indices: np.ndarray, seed: np.ndarray, rows: slice = slice(None)) -> np.ndarray:
+    def __call__(self, indices: np.ndarray, seed: int | np.ndarray = 0, rows: slice = slice(None)) -> np.ndarray:
         """Render these rows of a batch; `seed` is of what is random in the whole of it.
 
         Raises:

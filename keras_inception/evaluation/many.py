@@ -6,16 +6,14 @@ import hashlib
 import json
 import time
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 
@@ -24,13 +22,13 @@ from ..data import Listing, listed
 from ..data.decoding import reason
 from ..data.rendering import Renderer
 from ..data.sources import Sources
-from ..data.split import AHEAD
 from ..errors import InputError
 from ..files import PART, discard, locked, need_writable, write_file
 from ..outputs import EMBEDDING, MAIN
 from ..terminal import progress_bar, tell_progress
 from . import on_ray
 from .answers import Answer, Table, table_for
+from .batch import ahead
 from .predictor import BatchFunction, BatchPredictor, ranked
 
 TOLD = 60.0  # seconds from one line of progress in a log to the next
@@ -46,9 +44,6 @@ DIFFERENT = {  # entries of a request -> what another one is of
 }
 
 EngineName = Literal["local", "ray"]
-
-A = TypeVar("A")
-B = TypeVar("B")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +156,7 @@ class _Job:
 
     def answers(self, batches: Iterable[Sequence[int]]) -> Iterator[tuple[int, Answer]]:
         """The images of some batches, by their indices, with their answers."""
-        for batch, (inputs, failed) in _ahead(self._read, batches):
+        for batch, (inputs, failed) in ahead(self._read, batches):
             outputs = self.function.run(inputs)
             if (shape := outputs[MAIN].shape[1:]) != (len(self.labels),):
                 raise InputError(f"there are {len(self.labels)} labels for the output {shape}: export the file again")
@@ -343,21 +338,6 @@ def _remove(folder: Path) -> None:
     for file in sorted(folder.iterdir(), key=lambda file: file.name == REQUEST):
         file.unlink()
     folder.rmdir()
-
-
-def _ahead(function: Callable[[A], B], items: Iterable[A]) -> Iterator[tuple[A, B]]:
-    """Each item with what the function makes of it, computed by threads while the one before is in use."""
-    pool, waiting = ThreadPoolExecutor(AHEAD), deque[tuple[A, Future[B]]]()
-    try:
-        for item in items:
-            waiting.append((item, pool.submit(function, item)))
-            if len(waiting) > AHEAD:
-                done, made = waiting.popleft()
-                yield done, made.result()
-        for done, made in waiting:
-            yield done, made.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _why(error: InputError) -> str:

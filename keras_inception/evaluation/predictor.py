@@ -13,11 +13,12 @@ import keras
 import numpy as np
 
 from ..arguments import Count, check_fields, checked
-from ..data import Crops, Split, as_images, input_errors, load_images
+from ..data import Crops, Split, as_images, load_images
+from ..data.rendering import Renderer
 from ..errors import InputError
 from ..outputs import MAIN, by_name, main_network, with_embedding
 from ..preprocessing import Preprocessing
-from .batch import in_batches
+from .batch import ahead, in_batches
 from .metrics import summary
 
 CROPS = (1, 10, 12, 144)
@@ -91,15 +92,15 @@ class KerasPredictor:
 
     def probabilities(self, images: Split, *, batch_size: int = 32) -> dict[str, np.ndarray]:
         """As `Predictor.probabilities`."""
-        views = Crops(self.crops) if self.crops > 1 else None
+        render = Renderer(images.sources, self.preprocessing, Crops(self.crops) if self.crops > 1 else None)
+        size = max(1, batch_size // self.crops)
+        chunks = (np.arange(i, min(i + size, len(images))) for i in range(0, len(images), size))
+        batches = (x.reshape(-1, *self.preprocessing.input_shape) for _, x in ahead(render, chunks))
         found: dict[str, list[Any]] = {}
-        with input_errors():
-            given = images.batches(self.preprocessing, max(1, batch_size // self.crops), augmentation=views)
-            batches = (x if views is None else np.concatenate(x) for x, _ in given)
-            for outputs in in_batches(self.model.predict_on_batch, batches):
-                for name, values in by_name(outputs).items():
-                    each = values.reshape(len(values) // self.crops, self.crops, -1)
-                    found.setdefault(name, []).append(np.asarray(each.mean(axis=1)))
+        for outputs in in_batches(self.model.predict_on_batch, batches):
+            for name, values in by_name(outputs).items():
+                each = values.reshape(len(values) // self.crops, self.crops, -1)
+                found.setdefault(name, []).append(np.asarray(each.mean(axis=1)))
         return {name: np.concatenate(parts) for name, parts in found.items()}
 
     def batch_function(self, *, embeddings: bool = False) -> BatchFunction:

@@ -1,4 +1,4 @@
-"""Whether memory grows: 1,000 training steps, 60 exports and 3,000 predictions, each in a process of its own.
+"""Whether memory grows: 1,000 training steps, 100 exports and 10,000 predictions, each in a process of its own.
 
     make growth                                        # a quarter of an hour; writes growth.md
     python -m tests.long.growth exports 20             # this one, as often, printed as JSON
@@ -94,7 +94,7 @@ def leaks(times: int, folder: Path, sample: Sample) -> int:
     return 1
 
 
-TIMES = {steps: 1_000, exports: 60, predictions: 3_000}
+TIMES = {steps: 1_000, exports: 100, predictions: 10_000}
 # kB each time. A batch of the steps is 12 kB, the network of the exports 5 kB of weights in a file of 9 kB.
 MOST = {"steps": 6.0, "predictions": 1.0, "exports": 100.0}
 
