@@ -13,7 +13,7 @@ return their whole sums, which costs no more than rounding them to 8 bits and ba
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -250,6 +250,17 @@ def _convolution(layer: layers.Conv2D, weights: _Weights, x: _Codes, range_: Ran
 
 def _convolution_sums(layer: layers.Conv2D, weights: _Weights, x: _Codes) -> tf.Tensor:
     """A convolution, (n, H, W, C) -> (n, H', W', C') in float32, whose sums are not rounded."""
+    return layer.activation(_sums(weights, x, layer))
+
+
+def _dense(layer: layers.Dense, weights: _Weights, x: _Codes) -> tf.Tensor:
+    """A dense layer, (n, C) -> (n, C') in float32, as a 1x1 convolution: products of signed maps have no kernel."""
+    position = _Codes(x.tensor[:, tf.newaxis, tf.newaxis], x.low, x.high)
+    kernel = replace(weights, codes=weights.codes[np.newaxis, np.newaxis])
+    return layer.activation(_sums(kernel, position, layers.Conv2D(1, 1))[:, 0, 0])
+
+
+def _sums(weights: _Weights, x: _Codes, windows: layers.Conv2D) -> tf.Tensor:
     sums, _, _ = tf.raw_ops.QuantizedConv2DWithBias(  # without a bias it has no signed form
         input=x.tensor,
         filter=_constant(weights.codes),
@@ -259,30 +270,10 @@ def _convolution_sums(layer: layers.Conv2D, weights: _Weights, x: _Codes) -> tf.
         min_filter=-1.0,
         max_filter=1.0,
         out_type=tf.qint32,
-        **_windows(layer),
+        **_windows(windows),
     )
-    return layer.activation(_scaled(sums, x.step * weights.steps, weights.bias))
-
-
-def _dense(layer: layers.Dense, weights: _Weights, x: _Codes) -> tf.Tensor:
-    """A dense layer, (n, C) -> (n, C') in float32, whose sums are not rounded."""
-    sums, _, _ = tf.raw_ops.QuantizedMatMulWithBias(
-        a=x.tensor,
-        b=_constant(weights.codes),
-        bias=tf.zeros(weights.bias.shape),
-        min_a=x.low,
-        max_a=x.high,
-        min_b=-1.0,
-        max_b=1.0,
-        Toutput=tf.qint32,
-        input_quant_mode="SCALED",
-    )
-    return layer.activation(_scaled(sums, x.step * weights.steps, weights.bias))
-
-
-def _scaled(sums: tf.Tensor, steps: np.ndarray, bias: np.ndarray) -> tf.Tensor:
     values = tf.cast(tf.bitcast(sums, tf.int32), tf.float32)
-    return values * tf.constant(steps.astype(np.float32)) + tf.constant(bias)
+    return values * tf.constant(x.step * weights.steps) + tf.constant(weights.bias)
 
 
 def _max_pool(pool: layers.MaxPooling2D, x: _Codes) -> _Codes:

@@ -60,14 +60,14 @@ def _replace(library: Any) -> None:
 
 def _function(name: str, op: str, attributes: dict[str, Any]) -> Any:
     """The definition of a function in place of a kernel; it has the kernel's first output, which alone is read."""
-    kernel, output, types = KERNELS[op]
+    kernel, types = KERNELS[op]
     dtypes = [tf.as_dtype(attributes[kind].type) if isinstance(kind, str) else kind for kind in types]
     specs = [tf.TensorSpec(None, dtype) for dtype in dtypes]
     function = tf.function(lambda *given: kernel(attributes, *given), specs, autograph=False)
     definition = function.get_concrete_function().function_def
     [own] = definition.signature.output_arg
-    definition.ret[output] = definition.ret.pop(own.name)
-    own.name, definition.signature.name = output, name
+    definition.ret["output"] = definition.ret.pop(own.name)  # the first output has this name in every kernel
+    own.name, definition.signature.name = "output", name
     return definition
 
 
@@ -99,20 +99,9 @@ def _convolution_sums(
     attributes: dict[str, Any], x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, *ranges: tf.Tensor
 ) -> tf.Tensor:
     """QuantizedConv2DWithBias."""
-    return _whole(_sums(attributes, x, kernel), x, kernel, bias, *ranges)
-
-
-def _product(
-    attributes: dict[str, Any], x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, *ranges: tf.Tensor
-) -> tf.Tensor:
-    """QuantizedMatMulWithBias."""
-    return _whole(tf.matmul(_codes(x), _codes(kernel)), x, kernel, bias, *ranges)
-
-
-def _whole(sums: tf.Tensor, x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, *ranges: tf.Tensor) -> tf.Tensor:
     low, high, kernel_low, kernel_high = ranges
     steps = _step(x, low, high) * _step(kernel, kernel_low, kernel_high)
-    return tf.bitcast(tf.cast(tf.round(sums + bias / steps), tf.int32), tf.qint32)
+    return tf.bitcast(tf.cast(tf.round(_sums(attributes, x, kernel) + bias / steps), tf.int32), tf.qint32)
 
 
 def _max_pool(attributes: dict[str, Any], x: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:
@@ -130,13 +119,11 @@ def _step(codes: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:
     return tf.maximum(tf.abs(low), tf.abs(high)) / LARGEST[codes.dtype]
 
 
-# What takes the place of a kernel, the name of its first output, and the types of its inputs or the attributes that
-# have them.
+# What takes the place of a kernel, and the types of its inputs or the attributes that have them.
 _FLOATS = (tf.float32,) * 6
-KERNELS: dict[str, tuple[Callable[..., tf.Tensor], str, tuple[Any, ...]]] = {
-    "QuantizedConv2DWithBiasAndRequantize": (_convolution, "output", ("Tinput", "Tfilter", "Tbias", *_FLOATS)),
-    "QuantizedConv2DWithBiasAndReluAndRequantize": (_convolution, "output", ("Tinput", "Tfilter", "Tbias", *_FLOATS)),
-    "QuantizedConv2DWithBias": (_convolution_sums, "output", ("Tinput", "Tfilter", *_FLOATS[:5])),
-    "QuantizedMatMulWithBias": (_product, "out", ("T1", "T2", "Tbias", *_FLOATS[:4])),
-    "QuantizedMaxPool": (_max_pool, "output", ("T", *_FLOATS[:2])),
+KERNELS: dict[str, tuple[Callable[..., tf.Tensor], tuple[Any, ...]]] = {
+    "QuantizedConv2DWithBiasAndRequantize": (_convolution, ("Tinput", "Tfilter", "Tbias", *_FLOATS)),
+    "QuantizedConv2DWithBiasAndReluAndRequantize": (_convolution, ("Tinput", "Tfilter", "Tbias", *_FLOATS)),
+    "QuantizedConv2DWithBias": (_convolution_sums, ("Tinput", "Tfilter", *_FLOATS[:5])),
+    "QuantizedMaxPool": (_max_pool, ("T", *_FLOATS[:2])),
 }

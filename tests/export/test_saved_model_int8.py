@@ -56,22 +56,29 @@ def dense_block(x):
     return layers.ReLU()(layers.BatchNormalization()(x))
 
 
+def convolutions(x):
+    """Each activation, a stride, holes, and the reading of a signed map."""
+    for options in ({}, {"activation": "relu6", "strides": 2}, {"activation": "linear"}, {"dilation_rate": 2}):
+        x = conv(**options)(x)
+    return conv(activation="silu")(x)
+
+
+def in_float(x):
+    """What has no kernel, between convolutions: groups, a transposed convolution, a layer that is called twice."""
+    twice = conv()
+    x = conv(groups=4)(conv()(x))
+    return twice(twice(layers.Conv2DTranspose(8, 3)(conv()(x))))
+
+
 # Each network of maps, and how many kernels of each kind the file has: those of int8, and what is in float32.
 NETWORKS = {
-    "ReLU": (lambda x: conv()(conv()(x)), {"Quantized": 2}),
-    "ReLU6": (lambda x: conv()(conv(8, 3, "relu6", strides=2)(x)), {"Quantized": 2}),
-    "linear": (lambda x: conv()(conv(8, 3, "linear")(x)), {"Quantized": 2}),
-    "dilated": (lambda x: conv()(conv(8, 3, dilation_rate=2)(x)), {"Quantized": 2}),
-    "other activation": (lambda x: conv()(conv(8, 3, "silu")(x)), {"Quantized": 2}),
-    "max pool": (lambda x: conv()(layers.MaxPooling2D(3, 2)(conv()(x))), {"Quantized": 3}),
+    "convolutions": (convolutions, {"Quantized": 5}),
     "inception": (inception, {"Quantized": 11}),
     "residual": (residual, {"Quantized": 3}),
     "inverted": (inverted, {"Quantized": 4, "DepthwiseConv2dNative": 2}),
     "separable": (lambda x: layers.SeparableConv2D(8, 3)(conv()(x)), {"Quantized": 2, "DepthwiseConv2dNative": 1}),
-    "grouped": (lambda x: conv()(conv(8, 3, groups=4)(conv()(x))), {"Quantized": 2}),
     "dense block": (dense_block, {"Quantized": 3}),
-    "transposed": (lambda x: layers.Conv2DTranspose(8, 3)(conv()(x)), {"Quantized": 1, "Conv2DBackpropInput": 1}),
-    "shared": (lambda x: (lambda c: c(c(conv()(x))))(conv()), {"Quantized": 1, "Conv2D": 2}),
+    "in float": (in_float, {"Quantized": 2, "Conv2D": 3, "Conv2DBackpropInput": 1}),
 }
 COUNTED = "Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "MatMul"
 
@@ -79,7 +86,7 @@ COUNTED = "Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "MatMul"
 def network(name):
     keras.utils.set_random_seed(0)
     image = keras.Input((16, 16, 3))
-    x = layers.GlobalAveragePooling2D()(NETWORKS[name][0](image))
+    x = layers.Flatten()(layers.AveragePooling2D(4)(NETWORKS[name][0](image)))
     return scrambled(keras.Model(image, layers.Dense(10)(x)))
 
 
@@ -121,7 +128,7 @@ def test_every_network_can_be_carried(name, files, inputs):
     assert opened.format == "saved_model int8"
     held_out = PREPROCESSING(pixels(40, 1))
     want, got = model(held_out, training=False).numpy(), opened.runners["input"](held_out)
-    assert snr(want - want.mean(0), got - want.mean(0)) > 25
+    assert snr(want, got) > 27
     assert not np.array_equal(want, got)
 
 
@@ -149,7 +156,7 @@ def test_tensorflows_own_kernels_compute_the_same(files, inputs, tmp_path):
         )
         [want] = (output.numpy() for output in want.values())
         bar = 35 if processor.sums_exactly() else 12  # without VNNI oneDNN halves signed numbers, and sums overflow
-        assert snr(want - want.mean(0), got - want.mean(0)) > bar, name
+        assert snr(want, got) > bar, name
 
 
 @pytest.mark.slow
@@ -170,8 +177,8 @@ def test_sums_are_of_whole_numbers(inputs, tmp_path):
     codes = np.round(inputs / step)
     want = codes @ np.round(kernel / steps)[0, 0] * (step * steps)
     got = runners.open_file(path).runners["input"](inputs)
-    shift = (got - want).mean((0, 1, 2))  # the bias, and its correction by what rounding the kernel costs
-    np.testing.assert_allclose(got - shift, want, atol=2e-4)
+    shift = np.median(got - want, (0, 1, 2))  # the bias, and its correction by what rounding the kernel costs
+    assert np.quantile(np.abs(got - shift - want), 0.99) < 1e-5  # a number halfway between codes gets either
     np.testing.assert_allclose(shift, bias, atol=0.05)
 
 
@@ -185,6 +192,7 @@ def test_a_quarter_of_the_size(inputs, tmp_path):
     assert sizes[1] - sizes[0] / 4 < 60_000
 
 
+@pytest.mark.slow
 def test_signatures_and_record(files, tmp_path):
     model, _ = files["inception"]
     labels = [f"class {i}" for i in range(10)]
@@ -206,17 +214,16 @@ def test_signatures_and_record(files, tmp_path):
     ({"precision": "int8"}, r"needs calibration=: some hundred typical images"),
     ({"calibration": np.zeros((9, 16, 16, 3))}, "calibration= is for int8"),
     ({"precision": "bfloat16", "calibration": np.zeros((9, 16, 16, 3))}, "calibration= is for int8"),
-    ({"precision": "int8", "calibration": np.zeros((9, 8, 8, 3))}, "only blank images"),
     ({"precision": "int8", "calibration": np.eye(8)[None, ..., None] * np.ones((2, 1, 1, 3))}, "calibration is one"),
     ({"precision": "int8", "jit_compile": True}, "XLA does not compile TensorFlow's int8 kernels"),
 ])  # fmt: skip
 def test_what_is_refused(options, says, tmp_path):
     with pytest.raises(InputError, match=says):
-        export.to_saved_model(network("ReLU"), tmp_path / "x", **options)
+        export.to_saved_model(network("residual"), tmp_path / "x", **options)
     assert not list(tmp_path.iterdir())
 
 
 def test_openvino_does_not_read_it(files, monkeypatch):
     monkeypatch.setattr(runners, "need", lambda *names: None)
     with pytest.raises(InputError, match="which OpenVINO does not read"):
-        runners.open_file(files["ReLU"][1], "openvino")
+        runners.open_file(files["residual"][1], "openvino")
