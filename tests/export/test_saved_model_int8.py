@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras import layers
 
 from keras_inception import InputError, Preprocessing, export
+from keras_inception.export import saved_model
 from keras_inception.export.comparison import snr
 from keras_inception.export.runtimes import benchmark, int8_in_float, processor, runners
 from keras_inception.layers import DropPath
@@ -180,6 +181,15 @@ def test_sums_are_of_whole_numbers(inputs, tmp_path):
     shift = np.median(got - want, (0, 1, 2))  # the bias, and its correction by what rounding the kernel costs
     assert np.quantile(np.abs(got - shift - want), 0.99) < 1e-5  # a number halfway between codes gets either
     np.testing.assert_allclose(shift, bias, atol=0.05)
+
+
+def test_large_weights_in_float_stay_variables(files, inputs, tmp_path, monkeypatch):
+    model, constants = files["inverted"]
+    monkeypatch.setattr(saved_model, "FREEZE_BELOW", 0)
+    path = export.to_saved_model(model, tmp_path / "large", precision="int8", calibration=inputs)
+    assert operators(path).count("ReadVariableOp") == 4  # the kernels and biases of two depthwise convolutions
+    found = [runners.open_file(p).runners["input"](inputs) for p in (path, constants)]
+    np.testing.assert_allclose(*found, atol=1e-5)
 
 
 def test_a_quarter_of_the_size(inputs, tmp_path):
