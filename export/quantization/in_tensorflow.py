@@ -2,9 +2,9 @@
 
 Convolutions and dense layers multiply in int8, with a scale for each output channel. Maps between convolutions, max
 pools and concatenations stay in 8 bits, unsigned where they are never negative; what other layers read or compute is
-float32. So every network can be carried. In float32 are depthwise and grouped convolutions: `benchmarks/
-saved_model_int8.md` has which networks are left with how much of them. Ranges of maps are the smallest and the largest
-value of the calibration images, and ours is the correction of biases.
+float32. So every network can be carried. `benchmarks/saved_model_int8.md` says how much of one is in int8: depthwise
+convolutions are not, for which TensorFlow has one scale for the whole kernel, nor are grouped ones. Ranges of maps are
+from the smallest to the largest value of the calibration images.
 
 Kernels that add a shortcut too end the process (TensorFlow 2.21), so sums are in float32; the convolutions before them
 return their whole sums, which costs no more than rounding them to 8 bits and back.
@@ -31,7 +31,7 @@ from .for_servers import network_inputs
 
 Range: TypeAlias = tuple[float, float]  # the smallest and the largest value of a map
 
-LARGEST = {tf.quint8: 255, tf.qint8: 127}  # codes; 0 is 0
+LARGEST = {tf.quint8: 255, tf.qint8: 127}  # the code of the highest value; 0 is the code of 0
 RELUS = keras.activations.relu, keras.activations.relu6
 
 

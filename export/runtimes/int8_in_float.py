@@ -17,7 +17,8 @@ import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow.python.framework import op_def_registry
 
-LARGEST = {tf.quint8: 255, tf.qint8: 127}
+from ..quantization.in_tensorflow import LARGEST
+
 PLAIN = {tf.quint8: tf.uint8, tf.qint8: tf.int8, tf.qint32: tf.int32}
 
 
