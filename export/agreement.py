@@ -45,8 +45,9 @@ BAD = 0.9  # agreement below which the layers are examined
 class Agreement:
     """How an exported file compares with its Keras model over `n` images.
 
-    `format` is what the file itself shows: "saved_model", or "tflite " and "float32", "float16", "dynamic", "int8" or
-    "int16x8". `exit` is the early exit that was compared, None for the main output.
+    `format` is what the file itself shows: "saved_model", alone or with "float16", "bfloat16" or "int8"; or "tflite "
+    and "float32", "float16", "dynamic", "int8" or "int16x8". `exit` is the early exit that was compared, None for the
+    main output.
 
     `top1` and `keras_top1` are the top-1 accuracies of the file and of the Keras model, as `evaluate` counts them; None
     without labels. `agreement` is the share of images, or of positions if outputs are maps, for which both predict the

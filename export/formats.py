@@ -13,6 +13,7 @@ from keras_inception.data import Split
 from keras_inception.errors import InputError
 from keras_inception.files import need_writable
 from keras_inception.run import Run
+from keras_inception.terminal import note
 
 from .agreement import Agreement
 from .npu import chips, path_of, to_npu
@@ -23,7 +24,8 @@ from .quantization.for_servers import ServerQuantization, need_nncf
 from .quantization.qat import fine_tune
 from .quantization.qat.fine_tune import Compressed
 from .quantization.search import QuantizationSearch, quantize_to_target
-from .saved_model import signature_of, to_saved_model
+from .runtimes.processor import multiplies_bfloat16, sums_exactly
+from .saved_model import Precision, signature_of, to_saved_model
 from .tflite.convert import Edge, Quantization, to_tflite
 from .weights_files import check_layout, to_keras_h5, to_torch
 
@@ -37,6 +39,22 @@ FORMATS: dict[str, tuple[str, Quantization | None]] = {
 }
 # The same for those that are made only if they are asked for.
 RARE: dict[str, tuple[str, Quantization | None]] = {"tflite-int16x8": ("int16x8.tflite", "int16x8")}
+# SavedModels of fewer bits, made only if they are asked for -> the folder, the precision, whether this processor is one
+# that it is for, and what to say if not.
+SAVED_MODELS: dict[str, tuple[str, Precision, Callable[[], bool], str]] = {
+    "saved_model-bfloat16": (
+        "saved_model_bfloat16",
+        "bfloat16",
+        multiplies_bfloat16,
+        "this processor has neither AVX512-BF16 nor AMX: bfloat16 is slower than float32 on it",
+    ),
+    "saved_model-int8": (
+        "saved_model_int8",
+        "int8",
+        sums_exactly,
+        "this processor has neither VNNI nor AMX: on it TensorFlow needs TF_ENABLE_ONEDNN_OPTS=1, and loses accuracy",
+    ),
+}
 # Formats that need an extra -> the file, what checks that the extra is installed, what exports, its quantisation.
 EXTRAS: dict[str, tuple[str, Callable[[], None], Callable[..., Path], ServerQuantization]] = {
     "onnx": ("model.onnx", need_onnx, to_onnx, "none"),
@@ -50,9 +68,9 @@ WEIGHTS = {
     "torchvision": ("torchvision.pth", "torchvision"),
     "keras-h5": ("keras.h5", "keras"),
 }
-_FILES = {name: row[0] for name, row in (FORMATS | RARE).items()} | {name: row[0] for name, row in EXTRAS.items()}
+_FILES = {name: row[0] for rows in (FORMATS, RARE, SAVED_MODELS, EXTRAS) for name, row in rows.items()}
 _ALL = _FILES | {name: row[0] for name, row in WEIGHTS.items()}
-CALIBRATED = "tflite-int8", "tflite-int16x8", "onnx-int8", "openvino-int8"
+CALIBRATED = "tflite-int8", "tflite-int16x8", "saved_model-int8", "onnx-int8", "openvino-int8"
 MAX_DROP = 0.005  # of top-1 accuracy, from the Keras model to a file
 MIN_AGREEMENT = 0.9  # with the Keras model, for images without labels
 MAX_DIFFERENCE = 1e-3  # of a probability, for a file that is not quantised
@@ -92,11 +110,11 @@ def export_run(
 
     Args:
         run: a finished run.
-        formats: keys of `FORMATS`, `RARE`, `EXTRAS` or `WEIGHTS`.
+        formats: keys of `FORMATS`, `RARE`, `SAVED_MODELS`, `EXTRAS` or `WEIGHTS`.
         folder: where the files go; the run's `exports/` by default.
         images: what files in int8 and tflite-int16x8 are calibrated with: a split, or a folder of labelled images in
             place of a recorded one that moved. The default is the run's training images. Formats in float need none.
-        serving_default: the default signature of saved_model, as in `to_saved_model`.
+        serving_default: the default signature of SavedModels, as in `to_saved_model`.
         qat: a folder of labelled images on which `quantize_aware` fine-tunes tflite-int8.
         prune: before that, `prune` to a share of zeros ("0.5") or to the pattern "2:4".
         cluster: before that, `cluster` to this many values per kernel.
@@ -113,7 +131,7 @@ def export_run(
         InputError: an unknown format, images that cannot be read, an extra or an NPU's SDK that is not installed, a
             folder that cannot be written, or a file that exists without `overwrite`; nothing is written.
     """
-    if serving_default and "saved_model" not in formats:
+    if serving_default and not {"saved_model", *SAVED_MODELS} & {*formats}:
         raise InputError("serving_default is of a SavedModel: ask for the format saved_model too, or leave it out")
     signature = signature_of(serving_default or "image")
     _check_formats(formats, qat, prune or cluster)
@@ -143,6 +161,12 @@ def export_run(
     for name, path in sorted(paths.items(), key=lambda row: row[0] != "tflite-int8"):
         if name == "saved_model":
             to_saved_model(model, path, serving_default=signature, **about)
+        elif name in SAVED_MODELS:
+            _, precision, is_for_here, remark = SAVED_MODELS[name]
+            more = {"calibration": calibration} if name in CALIBRATED else {}
+            to_saved_model(model, path, serving_default=signature, precision=precision, **more, **about)
+            if not is_for_here():
+                note(f"{name}: {remark}")
         elif name in EXTRAS:
             _, _, to_file, quantization = EXTRAS[name]
             more = {"calibration": calibration} if name in CALIBRATED else {}

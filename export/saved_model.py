@@ -19,7 +19,9 @@ from keras_inception.terminal import quiet
 from .image_decoder import decode_graph
 from .inputs import Exportable, ModelOrRun
 from .optimize import Graph, Rule, optimize, rewrite
-from .quantization.calibration import CalibrationSet
+from .quantization.calibration import Calibration, CalibrationSet, calibration_set
+from .quantization.for_servers import check_quantization
+from .quantization.in_tensorflow import int8_network
 from .tflite.metadata import NAME, Input, Record
 
 RECORD_FILE = f"assets.extra/{NAME}.json"  # assets.extra is the place for files of other programs
@@ -28,7 +30,7 @@ LABELS_FILE = "assets.extra/labels.txt"
 # it: a network of 550 MB took 15 GB, and its few large layers gain nothing.
 FREEZE_BELOW = 2**28
 
-Precision = Literal["float32", "float16", "bfloat16"]
+Precision = Literal["float32", "float16", "bfloat16", "int8"]
 
 Signature = Literal["image", "encoded", "preprocessed"]
 DEFAULT = "serving_default"  # the signature of a request that names none
@@ -45,6 +47,7 @@ def to_saved_model(
     preprocessing: Preprocessing | None = None,
     serving_default: Signature = "image",
     precision: Precision = "float32",
+    calibration: Calibration | None = None,
     jit_compile: bool = False,
     overwrite: bool = False,
 ) -> Path:
@@ -75,30 +78,43 @@ def to_saved_model(
         serving_default: the signature of a request that names none. Services that send files as base64 and name none,
             such as Vertex AI, need "encoded".
         precision: of the weights and of the computation except for the last layer; inputs and outputs stay float32.
-            "float16" and "bfloat16" are for GPUs that compute faster in them: half the memory, but slower on a CPU.
-            float16 ends at 65,504, which networks without batch norm may exceed.
-        jit_compile: let XLA compile the network, once per batch size. For GPUs; on a CPU it is slower.
+            "float16" is for GPUs that compute faster in it: half the memory, but slower on a CPU. It ends at 65,504,
+            which networks without batch norm may exceed. "bfloat16" is for these GPUs too, and for CPUs with
+            AVX512-BF16 or AMX; on others it is slower. "int8" is for x86 CPUs with VNNI or AMX: convolutions and
+            dense layers multiply in int8, by kernels that TensorFlow has where oneDNN is on, as it is on these; on
+            others it starts with TF_ENABLE_ONEDNN_OPTS=1 in the environment, and sums may overflow. What has no such
+            kernel stays in float32: depthwise and grouped convolutions.
+        calibration: typical images for "int8", as in `to_tflite`. The default for a run is its training images.
+        jit_compile: let XLA compile the network, once per batch size. For GPUs; on a CPU it is slower. Not for int8.
         overwrite: replace a SavedModel at `path`, after the new one is complete.
 
     Raises:
         InputError: the model or an argument cannot be used, or `path` exists or cannot be written; nothing is left.
     """
     path = Path(path)
+    int8 = precision == "int8"
+    check_quantization("int8" if int8 else "none", calibration)
+    if int8 and jit_compile:
+        raise InputError("XLA does not compile TensorFlow's int8 kernels: leave jit_compile out, or precision='int8'")
     with new_output(path, overwrite=overwrite, kind="SavedModel", is_kind=is_saved_model) as part:
         source = Exportable.of(model_or_run, labels=labels, preprocessing=preprocessing)
         if source.preprocessing is None and serving_default == "encoded":
             raise InputError("the signature 'encoded' preprocesses images: give preprocessing= too")
+        images = calibration_set(calibration, source) if int8 else None
         module = tf.Module()
-        model = optimize(source.model)
-        if precision != "float32":
-            model = Graph(model).model(precision)
         with quiet():
-            signatures = _signatures(source, _network(model, source.input_dtype, module, jit_compile))
+            if images:
+                network = _int8_network(source, images, module)
+            else:
+                model = optimize(source.model)
+                model = model if precision == "float32" else Graph(model).model(precision)
+                network = _network(model, source.input_dtype, module, jit_compile)
+            signatures = _signatures(source, network)
             default = signatures.get(serving_default, signatures["preprocessed"])
             named = signatures if source.preprocessing else {}
             tf.saved_model.save(module, str(part), named | {DEFAULT: default})
         (part / RECORD_FILE).parent.mkdir()
-        (part / RECORD_FILE).write_text(record_of(source, "image").to_json() + "\n", encoding="utf-8")
+        (part / RECORD_FILE).write_text(record_of(source, "image", images).to_json() + "\n", encoding="utf-8")
         if source.labels:
             (part / LABELS_FILE).write_text(label_lines(source.labels), encoding="utf-8")
     return path
@@ -154,8 +170,7 @@ def _network(model: keras.Model, given: str, module: tf.Module, jit_compile: boo
     Its weights are constants, or variables of `module` above `FREEZE_BELOW` bytes.
     """
     variables = model.trainable_variables, model.non_trainable_variables
-    if sum(v.value.dtype.size * v.shape.num_elements() for group in variables for v in group) > FREEZE_BELOW:
-        module.weights = [v.value for group in variables for v in group]
+    if _are_kept([v for group in variables for v in group], module):
 
         def call(inputs: tf.Tensor) -> tf.Tensor:
             return model(inputs, training=False)
@@ -167,10 +182,36 @@ def _network(model: keras.Model, given: str, module: tf.Module, jit_compile: boo
             constants = [[tf.constant(values) for values in group] for group in weights]
             return model.stateless_call(*constants, inputs, training=False)[0]
 
-    own, spec = model.inputs[0].dtype, tf.TensorSpec(model.input_shape, given, name="input")
+    return _graph_function(call, model.inputs[0], given, jit_compile)
+
+
+def _int8_network(source: Exportable, images: CalibrationSet, module: tf.Module) -> Function:
+    """As `_network`, in int8; the weights that are not rounded are constants or variables."""
+    network = int8_network(source, images)
+    variables = network.float_variables
+    frozen = [] if _are_kept(variables, module) else [(v, v.numpy()) for v in variables]
+
+    def call(inputs: tf.Tensor) -> tf.Tensor:
+        with keras.StatelessScope([(v, tf.constant(values)) for v, values in frozen]):
+            return network(inputs)
+
+    return _graph_function(call, network.input, source.input_dtype, jit_compile=False)
+
+
+def _are_kept(variables: Sequence[Any], module: tf.Module) -> bool:
+    """Whether weights stay variables, which `module` then holds."""
+    if sum(v.value.dtype.size * v.shape.num_elements() for v in variables) <= FREEZE_BELOW:
+        return False
+    module.weights = [v.value for v in variables]
+    return True
+
+
+def _graph_function(call: Function, own: Any, given: str, jit_compile: bool) -> Function:
+    """A function of a network whose own input has the dtype and the shape of `own`, of inputs of the dtype `given`."""
+    spec = tf.TensorSpec(own.shape, given, name="input")
 
     def network(inputs: tf.Tensor) -> tf.Tensor:
-        outputs = call(tf.cast(inputs, own))
+        outputs = call(tf.cast(inputs, own.dtype))
         return tf.cast(outputs, tf.float32) if outputs.dtype.size == 2 else outputs
 
     return tf.function(network, [spec], autograph=False, jit_compile=jit_compile or None).get_concrete_function()

@@ -17,7 +17,14 @@ from .fold import into_layer_after, into_layer_before
 from .gpu import padded_pool_as_convolution, uneven_groups_as_several
 from .graph import Graph, Node, Rule
 from .grouped import grouped_as_operator, grouped_as_several
-from .integer import norm_as_convolution, pool_as_convolution, strided_projection_as_two, sum_of_single_positions
+from .integer import (
+    activation_in_convolution,
+    norm_as_convolution,
+    pool_as_convolution,
+    separable_as_two,
+    strided_projection_as_two,
+    sum_of_single_positions,
+)
 from .lrn import lrn_as_convolution
 from .move import pool_after_projection, pool_before_projection
 from .simplify import operation_as_layer, pad_in_layer, without_identity, without_training_layer
@@ -28,6 +35,7 @@ __all__ = [
     "ONNX_RULES",
     "OPENVINO_RULES",
     "RULES",
+    "TENSORFLOW_INT8_RULES",
     "TFLITE_RULES",
     "TRAINING_RULES",
     "Graph",
@@ -62,6 +70,10 @@ INTEGER_RULES: dict[str, Rule] = {  # for int8 files, after these
     "norm or scale as convolution": norm_as_convolution,
     "stride of a 1x1 convolution before it": strided_projection_as_two,
     "sum of maps of one position as of two": sum_of_single_positions,
+}
+TENSORFLOW_INT8_RULES: dict[str, Rule] = {  # for TensorFlow's int8 kernels, after the first
+    "separable convolution as two": separable_as_two,
+    "ReLU taken into the convolution": activation_in_convolution,
 }
 TRAINING_RULES: dict[str, Rule] = {  # for a network that is trained on, with models within it opened
     "operation as layer": operation_as_layer,

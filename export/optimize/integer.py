@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
+import keras
 import numpy as np
 from keras import layers, ops
 
@@ -59,6 +61,47 @@ def sum_of_single_positions(node: Node) -> Node | None:
     ]
     total = Node(layers.Add(), halves, (node.shape[0], *shape), f"{node.name}_sum")
     return Node(layers.Reshape(node.shape[1:]), [total], node.shape, node.name)
+
+
+def activation_in_convolution(node: Node) -> Node | None:
+    """A convolution and the ReLU or ReLU6 that alone reads it, as one layer: TensorFlow's int8 kernels have both."""
+    if (activation := _rectifier(node)) is None:
+        return None
+    [before] = node.sources
+    if not before.is_a(layers.Conv2D) or len(before.readers) > 1:
+        return None
+    if before.layer.activation is not keras.activations.linear:
+        return None
+    layer = layers.Conv2D.from_config(before.layer.get_config() | {"activation": activation})
+    return Node(layer, before.sources, node.shape, node.name, before.values())
+
+
+def _rectifier(node: Node) -> Any:
+    if node.is_a(layers.ReLU) and not (node.layer.negative_slope or node.layer.threshold):
+        return {None: keras.activations.relu, 6: keras.activations.relu6}.get(node.layer.max_value)
+    if node.is_a(layers.Activation) and node.layer.activation in (keras.activations.relu, keras.activations.relu6):
+        return node.layer.activation
+    return None
+
+
+def separable_as_two(node: Node) -> Node | None:
+    """A separable convolution as its depthwise and its 1x1 convolution, of which only the second has an int8 kernel."""
+    if not node.is_a(layers.SeparableConv2D) or node.layer.data_format != "channels_last":
+        return None
+    both, [source], [kernel, *pointwise] = node.layer, node.sources, node.values()
+    depthwise = layers.DepthwiseConv2D(
+        both.kernel_size,
+        both.strides,
+        both.padding,
+        both.depth_multiplier,
+        dilation_rate=both.dilation_rate,
+        use_bias=False,
+    )
+    shape = (*node.shape[:3], source.channels * both.depth_multiplier)
+    mixed = layers.Conv2D(both.filters, 1, use_bias=both.use_bias, activation=both.activation)
+    return Node(
+        mixed, [Node(depthwise, [source], shape, f"{node.name}_depthwise", [kernel])], node.shape, node.name, pointwise
+    )
 
 
 def pool_as_convolution(node: Node) -> Node | None:

@@ -64,9 +64,9 @@ def _lost(layer: Any, kernels: list[np.ndarray], mean: np.ndarray) -> np.ndarray
     """The output that rounding the kernels takes away, as the mean over positions: (channels,)."""
     plain = type(layer).from_config(layer.get_config() | {"activation": "linear", "use_bias": False})
     plain.build((None, *mean.shape))
-    rounded = [_rounded(kernel, axes) for kernel, axes in zip(kernels, _output_axes(layer), strict=True)]
+    nearest = [np.multiply(*rounded(kernel, axes)) for kernel, axes in zip(kernels, _output_axes(layer), strict=True)]
     outputs = []
-    for values in (kernels, rounded):
+    for values in (kernels, nearest):
         plain.set_weights(values)
         outputs.append(np.asarray(plain(mean[np.newaxis]), np.float64))
     return (outputs[0] - outputs[1]).mean(axis=tuple(range(mean.ndim)))
@@ -82,8 +82,12 @@ def _output_axes(layer: Any) -> list[tuple[int, ...]]:
     return [(1,) if isinstance(layer, layers.Dense) else (2,) if isinstance(layer, layers.Conv2DTranspose) else (3,)]
 
 
-def _rounded(kernel: np.ndarray, output_axes: tuple[int, ...]) -> np.ndarray:
-    """Rounded to steps of 1/127 of each output's largest weight, as TensorFlow Lite specifies."""
+def rounded(kernel: np.ndarray, output_axes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Whole numbers from -127 to 127, and the steps that they count, as TensorFlow Lite specifies.
+
+    A step is 1/127 of each output's largest weight; its shape has ones in the axes that are not of outputs.
+    """
     others = tuple(axis for axis in range(kernel.ndim) if axis not in output_axes)
     step = np.abs(kernel).max(axis=others, keepdims=True) / 127
-    return np.round(kernel / np.where(step > 0, step, 1)) * step
+    step = np.where(step > 0, step, 1)
+    return np.round(kernel / step), step

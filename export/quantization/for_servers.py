@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -34,8 +35,13 @@ def optimized(source: Exportable, images: CalibrationSet | None) -> keras.Model:
     network = optimize(source.model)
     if images is None:
         return network
+    return bias_corrected(network, network_inputs(source, images))
+
+
+def network_inputs(source: Exportable, images: CalibrationSet) -> Iterator[tf.Tensor]:
+    """Each image as the network takes it, (1, *input_shape)."""
     normalize = source.preprocessing.normalize if source.preprocessing else tf.identity
-    return bias_corrected(network, map(normalize, images.representative(source.input_dtype)))
+    return map(normalize, images.representative(source.input_dtype))
 
 
 def quantized_onnx(model: Any, source: Exportable, images: CalibrationSet, part: Path) -> Any:

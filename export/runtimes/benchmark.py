@@ -30,7 +30,7 @@ from ..tflite.convert import to_tflite
 from ..tflite.flatbuffer import batch_of, is_tflite, parsed, precision, shape_of
 from . import worker
 from .processor import processor
-from .runners import lacking, need, refused, size_of
+from .runners import lacking, need, refused, saved_model_record, size_of
 from .trial import try_out
 
 # The runtimes that read each kind of file; the first is its own.
@@ -199,6 +199,8 @@ def _worker_of(file: str, runtime: str, threads: int) -> Iterator[Callable[[str]
     """A function that asks a process which runs a file; the process is ready."""
     script = ["-P", worker.__file__]  # -P: modules in this folder do not hide the runtimes
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": str(threads)}
+    if runtime == "tensorflow" and saved_model_record(Path(file)).calibration:
+        environment["TF_ENABLE_ONEDNN_OPTS"] = "1"  # otherwise it has int8 kernels only on processors with VNNI
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(
             [sys.executable, *script, runtime, file, str(threads)],

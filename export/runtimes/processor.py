@@ -9,6 +9,8 @@ from pathlib import Path
 
 EXACT = {"avx512_vnni", "avx_vnni", "amx_int8", "asimd"}  # with one of these, products of int8 are added in 32 bits
 
+BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # with one of these, it multiplies bfloat16; the last is arm64's
+
 
 def processor() -> str:
     """The processor's name."""
@@ -26,6 +28,11 @@ def features() -> set[str]:
 def sums_exactly() -> bool:
     """Whether it adds products of int8 in 32 bits: x86 without VNNI adds pairs in 16, which overflow."""
     return bool(EXACT & features()) if _lines() is not None else sys.platform == "darwin"
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether it multiplies bfloat16: others convert it to float32 and back. False where it is not known."""
+    return bool(BFLOAT16 & features())
 
 
 def _lines() -> list[tuple[str, str]] | None:

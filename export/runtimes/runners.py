@@ -30,6 +30,7 @@ from ..tflite.flatbuffer import foreign_operators, is_tflite, parsed, precision
 from ..tflite.mediapipe_metadata import read_labels
 from ..tflite.metadata import NAME, Input, Record, read_record
 from ..tflite.tensors import dequantize, filled, quantize
+from . import int8_in_float
 from .processor import sums_exactly
 from .trial import THREADS, try_out
 
@@ -161,15 +162,12 @@ def _open_saved_model(path: Path) -> OpenFile:
     check_one_version(path)
     if not is_saved_model(path):
         raise InputError(f"{path} is not a SavedModel: it has no saved_model.pb")
-    with refused(path, by="TensorFlow"), quiet():
-        loaded = tf.saved_model.load(str(path))
+    record = saved_model_record(path)
+    loaded = _loaded(path, record)
     signatures = loaded.signatures
     names = [name for name in ("image", "preprocessed") if name in signatures] or [DEFAULT]
     if names[0] not in signatures:
         raise InputError(f"{path} has no signature {DEFAULT}; it has {', '.join(signatures) or 'none'}")
-    file = path / RECORD_FILE
-    with parsed(file):
-        record = Record.from_json(file.read_text(encoding="utf-8")) if file.is_file() else Record(input="image")
     runners: dict[Input, Runner] = {}
     free = True
     for name in names:
@@ -178,7 +176,7 @@ def _open_saved_model(path: Path) -> OpenFile:
         free = free and spec.shape[0] is None
     return OpenFile(
         path=path,
-        format=" ".join(["saved_model", *_half_precision(signatures[names[0]].graph)]),
+        format=" ".join(["saved_model", *_precision(record, signatures[names[0]].graph)]),
         bytes=size_of(path),
         record=record,
         runners=runners,
@@ -187,8 +185,25 @@ def _open_saved_model(path: Path) -> OpenFile:
     )
 
 
-def _half_precision(graph: tf.Graph) -> set[str]:
+def saved_model_record(path: Path) -> Record:
+    """The record of a SavedModel; of one in int8 it has the calibration. One without a record takes images."""
+    file = path / RECORD_FILE
+    with parsed(file):
+        return Record.from_json(file.read_text(encoding="utf-8")) if file.is_file() else Record(input="image")
+
+
+def _loaded(path: Path, record: Record) -> Any:
+    """A SavedModel as TensorFlow loads it; in float32 what int8 rounds, where int8 is not exact or has no kernels."""
+    with refused(path, by="TensorFlow"), quiet():
+        if record.calibration and not (sums_exactly() and int8_in_float.has_kernels()):
+            return int8_in_float.load(path)
+        return tf.saved_model.load(str(path))
+
+
+def _precision(record: Record, graph: tf.Graph) -> set[str]:
     """The types of fewer than 32 bits in which a graph multiplies."""
+    if record.calibration:
+        return {"int8"}
     content = graph.as_graph_def()
     nodes = [*content.node, *(node for function in content.library.function for node in function.node_def)]
     types = {tf.as_dtype(node.attr["T"].type) for node in nodes if node.op in ("Conv2D", "MatMul")}
@@ -262,6 +277,8 @@ def _cross_check(path: Path) -> OpenFile:
     openvino, own = need("openvino", "openvino"), open_file(path)
     if is_openvino(path):
         return own
+    if own.format == "saved_model int8":
+        raise InputError(f"{path} has TensorFlow's int8 kernels, which OpenVINO does not read: leave it out")
     with refused(path, by="OpenVINO"):
         model = openvino.convert_model(_network_of(path)) if path.is_dir() else openvino.Core().read_model(str(path))
     kind: Input = "input" if path.is_dir() else own.record.input

@@ -33,7 +33,7 @@ def export(
         str | None,
         typer.Option(
             metavar="SIGNATURE",
-            help="What saved_model takes if a request names no signature: image, encoded or preprocessed.",
+            help="What a SavedModel takes if a request names no signature: image, encoded or preprocessed.",
             show_default="image",
         ),
     ] = None,
@@ -87,8 +87,9 @@ def export(
 ) -> None:
     """Export a run for servers (saved_model) and phones (tflite, tflite-float16, tflite-dynamic, tflite-int8).
 
-    Others are tflite-int16x8; for servers without TensorFlow onnx, onnx-int8, openvino and openvino-int8; and weights
-    for other libraries (timm, torchvision, keras-h5).
+    Others are tflite-int16x8; for servers with newer x86 processors saved_model-int8 and saved_model-bfloat16; for
+    servers without TensorFlow onnx, onnx-int8, openvino and openvino-int8; and weights for other libraries (timm,
+    torchvision, keras-h5).
     """
     from keras_inception.export import FORMATS, Target, TargetMissed, export_run
     from keras_inception.export.formats import CALIBRATED, is_calibrated, is_measured

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from keras_inception import export
+from keras_inception.export.comparison import snr
 
 from ..conftest import Network
-from . import qat
+from . import qat, tflite
 
 FLOAT32 = 90  # decibels
 
@@ -20,6 +21,15 @@ def _same(path: Path, network: Network) -> None:
 
 def test_saved_model(conditioned: Network, tmp_path: Path) -> None:
     _same(export.to_saved_model(conditioned.model, tmp_path / "saved_model"), conditioned)
+
+
+def test_int8_saved_model(conditioned: Network, tmp_path: Path) -> None:
+    """It loses what rounding costs, and little more."""
+    model = conditioned.model
+    x = qat.images(model.input_shape[1:])
+    path = export.to_saved_model(model, tmp_path / "int8", precision="int8", calibration=x)
+    alone = snr(model.predict_on_batch(x), tflite.rounded(export.optimize(model), x))
+    assert export.agreement(path, model, x).snr >= alone - tflite.BELOW_ROUNDING
 
 
 def test_onnx(conditioned: Network, tmp_path: Path) -> None:

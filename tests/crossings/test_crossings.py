@@ -29,6 +29,7 @@ from keras_inception.data import from_arrays, write_shards
 from keras_inception.errors import InputError
 from keras_inception.evaluation import evaluate
 from keras_inception.export.quantization import search
+from keras_inception.export.saved_model import is_saved_model
 from keras_inception.export.tflite.mediapipe_metadata import read_labels
 from keras_inception.export.tflite.metadata import read_record
 from keras_inception.run import Run
@@ -276,10 +277,12 @@ class Cell:
 
     def export_int8(self, run: Run) -> None:
         options = ("--batch", 3, "--edge", "uint8") if self.lasting else ()
-        words = ("export", run.path, "--to", "tflite-int8", "--to", "saved_model", *options)
+        server = "saved_model-int8" if self.lasting else "saved_model"
+        words = ("export", run.path, "--to", "tflite-int8", "--to", server, *options)
         words += ("--serving-default", "encoded", "--npu", "stub:x1")
         self.command(*words, *self.images(run, *words))
         assert (run.path / "exports" / "int8.tflite").is_file()
+        assert is_saved_model(run.path / "exports" / server.replace("-", "_"))
         self.compiled(run.path / "exports")
         self.export_to_a_target(run)
         page = export.to_web(run, self.place / "page", runtime=litert_js(self.place))

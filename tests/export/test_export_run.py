@@ -14,6 +14,8 @@ from PIL import Image
 
 from keras_inception import InputError, Preprocessing, Run, export
 from keras_inception.data import from_arrays, tfds
+from keras_inception.export.runtimes import processor
+from keras_inception.export.runtimes.runners import saved_model_record
 from keras_inception.export.tflite.flatbuffer import float_operators, precision
 from keras_inception.export.tflite.metadata import read_record
 
@@ -101,6 +103,30 @@ def test_layers_in_float_and_activations_in_int16(run_of, photos):
     assert (wide.name, precision(wide.read_bytes())) == ("int16x8.tflite", "int16x8")
     assert source_of(wide) == "the training images of run"
     assert export.exported(run) == [mixed, wide]
+
+
+@pytest.mark.parametrize(("flags", "says"), [({"avx2"}, "VNNI"), ({"avx512_vnni", "avx512_bf16"}, "")])
+def test_saved_models_of_fewer_bits(flags, says, run_of, photos, monkeypatch, capsys):
+    monkeypatch.setattr(processor, "features", lambda: flags)
+    monkeypatch.setattr(processor, "_lines", lambda: [])
+    processor.sums_exactly.cache_clear()
+    run = run_of(str(photos))
+    try:
+        half, int8 = export.export_run(run, ["saved_model-bfloat16", "saved_model-int8"], serving_default="encoded")
+    finally:
+        processor.sums_exactly.cache_clear()
+    said = capsys.readouterr().err
+    assert ("saved_model-bfloat16: this processor has neither AVX512-BF16" in said) == bool(says)
+    assert ("saved_model-int8: this processor has neither VNNI" in said) == bool(says)
+    assert export.exported(run) == [half, int8]
+    record = saved_model_record(int8)
+    assert record.calibration["source"] == "the training images of run"
+    assert saved_model_record(half).calibration is None
+    monkeypatch.undo()
+    for path, format in ((half, "saved_model bfloat16"), (int8, "saved_model int8")):
+        found = export.agreement(path, run, run.images("train"))
+        assert found.format == format
+        assert not export.misses(found)
 
 
 def test_a_run_that_has_its_images_needs_none(run_of, photos):

@@ -74,8 +74,8 @@ def test_batch_norm_is_folded(model, tmp_path):
 
 
 def test_unknown_precision(model, tmp_path):
-    with pytest.raises(InputError, match="precision must be 'float32', 'float16' or 'bfloat16'; got 'int8'"):
-        export.to_saved_model(model, tmp_path / "x", precision="int8")
+    with pytest.raises(InputError, match="precision must be 'float32', 'float16', 'bfloat16' or 'int8'; got 'int4'"):
+        export.to_saved_model(model, tmp_path / "x", precision="int4")
     assert not list(tmp_path.iterdir())
 
 
