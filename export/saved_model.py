@@ -26,11 +26,12 @@ from .tflite.metadata import NAME, Input, Record
 
 RECORD_FILE = f"assets.extra/{NAME}.json"  # assets.extra is the place for files of other programs
 LABELS_FILE = "assets.extra/labels.txt"
-# Weights of up to this many bytes become constants of the graph. TensorFlow copies a graph some 25 times when it saves
-# it: a network of 550 MB took 15 GB, and its few large layers gain nothing.
+# Weights of more bytes never become constants of the graph. TensorFlow copies a graph some 25 times when it saves it: a
+# network of 550 MB took 15 GB.
 FREEZE_BELOW = 2**28
 
 Precision = Literal["float32", "float16", "bfloat16", "int8"]
+Storage = Literal["constants", "variables"]
 
 Signature = Literal["image", "encoded", "preprocessed"]
 DEFAULT = "serving_default"  # the signature of a request that names none
@@ -48,6 +49,7 @@ def to_saved_model(
     serving_default: Signature = "image",
     precision: Precision = "float32",
     calibration: Calibration | None = None,
+    weights: Storage = "constants",
     jit_compile: bool = False,
     overwrite: bool = False,
 ) -> Path:
@@ -67,8 +69,7 @@ def to_saved_model(
     order of the outputs, are in `assets.extra/labels.txt`, one a line. Without preprocessing `serving_default` takes
     `input` and there are no others.
 
-    The network goes through `optimize` first. Its weights are stored once, as constants, so that TensorFlow fuses
-    operators when it loads the graph; above `FREEZE_BELOW` bytes they are variables.
+    The network goes through `optimize` first. Its weights are stored once.
 
     Args:
         model_or_run: a functional model, a run or a run directory.
@@ -85,6 +86,10 @@ def to_saved_model(
             others it starts with TF_ENABLE_ONEDNN_OPTS=1 in the environment, and sums may overflow. What has no such
             kernel stays in float32: depthwise and grouped convolutions.
         calibration: typical images for "int8", as in `to_tflite`. The default for a run is its training images.
+        weights: "constants" are fast everywhere, but TensorFlow copies a graph that has them: ResNet-50 takes 1.8 GB
+            for 102 MB. "variables" take two to three times the weights. Where oneDNN is on, as it is on x86 with VNNI
+            or AMX, they need TF_ONEDNN_ASSUME_FROZEN_WEIGHTS=1 in the environment: without it each call packs them
+            anew. Above 256 MB they are variables in any case.
         jit_compile: let XLA compile the network, once per batch size. For GPUs; on a CPU it is slower. Not for int8.
         overwrite: replace a SavedModel at `path`, after the new one is complete.
 
@@ -104,11 +109,11 @@ def to_saved_model(
         module = tf.Module()
         with quiet():
             if images:
-                network = _int8_network(source, images, module)
+                network = _int8_network(source, images, module, weights)
             else:
                 model = optimize(source.model)
                 model = model if precision == "float32" else Graph(model).model(precision)
-                network = _network(model, source.input_dtype, module, jit_compile)
+                network = _network(model, source.input_dtype, module, weights, jit_compile)
             signatures = _signatures(source, network)
             default = signatures.get(serving_default, signatures["preprocessed"])
             named = signatures if source.preprocessing else {}
@@ -164,13 +169,12 @@ def check_one_version(path: Path) -> None:
         raise InputError(f"{path} holds versions of a SavedModel: give one of them, such as the newest, {numbered[-1]}")
 
 
-def _network(model: keras.Model, given: str, module: tf.Module, jit_compile: bool) -> Function:
-    """One graph function for all signatures, with an input of the dtype `given`.
-
-    Its weights are constants, or variables of `module` above `FREEZE_BELOW` bytes.
-    """
+def _network(
+    model: keras.Model, given: str, module: tf.Module, storage: Storage = "constants", jit_compile: bool = False
+) -> Function:
+    """One graph function for all signatures, with an input of the dtype `given`; `module` holds its variables."""
     variables = model.trainable_variables, model.non_trainable_variables
-    if _are_kept([v for group in variables for v in group], module):
+    if _are_kept([v for group in variables for v in group], module, storage):
 
         def call(inputs: tf.Tensor) -> tf.Tensor:
             return model(inputs, training=False)
@@ -185,28 +189,29 @@ def _network(model: keras.Model, given: str, module: tf.Module, jit_compile: boo
     return _graph_function(call, model.inputs[0], given, jit_compile)
 
 
-def _int8_network(source: Exportable, images: CalibrationSet, module: tf.Module) -> Function:
-    """As `_network`, in int8; the weights that are not rounded are constants or variables."""
+def _int8_network(source: Exportable, images: CalibrationSet, module: tf.Module, storage: Storage) -> Function:
+    """As `_network`, in int8; `storage` is of the weights that are not rounded."""
     network = int8_network(source, images)
     variables = network.float_variables
-    frozen = [] if _are_kept(variables, module) else [(v, v.numpy()) for v in variables]
+    frozen = [] if _are_kept(variables, module, storage) else [(v, v.numpy()) for v in variables]
 
     def call(inputs: tf.Tensor) -> tf.Tensor:
         with keras.StatelessScope([(v, tf.constant(values)) for v, values in frozen]):
             return network(inputs)
 
-    return _graph_function(call, network.input, source.input_dtype, jit_compile=False)
+    return _graph_function(call, network.input, source.input_dtype)
 
 
-def _are_kept(variables: Sequence[Any], module: tf.Module) -> bool:
+def _are_kept(variables: Sequence[Any], module: tf.Module, storage: Storage) -> bool:
     """Whether weights stay variables, which `module` then holds."""
-    if sum(v.value.dtype.size * v.shape.num_elements() for v in variables) <= FREEZE_BELOW:
+    size = sum(v.value.dtype.size * v.shape.num_elements() for v in variables)
+    if storage == "constants" and size <= FREEZE_BELOW:
         return False
     module.weights = [v.value for v in variables]
     return True
 
 
-def _graph_function(call: Function, own: Any, given: str, jit_compile: bool) -> Function:
+def _graph_function(call: Function, own: Any, given: str, jit_compile: bool = False) -> Function:
     """A function of a network whose own input has the dtype and the shape of `own`, of inputs of the dtype `given`."""
     spec = tf.TensorSpec(own.shape, given, name="input")
 
@@ -224,7 +229,7 @@ def pixels_to_outputs(
 
     Without preprocessing it takes the network's own input. The weights are as in `_network`; `rules` are of the format.
     """
-    network = _network(rewrite(optimized, rules)[0], source.input_dtype, module, jit_compile=False)
+    network = _network(rewrite(optimized, rules)[0], source.input_dtype, module)
     normalize = source.preprocessing.normalize if source.preprocessing else None
     shape = (*source.preprocessing.size, 3) if source.preprocessing else source.input_shape
     spec = tf.TensorSpec((None, *shape), source.input_dtype, name="pixels" if normalize else "input")

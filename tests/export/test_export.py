@@ -216,9 +216,14 @@ def test_saved_model_stores_frozen_weights_once(exported, model):
     assert not tf.saved_model.load(str(path)).signatures["serving_default"].variables
 
 
-def test_large_networks_keep_variables(model, digits, tmp_path, monkeypatch):
-    monkeypatch.setattr(saved_model, "FREEZE_BELOW", 1000)
-    path = export.to_saved_model(model, tmp_path / "large", labels=digits.classes, preprocessing=PREPROCESSING)
+@pytest.mark.parametrize("asked", [True, False])
+def test_networks_keep_variables_if_asked_or_large(asked, model, digits, tmp_path, monkeypatch):
+    about = {"labels": digits.classes, "preprocessing": PREPROCESSING}
+    if asked:
+        about |= {"weights": "variables"}
+    else:
+        monkeypatch.setattr(saved_model, "FREEZE_BELOW", 1000)
+    path = export.to_saved_model(model, tmp_path / "large", **about)
     loaded = tf.saved_model.load(str(path))
     assert len(loaded.signatures["serving_default"].variables) == len(export.optimize(model).weights)
     assert export.agreement(path, model, digits.val, limit=10).max_difference < 1e-5
