@@ -108,10 +108,18 @@ class _Map:
         wanted = range_ or self.range
         assert wanted
         dtype, low, high = _code_range(wanted)
-        # oneDNN rounds signed numbers by a wrong scale with round_mode="HALF_TO_EVEN" (TensorFlow 2.21).
-        tensor, _, _ = tf.raw_ops.QuantizeV2(input=self.values, min_range=low, max_range=high, T=dtype, mode="SCALED")
-        self.known.append(_Codes(tensor, low, high))
+        self.known.append(_Codes(quantize(self.values, low, high, dtype), low, high))
         return self.known[-1]
+
+
+def quantize(x: tf.Tensor, low: Any, high: Any, dtype: tf.DType) -> tf.Tensor:
+    """Codes of any shape of float32, the nearest; `low` and `high` are what the lowest and the highest are worth.
+
+    With round_mode="HALF_TO_EVEN" oneDNN scales signed numbers wrongly (TensorFlow 2.21). The operator would widen
+    ranges below 0.01.
+    """
+    kernel = tf.raw_ops.QuantizeV2
+    return kernel(input=x, min_range=low, max_range=high, T=dtype, mode="SCALED", ensure_minimum_range=0.0)[0]
 
 
 def _code_range(range_: Range) -> tuple[tf.DType, float, float]:

@@ -17,7 +17,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow.python.framework import op_def_registry
 
-from ..quantization.in_tensorflow import LARGEST
+from ..quantization.in_tensorflow import LARGEST, quantize
 
 PLAIN = {tf.quint8: tf.uint8, tf.qint8: tf.int8, tf.qint32: tf.int32}
 
@@ -92,8 +92,7 @@ def _convolution(
 ) -> tf.Tensor:
     """QuantizedConv2DWithBiasAndRequantize. With a ReLU the codes have no negative numbers, and clip as it does."""
     values = _sums(attributes, x, kernel) * (_step(x, low, high) * _step(kernel, kernel_low, kernel_high)) + bias
-    dtype = tf.as_dtype(attributes["out_type"].type)
-    return tf.raw_ops.QuantizeV2(input=values, min_range=output_low, max_range=output_high, T=dtype, mode="SCALED")[0]
+    return quantize(values, output_low, output_high, tf.as_dtype(attributes["out_type"].type))
 
 
 def _convolution_sums(

@@ -78,6 +78,7 @@ NETWORKS = {
     "residual": (residual, {"Quantized": 3}),
     "inverted": (inverted, {"Quantized": 4, "DepthwiseConv2dNative": 2}),
     "separable": (lambda x: layers.SeparableConv2D(8, 3)(conv()(x)), {"Quantized": 2, "DepthwiseConv2dNative": 1}),
+    "small numbers": (lambda x: conv()(layers.MaxPooling2D(3, 2)(conv()(x / 1000)) / 1000), {"Quantized": 2}),
     "dense block": (dense_block, {"Quantized": 3}),
     "in float": (in_float, {"Quantized": 2, "Conv2D": 3, "Conv2DBackpropInput": 1}),
 }
