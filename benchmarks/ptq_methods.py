@@ -215,17 +215,12 @@ def _is_depthwise(node: Node) -> bool:
 # ------------------------------------------------------------------------------------------- ranges by their percentile
 
 
-def at_percentile(calibrated: bytes, examples: Sequence[np.ndarray], share: float = 0.9999) -> bytes:
-    """As `ranges.narrowed`, with ranges that hold a share of the values on each side of 0."""
-    content = bytearray(calibrated)
-    found = ranges._counted(calibrated, list(ranges._ranges(content)), examples[:: -(-len(examples) // ranges.IMAGES)])
-    for index, low, high in ranges._ranges(content):
-        values = found[index]
-        edges = np.linspace(values.low, values.high, ranges.BINS + 1)
-        below = np.cumsum(values.counts) / values.counts.sum()
-        high[0] = max(edges[np.searchsorted(below, share) + 1], 1e-6)
-        low[0] = min(edges[np.searchsorted(below, 1 - share)], 0)
-    return bytes(content)
+def at_percentile(values: ranges.Values) -> tuple[float, float]:
+    """A range that holds all but one in 10,000 of the values on each side of 0."""
+    edges = np.linspace(values.low, values.high, ranges.BINS + 1)
+    below = np.cumsum(values.counts) / values.counts.sum()
+    low, high = (edges[np.searchsorted(below, share)] for share in (1e-4, 1 - 1e-4))
+    return min(low, 0), max(high + edges[1] - edges[0], 0)
 
 
 # ----------------------------------------------------------------------------------------- biases corrected in the file

@@ -7,8 +7,9 @@ mean square of both errors over the calibration images (Nagel et al., "A White P
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -18,13 +19,17 @@ from keras_inception.terminal import quiet
 
 from .flatbuffer import operators
 
+_Limits: TypeAlias = dict[int, tuple[np.ndarray, np.ndarray]]
+
 IMAGES = 64  # whose values are counted
 BINS = 2_048
 SHARES = np.linspace(0.1, 1, 91)  # of a limit
 STEPS = 255
 # Of a probability the largest values decide, and so does what it is made from.
 PROBABILITIES = "SOFTMAX", "LOGISTIC"
-FORMS = "RESHAPE", "SQUEEZE"
+# The format gives their outputs the scale of their input.
+SAME = {"AVERAGE_POOL_2D", "GATHER", "MAX_POOL_2D", "PAD", "RESHAPE", "SLICE"}
+SAME |= {"SPLIT", "SPLIT_V", "SQUEEZE", "STRIDED_SLICE", "TRANSPOSE"}
 
 
 def narrowed(calibrated: bytes, examples: Sequence[np.ndarray]) -> bytes:
@@ -34,23 +39,34 @@ def narrowed(calibrated: bytes, examples: Sequence[np.ndarray]) -> bytes:
         calibrated: what the converter makes before it quantises.
         examples: the calibration images, as the file takes them.
     """
+    return with_ranges(calibrated, examples, Values.best)
+
+
+def with_ranges(
+    calibrated: bytes, examples: Sequence[np.ndarray], choose: Callable[[Values], tuple[float, float]]
+) -> bytes:
+    """As `narrowed`, with the ranges that a function chooses for the values of a tensor."""
     content = bytearray(calibrated)
-    values = _counted(calibrated, list(_ranges(content)), examples[:: -(-len(examples) // IMAGES)])
-    for index, low, high in _ranges(content):
-        low[0], high[0] = values[index].best()
+    limits, sources = _limits(content)
+    found = _counted(calibrated, limits, set(sources) & set(sources.values()), examples[:: -(-len(examples) // IMAGES)])
+    chosen = {index: choose(values) for index, values in found.items()}
+    for index, source in sources.items():
+        low, high = limits[index]
+        low[0], high[0] = chosen.get(source, (low[0], high[0]))
     return bytes(content)
 
 
 @dataclass
-class _Values:
+class Values:
     """How many values of a tensor are in each of equal parts of its range; `rounded` are those other than 0."""
 
     low: float
     high: float
-    counts: np.ndarray
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(BINS, np.int64))
     rounded: int = 0
 
     def add(self, values: np.ndarray) -> None:
+        """Count the values of one image."""
         place = (values.ravel() - self.low) * (BINS / (self.high - self.low))
         self.counts += np.bincount(np.clip(place, 0, BINS - 1).astype(np.int64), minlength=BINS)
         self.rounded += int(np.count_nonzero(values))
@@ -67,30 +83,36 @@ class _Values:
         return float(lows[i]), float(highs[j])
 
 
-def _ranges(content: bytearray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """The index of each tensor whose range may change, and views of its lower and upper limit in the file."""
+def _limits(content: bytearray) -> tuple[_Limits, dict[int, int]]:
+    """Of each tensor with a range views of its limits in the file; and of those that may change, whose range it has."""
     kinds = operators(bytes(content))
     graph = schema.Model.GetRootAs(content, 0).Subgraphs(0)
+    ops = [graph.Operators(i) for i in range(graph.OperatorsLength())]
+    limits: _Limits = {}
+    for index in range(graph.TensorsLength()):
+        quantization = graph.Tensors(index).Quantization()
+        if quantization is not None and quantization.MinLength() == 1:
+            limits[index] = quantization.MinAsNumpy(), quantization.MaxAsNumpy()
     fixed = set(graph.OutputsAsNumpy().tolist())
-    found = []
-    for i in reversed(range(graph.OperatorsLength())):
-        op, [output] = graph.Operators(i), graph.Operators(i).OutputsAsNumpy()[:1]
-        if kinds[i] in PROBABILITIES or (kinds[i] in FORMS and output in fixed):
-            fixed |= {int(output), *map(int, op.InputsAsNumpy())}
-        quantization = graph.Tensors(output).Quantization()
-        if output in fixed or quantization is None or quantization.MinLength() != 1:
-            continue
-        low, high = quantization.MinAsNumpy(), quantization.MaxAsNumpy()
-        if low[0] <= 0 <= high[0] and low[0] < high[0]:
-            found.append((int(output), low, high))
-    yield from reversed(found)
+    for op, kind in zip(reversed(ops), reversed(kinds), strict=True):
+        if kind in PROBABILITIES or (kind in SAME and fixed & set(op.OutputsAsNumpy().tolist())):
+            fixed |= {*op.OutputsAsNumpy().tolist(), *op.InputsAsNumpy().tolist()}
+    sources: dict[int, int] = {}
+    for op, kind in zip(ops, kinds, strict=True):
+        given = [i for i in op.InputsAsNumpy().tolist() if i in limits]
+        for index in op.OutputsAsNumpy().tolist():
+            if index in limits and index not in fixed:
+                sources[index] = sources.get(given[0], given[0]) if kind in SAME and given else index
+    return limits, sources
 
 
-def _counted(
-    content: bytes, ranges: list[tuple[int, np.ndarray, np.ndarray]], examples: Sequence[np.ndarray]
-) -> dict[int, _Values]:
+def _counted(content: bytes, limits: _Limits, indices: set[int], examples: Sequence[np.ndarray]) -> dict[int, Values]:
     """The values that these tensors have over the images."""
-    found = {i: _Values(float(low[0]), float(high[0]), np.zeros(BINS, np.int64)) for i, low, high in ranges}
+    found = {
+        index: Values(float(low[0]), float(high[0]))
+        for index, (low, high) in limits.items()
+        if index in indices and low[0] <= 0 <= high[0] and low[0] < high[0]
+    }
     with quiet():
         interpreter = Interpreter(
             model_content=content,
@@ -102,6 +124,6 @@ def _counted(
     for x in examples:
         interpreter.set_tensor(given["index"], x)
         interpreter.invoke()
-        for i, values in found.items():
-            values.add(interpreter.get_tensor(i))
+        for index, values in found.items():
+            values.add(interpreter.get_tensor(index))
     return found

@@ -10,7 +10,7 @@ from keras_inception.export.quantization import rounding
 from keras_inception.export.quantization.bias_correction import bias_corrected
 from keras_inception.export.quantization.rounding import rounded
 from keras_inception.export.tflite import convert
-from keras_inception.export.tflite.ranges import _Values
+from keras_inception.export.tflite.ranges import Values
 
 from .test_bias_correction import LAYERS, OUTPUTS, chain, in_int8
 
@@ -46,7 +46,7 @@ def test_kernels_are_multiples_of_a_step_and_keep_the_largest(kind):
     np.testing.assert_allclose(whole, np.round(whole), atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", sorted(set(TAKEN) - {"dense"}))  # that has three inputs, which tell little of each other
+@pytest.mark.parametrize("kind", sorted(set(TAKEN) - {"dense"}))  # its three inputs tell little of each other
 def test_outputs_change_less_than_by_rounding_each_weight(kind):
     model = chain(kind)
     together = rounded(model, np.split(SHOWN, 4))
@@ -86,7 +86,7 @@ def test_few_samples_do_not_decide_about_many_inputs():
 
 def counted(values):
     low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
-    found = _Values(low, high, np.zeros(2048, np.int64))
+    found = Values(low, high)
     found.add(values.astype("float32"))
     return found.best(), (low, high)
 
