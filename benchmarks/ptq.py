@@ -24,6 +24,7 @@ from datetime import date
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeAlias
 
 import keras
 import numpy as np
@@ -45,6 +46,7 @@ from keras_inception.export.tflite import convert, ranges
 from keras_inception.files import write_file
 from keras_inception.terminal import quiet
 
+Narrow: TypeAlias = "Callable[[bytes, Sequence[np.ndarray]], bytes]"
 PAGE = Path(__file__).with_suffix(".md")
 CALIBRATION = 100
 JUDGED, ALL = 1_000, 5_000
@@ -61,6 +63,7 @@ NETWORKS = [
     Network("msdnet_cifar_budget", 32, 2, 5_000, 0, learning_rate=1e-3),
     Network("nasnet_mobile", 32, 2, 5_000, 0, {"numerics": "torch"}, learning_rate=1e-3),
 ]
+FILE = "ptq.json"
 BEFORE, NOW = "before: biases corrected", "now: kernels and ranges"
 
 
@@ -71,6 +74,11 @@ class Maker:
         self.source = Exportable.of(model)
         self.examples = list(images[:, np.newaxis])
         self._calibrated: dict[str, bytes] = {}
+
+    @property
+    def layers(self) -> int:
+        """The number of layers with a kernel."""
+        return sum(type(layer) in LINEAR for layer in self.network.layers)
 
     @cached_property
     def network(self) -> keras.Model:
@@ -87,9 +95,9 @@ class Maker:
         """The float file."""
         return self._saved(network, convert._convert_plainly)
 
-    def calibrated(self, name: str, make: Callable[[], keras.Model]) -> bytes:
-        """The float file with ranges, of a network that is made once for each name."""
-        if name not in self._calibrated:
+    def calibrated(self, kind: str) -> bytes:
+        """The float file with ranges of one of the networks of KINDS."""
+        if kind not in self._calibrated:
             options = convert._Options(quantization="int8", edge="float32", float_layers=(), batch=1)
 
             def calibrate(folder: str) -> bytes:
@@ -97,8 +105,8 @@ class Maker:
                 converter._experimental_calibrate_only = True
                 return bytes(converter.convert())
 
-            self._calibrated[name] = self._saved(make(), calibrate)
-        return self._calibrated[name]
+            self._calibrated[kind] = self._saved(KINDS[kind](self), calibrate)
+        return self._calibrated[kind]
 
     def _saved(self, network: keras.Model, make: Callable[[str], bytes]) -> bytes:
         with quiet(), tempfile.TemporaryDirectory() as folder:
@@ -106,41 +114,45 @@ class Maker:
             return make(folder)
 
 
-def files(maker: Maker) -> Iterator[tuple[str, bytes]]:
-    """Each method's file."""
-    network, examples = maker.network, maker.examples
-    makers: dict[str, Callable[[], keras.Model]] = {
-        "nothing": lambda: network,
-        "corrected": lambda: maker.corrected(network),
-        "clipped": lambda: clipped(network, examples),
-        "rounded": lambda: maker.corrected(rounded(network, examples)),
-        "equal": lambda: maker.corrected(maker.equal),
-        "equal, rounded": lambda: maker.corrected(rounded(maker.equal, examples)),
-    }
+def _kind(name: str, narrow: Narrow = lambda content, examples: content, **options: bool) -> Callable[[Maker], bytes]:
+    """A method by the network and the ranges that it makes."""
 
-    def made(kind: str, narrow: Callable[..., bytes] = lambda content, examples: content, **options: bool) -> bytes:
+    def made(maker: Maker) -> bytes:
+        calibrated = maker.calibrated(name)
         with quiet():
-            return mlir_quantize(narrow(maker.calibrated(kind, makers[kind]), examples), **options)
+            return mlir_quantize(narrow(calibrated, maker.examples), **options)
 
-    some = examples[:SEQUENTIAL]
-    yield "biases as they are", made("nothing")
-    yield BEFORE, made("corrected")
-    yield "kernels clipped by MSE", made("clipped")
-    yield "kernels rounded by covariance", made("rounded")
-    yield "ranges by MSE", made("corrected", ranges.narrowed)
-    yield "ranges by percentile", made("corrected", partial(ranges.with_ranges, choose=at_percentile))
-    yield "channels equalised", made("equal")
-    few = sum(type(layer) in LINEAR for layer in network.layers) <= MOST_LAYERS
-    if few:
-        yield "biases corrected sequentially", sequentially_corrected(made("corrected"), maker.exact(network), some)
-    yield NOW, made("rounded", ranges.narrowed)
-    yield "now, channels equalised", made("equal, rounded", ranges.narrowed)
-    if few:
-        quantised = made("rounded", ranges.narrowed)
-        yield "now, biases sequentially", sequentially_corrected(quantised, maker.exact(network), some)
-    yield "per tensor: before", made("corrected", disable_per_channel=True)
-    yield "per tensor: ranges by MSE", made("corrected", ranges.narrowed, disable_per_channel=True)
-    yield "per tensor: equalised", made("equal", disable_per_channel=True)
+    return made
+
+
+def _sequential(method: Callable[[Maker], bytes]) -> Callable[[Maker], bytes]:
+    return lambda maker: sequentially_corrected(method(maker), maker.exact(maker.network), maker.examples[:SEQUENTIAL])
+
+
+KINDS: dict[str, Callable[[Maker], keras.Model]] = {
+    "nothing": lambda maker: maker.network,
+    "corrected": lambda maker: maker.corrected(maker.network),
+    "clipped": lambda maker: clipped(maker.network, maker.examples),
+    "rounded": lambda maker: maker.corrected(rounded(maker.network, maker.examples)),
+    "equal": lambda maker: maker.corrected(maker.equal),
+    "equal, rounded": lambda maker: maker.corrected(rounded(maker.equal, maker.examples)),
+}
+METHODS: dict[str, Callable[[Maker], bytes]] = {
+    "biases as they are": _kind("nothing"),
+    BEFORE: _kind("corrected"),
+    "kernels clipped by MSE": _kind("clipped"),
+    "kernels rounded by covariance": _kind("rounded"),
+    "ranges by MSE": _kind("corrected", ranges.narrowed),
+    "ranges by percentile": _kind("corrected", partial(ranges.with_ranges, choose=at_percentile)),
+    "channels equalised": _kind("equal"),
+    "biases sequentially": _sequential(_kind("corrected")),
+    NOW: _kind("rounded", ranges.narrowed),
+    "now, channels equalised": _kind("equal, rounded", ranges.narrowed),
+    "now, biases sequentially": _sequential(_kind("rounded", ranges.narrowed)),
+    "per tensor: before": _kind("corrected", disable_per_channel=True),
+    "per tensor: ranges by MSE": _kind("corrected", ranges.narrowed, disable_per_channel=True),
+    "per tensor: equalised": _kind("equal", disable_per_channel=True),
+}
 
 
 def outputs(content: bytes, x: np.ndarray) -> np.ndarray:
@@ -195,32 +207,51 @@ def of_photographs(name: str) -> Iterator[Side]:
         yield Side(model, x[part], x[~part], y[~part])
 
 
-def measure(sides: Iterator[Side]) -> dict[str, dict[str, float]]:
-    """The figures of each method, as means over the sides; "all" is of all images that judge, the others of some."""
-    found: dict[str, list[dict[str, float]]] = {}
-    for side in sides:
-        maker = Maker(side.model, side.calibration)
-        want = outputs(maker.exact(maker.network), side.x)
-        found.setdefault("float", []).append({"top1": 100 * np.mean(want.argmax(-1) == side.y), "n": len(side.y)})
-        some = np.arange(0, len(side.y), max(1, len(side.y) // JUDGED))
-        for method, content in files(maker):
-            whole = method in (BEFORE, NOW)
-            got = outputs(content, side.x if whole else side.x[some])
-            if whole:
-                found.setdefault(f"all: {method}", []).append(judged(want, got, side.y))
-                got = got[some]
-            found.setdefault(method, []).append(judged(want[some], got, side.y[some]))
-            print(f"{time.strftime('%H:%M:%S')} {method}: {found[method][-1]}", flush=True)
-    return {name: {key: float(np.mean([r[key] for r in rows])) for key in rows[0]} for name, rows in found.items()}
+class Figures:
+    """What is measured of a network, in a file: a row for each method, as the mean over the sides."""
+
+    def __init__(self, file: Path):
+        self._file = file
+        self.rows: dict[str, dict[str, float]] = json.loads(file.read_text()) if file.exists() else {}
+
+    def add(self, name: str, rows: Sequence[dict[str, float]]) -> None:
+        self.rows[name] = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        write_file(self._file, partial(Path.write_text, data=json.dumps(self.rows, indent=1)))
+        print(f"{time.strftime('%H:%M:%S')} {self._file.parent.name}, {name}: {self.rows[name]}", flush=True)
+
+
+def measure(figures: Figures, methods: Sequence[str], made: Callable[[], Iterator[Side]]) -> Iterator[None]:
+    """Measure those of these methods that are not measured yet; "all" is of all images that judge."""
+    methods = [method for method in methods if method not in figures.rows]
+    if not methods:
+        return
+    sides = [(side, Maker(side.model, side.calibration)) for side in made()]
+    if any(maker.layers > MOST_LAYERS for _, maker in sides):
+        methods = [method for method in methods if "sequentially" not in method]
+    exact = [outputs(maker.exact(maker.network), side.x) for side, maker in sides]
+    right = [100 * np.mean(want.argmax(-1) == side.y) for want, (side, _) in zip(exact, sides, strict=True)]
+    figures.add("float", [{"top1": top1, "n": sum(len(side.y) for side, _ in sides)} for top1 in right])
+    for method in methods:
+        whole, rows = [], []
+        for want, (side, maker) in zip(exact, sides, strict=True):
+            some = np.arange(0, len(side.y), max(1, len(side.y) // JUDGED))
+            images = np.arange(len(side.y)) if method in (BEFORE, NOW) else some
+            got = np.zeros_like(want)
+            got[images] = outputs(METHODS[method](maker), side.x[images])
+            whole.append(judged(want[images], got[images], side.y[images]))
+            rows.append(judged(want[some], got[some], side.y[some]))
+        figures.add(f"all: {method}", whole)
+        figures.add(method, rows)
+        yield
 
 
 def write(out: Path) -> None:
     """Write the page of what is measured."""
     networks = {f"hosted {name}": f"{name}, hosted" for name in HOSTED} | {n.name: n.name for n in NETWORKS}
-    known = {
-        name: json.loads((out / name / "ptq.json").read_text()) for name in networks if figures(out, name).exists()
-    }
-    methods = [m for m in max(known.values(), key=len) if m != "float" and not m.startswith("all: ")]
+    known = {name: Figures(out / name / FILE).rows for name in networks}
+    known = {name: rows for name, rows in known.items() if NOW in rows}
+    methods = [method for method in METHODS if any(method in rows for rows in known.values())]
     head = f"| method | {' | '.join(networks[name] for name in known)} | mean |\n|---|{'---:|' * (len(known) + 1)}"
     tables = []
     for key, form in (("snr", ".1f"), ("same", ".1f"), ("change", "+.1f")):
@@ -280,13 +311,9 @@ On every fifth of those images, or all photographs.
 
 {tables[2]}
 """
-    if missing := [networks[name] for name in networks if name not in known]:
-        text += f"\nNot measured yet: {', '.join(missing)}.\n"
+    if missing := [networks[name] for name in networks if len(known.get(name, ())) < len(methods)]:
+        text += f"\nNot measured, or not all of it: {', '.join(missing)}.\n"
     write_file(PAGE, lambda part: part.write_text(text, encoding="utf-8"))
-
-
-def figures(out: Path, name: str) -> Path:
-    return out / name / "ptq.json"
 
 
 def main() -> None:
@@ -297,14 +324,11 @@ def main() -> None:
     keras.utils.set_random_seed(0)
     made = {f"hosted {name}": partial(of_photographs, name) for name in HOSTED}
     made |= {network.name: partial(of_cifar, network, given.out) for network in NETWORKS}
-    for name, sides in made.items():
-        file = figures(given.out, name)
-        if name.startswith(given.only) and not file.exists():
-            print(name, flush=True)
-            found = json.dumps(measure(sides()), indent=1)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_file(file, partial(Path.write_text, data=found))
-            write(given.out)
+    for methods in ((BEFORE, NOW), tuple(METHODS)):
+        for name, sides in made.items():
+            if name.startswith(given.only):
+                for _ in measure(Figures(given.out / name / FILE), methods, sides):
+                    write(given.out)
     write(given.out)
 
 
