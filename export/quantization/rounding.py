@@ -91,7 +91,7 @@ def _rounded(model: keras.Model, nodes: list[Node], inputs: Sequence[Any]) -> di
         matrix = _as_matrices(node, kernel)
         new = on_grid(matrix, covariance)
         shift = np.einsum("pi,pio->po", mean, matrix - new)
-        found[node.name] = _as_kernel(node, new), bias + shift.ravel()
+        found[node.name] = _as_kernel(node, new).astype(np.float32), bias + shift.ravel()
     return found
 
 

@@ -1,7 +1,7 @@
 """The ranges of activations in int8: narrower than what calibration shows, where that loses less.
 
 A value beyond the range is clipped, and a wide range rounds all others more coarsely. The range taken has the least
-mean square of both errors over the calibration images (Nagel et al., "A White Paper on Neural Network Quantization",
+mean square of both errors over all calibration images (Nagel et al., "A White Paper on Neural Network Quantization",
 2021, section 3.1).
 """
 
@@ -21,7 +21,6 @@ from .flatbuffer import operators
 
 _Limits: TypeAlias = dict[int, tuple[np.ndarray, np.ndarray]]
 
-IMAGES = 64  # whose values are counted
 BINS = 2_048
 SHARES = np.linspace(0.1, 1, 91)  # of a limit
 STEPS = 255
@@ -48,7 +47,7 @@ def with_ranges(
     """As `narrowed`, with the ranges that a function chooses for the values of a tensor."""
     content = bytearray(calibrated)
     limits, sources = _limits(content)
-    found = _counted(calibrated, limits, set(sources) & set(sources.values()), examples[:: -(-len(examples) // IMAGES)])
+    found = _counted(calibrated, limits, set(sources) & set(sources.values()), examples)
     chosen = {index: choose(values) for index, values in found.items()}
     for index, source in sources.items():
         low, high = limits[index]
