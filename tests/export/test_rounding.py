@@ -121,6 +121,15 @@ def outliers():
     return model, inputs
 
 
+def test_a_file_with_kernels_rounded_together_is_nearer(tmp_path, monkeypatch):
+    """With activations in 16 bits, so that the kernels make the noise."""
+    model = chain("plain", "strided")
+    path, options = tmp_path / "int16.tflite", {"quantization": "int16x8", "calibration": SHOWN, "overwrite": True}
+    together = export.agreement(export.to_tflite(model, path, **options), model, HELD_OUT).snr
+    monkeypatch.setattr(convert, "rounded", lambda model, inputs, leave: model)
+    assert together > export.agreement(export.to_tflite(model, path, **options), model, HELD_OUT).snr + 2
+
+
 def test_a_file_with_narrower_ranges_is_nearer(tmp_path, monkeypatch):
     model, inputs = outliers()
     ordinary = inputs[np.arange(128) % 16 > 0]
