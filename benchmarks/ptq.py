@@ -58,10 +58,10 @@ NETWORKS = [
     Network("mobilenet_v2", 48, 4, 10_000, 0, {"alpha": 0.5}),
     Network("shufflenet_v1", 48, 3, 10_000, 0, {"scale": 0.5}),
     Network("densenet121", 32, 2, 10_000, 0, learning_rate=1e-3),
-    Network("seresnet50", 32, 2, 5_000, 0, learning_rate=1e-3),
-    Network("resnext50_32x4d", 32, 2, 5_000, 0, learning_rate=1e-3),
-    Network("msdnet_cifar_budget", 32, 2, 5_000, 0, learning_rate=1e-3),
-    Network("nasnet_mobile", 32, 2, 5_000, 0, {"numerics": "torch"}, learning_rate=1e-3),
+    Network("seresnet50", 32, 2, 3_000, 0, learning_rate=1e-3),
+    Network("resnext50_32x4d", 32, 2, 3_000, 0, learning_rate=1e-3),
+    Network("msdnet_cifar_budget", 32, 2, 3_000, 0, learning_rate=1e-3),
+    Network("nasnet_mobile", 32, 2, 3_000, 0, {"numerics": "torch"}, learning_rate=1e-3),
 ]
 FILE = "ptq.json"
 BEFORE, NOW = "before: biases corrected", "now: kernels and ranges"
