@@ -216,9 +216,9 @@ def _is_depthwise(node: Node) -> bool:
 
 
 def at_percentile(values: ranges.Values) -> tuple[float, float]:
-    """A range that holds all but one in 10,000 of the values on each side of 0."""
+    """A range that holds all but one in 10,000 of the values other than 0 on each side of it."""
     edges = np.linspace(values.low, values.high, ranges.BINS + 1)
-    below = np.cumsum(values.counts) / values.counts.sum()
+    below = np.cumsum(values.counts) / max(1, values.counts.sum())
     low, high = (edges[np.searchsorted(below, share)] for share in (1e-4, 1 - 1e-4))
     return min(low, 0), max(high + edges[1] - edges[0], 0)
 
