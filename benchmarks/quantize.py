@@ -104,20 +104,25 @@ class Files:
 # ------------------------------------------------------------------------------------------------------------ CIFAR-10
 
 
-def measure(network: Network, out: Path, sides: dict[str, Split]) -> Iterator[None]:
-    """Train it, make its files one after the other, and measure each."""
-    folder, files = out / network.name, Files(out / network.name / "files")
-    if not (folder / "float" / "run.json").exists():
+def trained(network: Network, out: Path, sides: dict[str, Split]) -> Run:
+    """The float network of OUT/<network>/float, trained where it is not there yet."""
+    folder = out / network.name / "float"
+    if not (folder / "run.json").exists():
         print(f"{time.strftime('%H:%M:%S')} {network.name} is trained", flush=True)
         train(
             dataset(sides["train"], network.images),
-            out=folder / "float",
+            out=folder,
             recipe=Recipe(batch_size=network.batch_size, epochs=network.epochs, learning_rate=network.learning_rate),
             model=network.name,
             size=network.size,
             options=network.options,
         )
-    run = Run.load(folder / "float")
+    return Run.load(folder)
+
+
+def measure(network: Network, out: Path, sides: dict[str, Split]) -> Iterator[None]:
+    """Train it, make its files one after the other, and measure each."""
+    files, run = Files(out / network.name / "files"), trained(network, out, sides)
     makers = variants(run, dataset(sides["train"], network.tuning), network.quantised)
     for variant, make in makers.items():
         if variant in files.figures:

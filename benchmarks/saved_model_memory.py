@@ -35,13 +35,14 @@ ROWS = {
 ROUNDS, IMAGES = 3, 20
 
 LOAD = f"""
-import json, resource, sys, time
+import json, re, sys, time
+from pathlib import Path
 import tensorflow as tf
 tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.threading.set_inter_op_parallelism_threads(1)
 tf.ones(1) + 1
-def most():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def most():  # not getrusage's, which begins with what the parent had
+    return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 alone = most()
 loaded = tf.saved_model.load(sys.argv[1])
 taken = most() - alone
@@ -78,7 +79,7 @@ def measured(path: Path, frozen: bool) -> list[float]:
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1"}
     environment |= {FROZEN: "1"} if frozen else {}
     done = subprocess.run(
-        [sys.executable, "-c", LOAD, path], env=environment, stdout=subprocess.PIPE, text=True, check=True
+        [sys.executable, "-c", LOAD, str(path)], env=environment, stdout=subprocess.PIPE, text=True, check=True
     )
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -92,8 +93,8 @@ def main() -> None:
         "# SavedModels: memory and time by how weights are stored",
         "",
         f"By `make saved-model-memory`, {date.today()}; tensorflow {version('tensorflow')}, keras {version('keras')};",
-        f"{processor()}, oneDNN on, one thread. Medians of {ROUNDS} processes each, in turns; memory beyond TensorFlow's own,",
-        "at its highest. Time is the processor's, of one image. A network above 256 MB is in variables in any case.",
+        f"{processor()}, oneDNN on, one thread. Medians of {ROUNDS} processes each, in turns. Memory is beyond",
+        "TensorFlow's own, at most; time the processor's, of one image. Above 256 MB weights are always variables.",
         "",
         "| network | weights | MB | memory when loaded, MB | when run, MB | of the file | ms | of Keras' |",
         "|---|---|---:|---:|---:|---:|---:|---:|",
@@ -105,7 +106,9 @@ def main() -> None:
             for _ in range(ROUNDS):
                 for row, (weights, frozen) in ROWS.items():
                     runs[row].append(measured(paths[name, weights], frozen))
-            figures = {row: [statistics.median(column) for column in zip(*each)] for row, each in runs.items()}
+            figures = {
+                row: [statistics.median(column) for column in zip(*each, strict=True)] for row, each in runs.items()
+            }
             for row, (loaded, run, seconds) in figures.items():
                 of = size(paths[name, ROWS[row][0]])
                 share = seconds / figures["Keras' own"][2]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import tempfile
-import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.lite.python.convert import mlir_quantize
 
 from keras_inception.arguments import Count, checked
 from keras_inception.errors import InputError, first_line
@@ -27,9 +27,11 @@ from ..inputs import Exportable, ModelOrRun, as_convolution
 from ..optimize import FLOAT16_RULES, INTEGER_RULES, TFLITE_RULES, Rule, optimize, rewrite
 from ..quantization.bias_correction import bias_corrected
 from ..quantization.calibration import Calibration, CalibrationSet, calibration_set
+from ..quantization.rounding import rounded
 from ..saved_model import record_of
 from .flatbuffer import float_operators, foreign_operators, is_tflite, outputs_of_operators
 from .metadata import About, with_record
+from .ranges import narrowed
 from .tensors import in_batches, layer_of, layers_in, tensors_of
 
 Quantization = Literal["none", "float16", "dynamic", "int8", "int16x8"]
@@ -181,7 +183,8 @@ def _converted(
         leave = {layer_of(part) for name in tensors_of(plain, options.float_layers) for part in name.split(";")}
     examples = list(images.representative(source.input_dtype)) if images else []
     if examples:
-        network = bias_corrected(network, map(normalize, examples), leave=leave)
+        inputs = [normalize(x) for x in examples]
+        network = bias_corrected(rounded(network, inputs, leave=leave), inputs, leave=leave)
     content = through(network, lambda folder: _convert(folder, options, in_batches(examples, options.batch)))
     if foreign := foreign_operators(content):
         raise _unsupported(foreign)
@@ -211,10 +214,18 @@ def _save(
 
 
 def _convert(folder: str, options: _Options, examples: Sequence[np.ndarray]) -> bytes:
+    if options.quantization != "int8":
+        return _converter(folder, options, examples).convert()
+    leave = []
     if options.float_layers:
-        return _convert_partly(folder, options, examples)
-    content = _converter(folder, options, examples).convert()
-    if examples and (left := float_operators(content)):
+        plain = _convert_plainly(folder)
+        leave = tensors_of(plain, options.float_layers)
+        if set(leave) == set(outputs_of_operators(plain)):
+            raise InputError("float_layers= names every layer of the network: export it with quantization='none'")
+    calibrating = _converter(folder, options, examples)
+    calibrating._experimental_calibrate_only = True
+    content = _quantized(narrowed(calibrating.convert(), examples), options, leave)
+    if not leave and (left := float_operators(content)):
         # Where a padding and a concatenation read one tensor, the converter leaves the padding and the convolution
         # after it in float. Its older quantiser does not, but it knows fewer operators.
         older = _converter(folder, options, examples)
@@ -225,25 +236,21 @@ def _convert(folder: str, options: _Options, examples: Sequence[np.ndarray]) -> 
     return content
 
 
-def _convert_plainly(folder: str) -> bytes:
-    content: bytes = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+def _quantized(calibrated: bytes, options: _Options, leave: Sequence[str]) -> bytes:
+    """A file in int8 from one with ranges, by TensorFlow's newer quantiser, which the converter calls itself, too.
+
+    `leave` are tensors that stay in float.
+    """
+    edge = tf.as_dtype(options.edge)
+    content: bytes = mlir_quantize(
+        calibrated, input_data_type=edge, output_data_type=edge, denylisted_nodes=list(leave)
+    )
     return content
 
 
-def _convert_partly(folder: str, options: _Options, examples: Sequence[np.ndarray]) -> bytes:
-    """Convert to int8 all but the layers that stay in float."""
-    plain = _convert_plainly(folder)
-    tensors = tensors_of(plain, options.float_layers)
-    if set(tensors) == set(outputs_of_operators(plain)):
-        raise InputError("float_layers= names every layer of the network: export it with quantization='none'")
-    converter = _converter(folder, options, examples)
-    converter.target_spec.supported_ops += [tf.lite.OpsSet.TFLITE_BUILTINS]
-    debug = tf.lite.experimental.QuantizationDebugOptions(denylisted_nodes=tensors)
-    with warnings.catch_warnings(action="ignore", category=UserWarning):  # from TensorFlow's own interpreter
-        debugger = tf.lite.experimental.QuantizationDebugger(
-            converter=converter, debug_dataset=converter.representative_dataset, debug_options=debug
-        )
-        return debugger.get_nondebug_quantized_model()
+def _convert_plainly(folder: str) -> bytes:
+    content: bytes = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+    return content
 
 
 def _converter(folder: str, options: _Options, examples: Sequence[np.ndarray]) -> Any:

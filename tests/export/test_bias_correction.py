@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
 from keras_inception import InputError, export
@@ -83,6 +84,7 @@ def test_a_file_in_int8_is_nearer(tmp_path, monkeypatch):
         layer.set_weights([w * rng.choice([1, 5], w.shape, p=[0.9, 0.1]) for w in layer.get_weights()])
     held_out = INPUTS[32:]
     path, options = tmp_path / "int8.tflite", {"quantization": "int8", "calibration": INPUTS[:32], "overwrite": True}
+    monkeypatch.setattr(convert, "rounded", lambda model, inputs, leave: model)  # which corrects biases, too
     corrected = export.agreement(export.to_tflite(model, path, **options), model, held_out).snr
     monkeypatch.setattr(convert, "bias_corrected", lambda model, inputs, leave: model)
     assert corrected > export.agreement(export.to_tflite(model, path, **options), model, held_out).snr + 1
@@ -101,6 +103,15 @@ def test_a_layer_in_float_that_a_file_names_by_its_activation_keeps_its_bias(tmp
         "first": pytest.approx(200, abs=70),
         "second": pytest.approx(200, abs=70),
     }
+
+
+def test_a_file_with_layers_in_float_has_the_edges_that_are_asked_for(tmp_path):
+    """Before, TensorFlow's debugger made such files, always with float32 at their edges."""
+    model = chain("plain", "strided")
+    options = {"calibration": INPUTS, "edge": "uint8", "float_layers": [model.layers[1].name]}
+    file = Interpreter(str(export.to_tflite(model, tmp_path / "mixed.tflite", quantization="int8", **options)))
+    [given], [output] = file.get_input_details(), file.get_output_details()
+    assert (given["dtype"], output["dtype"]) == (np.uint8, np.uint8)
 
 
 def test_not_every_layer_stays_in_float(tmp_path):
