@@ -87,7 +87,7 @@ def to_saved_model(
             kernel stays in float32: depthwise and grouped convolutions.
         calibration: typical images for "int8", as in `to_tflite`. The default for a run is its training images.
         weights: "constants" are fast everywhere, but TensorFlow copies a graph that has them: ResNet-50 takes 1.8 GB
-            for 102 MB. "variables" take two to three times the weights. Where oneDNN is on, as it is on x86 with VNNI
+            for 102 MB. "variables" take about three times the weights. Where oneDNN is on, as it is on x86 with VNNI
             or AMX, they need TF_ONEDNN_ASSUME_FROZEN_WEIGHTS=1 in the environment: without it each call packs them
             anew. Above 256 MB they are variables in any case.
         jit_compile: let XLA compile the network, once per batch size. For GPUs; on a CPU it is slower. Not for int8.
