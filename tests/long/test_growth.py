@@ -17,7 +17,7 @@ def slope(what: str, times: int) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what, times", [("exports", 40), ("predictions", 2_000)])
+@pytest.mark.parametrize(("what", "times"), [("exports", 40), ("predictions", 2_000)])
 def test_memory_does_not_grow(what: str, times: int) -> None:
     assert slope(what, times) <= MOST[what]
 
