@@ -19,7 +19,7 @@ B = TypeVar("B")
 def ahead(function: Callable[[A], B], items: Iterable[A]) -> Iterator[tuple[A, B]]:
     """Each item with what the function makes of it, computed by threads while the one before is in use.
 
-    For a few images a tf.data pipeline takes longer to build than the network to run, and leaves memory behind.
+    For a few images a tf.data pipeline takes longer to build than the network to run, and keeps memory.
     """
     pool, waiting = ThreadPoolExecutor(AHEAD), deque[tuple[A, Future[B]]]()
     try:

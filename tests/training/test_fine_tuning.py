@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from keras_inception import decode_predictions, preprocess_input
 from keras_inception.data import Augmentation, Dataset, Split, from_arrays
+from keras_inception.data.rendering import Renderer
 from keras_inception.errors import InputError
 from keras_inception.registry import get
 from keras_inception.run import Run
@@ -315,8 +316,9 @@ def test_freeze_epochs_are_some_of_the_epochs(pretrained, tmp_path) -> None:
 
 def test_the_split_is_read_once(pretrained, tmp_path, monkeypatch) -> None:
     """While the backbone stays no epoch reads an image."""
-    read, batches = [], Split.batches
+    read, batches, render = [], Split.batches, Renderer.__call__
     monkeypatch.setattr(Split, "batches", lambda self, *a, **k: (read.append(len(self)), batches(self, *a, **k))[1])
+    monkeypatch.setattr(Renderer, "__call__", lambda self, *a: (read.append(len(self.sources)), render(self, *a))[1])
     settings = SETTINGS | {"epochs": 3, "freeze_epochs": 3}
     monkeypatch.setenv("KERAS_INCEPTION_HOME", str(tmp_path))
     data = shapes(2)
