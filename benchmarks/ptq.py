@@ -34,7 +34,7 @@ from ptq_methods import at_percentile, clipped, equalized, sequentially_correcte
 from quantize import Network, trained
 from tensorflow.lite.python.convert import mlir_quantize
 
-from export import HOSTED, hosted, photographs
+from export import HOSTED, as_inputs, hosted
 from keras_inception.export.comparison import same_class, snr
 from keras_inception.export.inputs import Exportable
 from keras_inception.export.optimize import INTEGER_RULES, TFLITE_RULES, optimize, rewrite
@@ -99,12 +99,7 @@ class Maker:
         """The float file with ranges of one of the networks of KINDS."""
         if kind not in self._calibrated:
             options = convert._Options(quantization="int8", edge="float32", float_layers=(), batch=1)
-
-            def calibrate(folder: str) -> bytes:
-                converter = convert._converter(folder, options, self.examples)
-                converter._experimental_calibrate_only = True
-                return bytes(converter.convert())
-
+            calibrate = partial(convert._calibrated, options=options, examples=self.examples)
             self._calibrated[kind] = self._saved(KINDS[kind](self), calibrate)
         return self._calibrated[kind]
 
@@ -200,8 +195,7 @@ def of_cifar(network: Network, out: Path) -> Iterator[Side]:
 
 def of_photographs(name: str) -> Iterator[Side]:
     model, prepare = hosted(name)
-    x = np.stack([prepare(image) for _, image in photographs()])
-    y = np.array([label + 1 for label, _ in photographs()], np.int32)  # class 0 is the background
+    x, y = as_inputs(prepare)
     half = np.random.default_rng(0).permutation(len(y)) % 2 == 0
     for part in (half, ~half):
         yield Side(model, x[part], x[~part], y[~part])

@@ -222,9 +222,7 @@ def _convert(folder: str, options: _Options, examples: Sequence[np.ndarray]) -> 
         leave = tensors_of(plain, options.float_layers)
         if set(leave) == set(outputs_of_operators(plain)):
             raise InputError("float_layers= names every layer of the network: export it with quantization='none'")
-    calibrating = _converter(folder, options, examples)
-    calibrating._experimental_calibrate_only = True
-    content = _quantized(narrowed(calibrating.convert(), examples), options, leave)
+    content = _quantized(narrowed(_calibrated(folder, options, examples), examples), options, leave)
     if not leave and (left := float_operators(content)):
         # Where a padding and a concatenation read one tensor, the converter leaves the padding and the convolution
         # after it in float. Its older quantiser does not, but it knows fewer operators.
@@ -233,6 +231,14 @@ def _convert(folder: str, options: _Options, examples: Sequence[np.ndarray]) -> 
         with suppress(Exception):
             other = older.convert()
             content = other if len(float_operators(other)) < len(left) else content
+    return content
+
+
+def _calibrated(folder: str, options: _Options, examples: Sequence[np.ndarray]) -> bytes:
+    """A file in float32 with the ranges of its tensors over the images, before the converter quantises it."""
+    converter = _converter(folder, options, examples)
+    converter._experimental_calibrate_only = True
+    content: bytes = converter.convert()
     return content
 
 

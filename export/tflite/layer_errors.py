@@ -11,11 +11,9 @@ from typing import Any
 
 import keras
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from keras_inception.arguments import checked
 from keras_inception.errors import InputError
-from keras_inception.terminal import quiet
 
 from ..comparison import snr
 from ..runtimes.runners import refused
@@ -23,7 +21,7 @@ from ..runtimes.trial import try_out
 from .convert import to_tflite
 from .flatbuffer import batch_of, is_tflite, outputs_of_operators, parsed
 from .metadata import read_record
-from .tensors import dequantize, filled, layer_of, quantize
+from .tensors import dequantize, filled, layer_of, plain_interpreter, quantize
 
 IMAGES = 16
 
@@ -102,18 +100,12 @@ def worst(errors: Sequence[LayerError], count: int = 5) -> dict[str, float]:
 
 
 class _Probe:
-    """A file whose inner tensors can be read. It runs on the plain kernels: XNNPACK does not expose its tensors."""
+    """A file whose layers' outputs can be read."""
 
     def __init__(self, content: bytes):
         self.operators = outputs_of_operators(content)
         self.layers = {layer_of(name): name for name in self.operators}  # a layer's last tensor
-        with quiet():
-            self.interpreter = Interpreter(
-                model_content=content,
-                experimental_preserve_all_tensors=True,
-                experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-            )
-            self.interpreter.allocate_tensors()
+        self.interpreter = plain_interpreter(content)
         self.tensors: dict[str, Any] = {}
         for tensor in self.interpreter.get_tensor_details():
             self.tensors.setdefault(tensor["name"], tensor)

@@ -13,11 +13,9 @@ from typing import TypeAlias
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-from keras_inception.terminal import quiet
 
 from .flatbuffer import operators
+from .tensors import plain_interpreter
 
 _Limits: TypeAlias = dict[int, tuple[np.ndarray, np.ndarray]]
 
@@ -110,13 +108,7 @@ def _counted(content: bytes, limits: _Limits, indices: set[int], examples: Seque
         for index, (low, high) in limits.items()
         if index in indices and low[0] <= 0 <= high[0] and low[0] < high[0]
     }
-    with quiet():
-        interpreter = Interpreter(
-            model_content=content,
-            experimental_preserve_all_tensors=True,
-            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-        )
-        interpreter.allocate_tensors()
+    interpreter = plain_interpreter(content)
     [given] = interpreter.get_input_details()
     for x in examples:
         interpreter.set_tensor(given["index"], x)

@@ -1,4 +1,4 @@
-"""The tensors of a .tflite file: their values in quantised form, and the layers that their names tell."""
+"""The tensors of a .tflite file: a reader, their values in quantised form, and the layers that their names tell."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from keras_inception.errors import InputError
+from keras_inception.terminal import quiet
 
 from .flatbuffer import inputs_of_operators, outputs_of_operators
 
@@ -25,6 +27,18 @@ def dequantize(y: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
     """The real values, float32, of what a tensor stores."""
     scale, zero_point = _scale(tensor)
     return np.float32(scale) * (y.astype(np.float32) - zero_point) if scale else y.astype(np.float32)
+
+
+def plain_interpreter(content: bytes) -> Interpreter:
+    """A file whose inner tensors can be read. It runs on the plain kernels: XNNPACK does not expose its tensors."""
+    with quiet():
+        interpreter = Interpreter(
+            model_content=content,
+            experimental_preserve_all_tensors=True,
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
+        interpreter.allocate_tensors()
+    return interpreter
 
 
 def _scale(tensor: dict[str, Any]) -> tuple[float, int]:
