@@ -17,7 +17,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from keras import layers
 
 from keras_inception.export.optimize.fold import is_linear_map, kernels_and_bias, with_weights
@@ -25,22 +24,22 @@ from keras_inception.export.optimize.graph import Graph, Node
 from keras_inception.export.quantization import bias_correction
 from keras_inception.export.tflite import ranges
 from keras_inception.export.tflite.flatbuffer import packed
-from keras_inception.export.tflite.tensors import dequantize
-from keras_inception.terminal import quiet
+from keras_inception.export.tflite.tensors import dequantize, plain_interpreter
 
 # ------------------------------------------------------------------------------------------------------ clipped kernels
 
 
 def clipped(model: keras.Model, inputs: Sequence[Any]) -> keras.Model:
     """The network with clipped kernels on int8's grid, and biases corrected for both."""
-    with mock.patch.object(bias_correction, "_rounded", _clipped):
+    with mock.patch.object(bias_correction, "kernel_codes", _clipped):
         corrected = bias_correction.bias_corrected(model, inputs)
 
     def rule(node: Node) -> Node | None:
         if not is_linear_map(node):
             return None
         *kernels, bias = kernels_and_bias(node)
-        new = [_clipped(k, axes) for k, axes in zip(kernels, bias_correction._output_axes(node.layer), strict=True)]
+        axes = bias_correction.output_axes(node.layer)
+        new = [np.multiply(*_clipped(kernel, own)) for kernel, own in zip(kernels, axes, strict=True)]
         return with_weights(node, new, bias, node.sources, node.name)
 
     graph = Graph(corrected)
@@ -48,16 +47,16 @@ def clipped(model: keras.Model, inputs: Sequence[Any]) -> keras.Model:
     return graph.model()
 
 
-def _clipped(kernel: np.ndarray, output_axes: tuple[int, ...]) -> np.ndarray:
+def _clipped(kernel: np.ndarray, output_axes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """As `kernel_codes`."""
     others = tuple(axis for axis in range(kernel.ndim) if axis not in output_axes)
-    whole = np.abs(kernel).max(axis=others, keepdims=True)
-    best, least = kernel, np.full_like(whole, np.inf)
+    whole = bias_correction.kernel_steps(kernel, output_axes)
+    steps, least = whole, np.full_like(whole, np.inf)
     for share in np.linspace(1, 0.5, 51):
-        step = np.where(whole > 0, share * whole / 127, 1)
-        new = np.clip(np.round(kernel / step), -127, 127) * step
+        new = np.clip(np.round(kernel / (share * whole)), -127, 127) * share * whole
         error = np.square(new - kernel).sum(axis=others, keepdims=True)
-        best, least = np.where(error < least, new, best), np.minimum(error, least)
-    return best
+        steps, least = np.where(error < least, share * whole, steps), np.minimum(error, least)
+    return np.clip(np.round(kernel / steps), -127, 127), steps
 
 
 # ------------------------------------------------------------------------------------------------------- equal channels
@@ -264,13 +263,7 @@ def _linear(content: Any) -> Iterator[tuple[str, str, Any]]:
 
 
 def _mean_inputs(model: bytes, examples: Sequence[np.ndarray], operators: list[Any]) -> dict[int, np.ndarray]:
-    with quiet():
-        interpreter = Interpreter(
-            model_content=model,
-            experimental_preserve_all_tensors=True,
-            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-        )
-        interpreter.allocate_tensors()
+    interpreter = plain_interpreter(model)
     details = {tensor["index"]: tensor for tensor in interpreter.get_tensor_details()}
     [given] = interpreter.get_input_details()
     totals = {op.inputs[0]: np.zeros(1) for op in operators}

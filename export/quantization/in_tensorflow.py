@@ -25,7 +25,7 @@ from keras import layers
 from ..inputs import Exportable
 from ..optimize import TENSORFLOW_INT8_RULES, Graph, Node, optimize, rewrite
 from ..optimize.fold import is_linear_map, kernels_and_bias
-from .bias_correction import bias_corrected, rounded
+from .bias_correction import bias_corrected, kernel_codes
 from .calibration import CalibrationSet
 from .for_servers import network_inputs
 
@@ -83,7 +83,7 @@ class _Weights:
 
 def _weights(node: Node) -> _Weights:
     kernel, bias = kernels_and_bias(node)
-    codes, steps = rounded(kernel, (kernel.ndim - 1,))
+    codes, steps = kernel_codes(kernel, (kernel.ndim - 1,))
     bias = np.broadcast_to(bias, node.channels)
     return _Weights(codes.astype(np.int8), steps.ravel().astype(np.float32), bias.astype(np.float32))
 

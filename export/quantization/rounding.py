@@ -16,6 +16,7 @@ from keras import layers
 
 from ..optimize.fold import is_linear_map, kernels_and_bias, with_weights
 from ..optimize.graph import Graph, Node
+from .bias_correction import kernel_steps
 
 POSITIONS = 8_192  # of each layer's maps, over all images
 LARGEST = 2_304  # inputs of an output, 3 x 3 x 256; the cost grows with their cube
@@ -103,9 +104,7 @@ def on_grid(matrix: np.ndarray, covariance: np.ndarray) -> np.ndarray:
         covariance: (parts, inputs, inputs) float64.
     """
     count = matrix.shape[1]
-    size = np.abs(matrix)
-    step = size.max(axis=1, keepdims=True) / 127
-    step = np.where(step > 0, step, 1)
+    size, step = np.abs(matrix), kernel_steps(matrix, (0, 2))
     variance = np.diagonal(covariance, axis1=1, axis2=2)
     order = np.argsort(-variance, axis=1, kind="stable")  # inputs with much effect first: the others make up for them
     damped = covariance + np.eye(count) * (DAMPING * variance.mean(axis=1) + 1e-12)[:, np.newaxis, np.newaxis]
