@@ -19,7 +19,7 @@ import keras
 import numpy as np
 from PIL import Image
 
-from export import DATA, HOSTED, hosted, photographs
+from export import DATA, HOSTED, as_inputs, hosted
 from keras_inception import export
 from keras_inception.export.runtimes.processor import processor
 from keras_inception.files import write_file
@@ -73,8 +73,7 @@ def main() -> None:
     ]
     for name in HOSTED:
         model, prepare = hosted(name)
-        x = np.stack([prepare(image) for _, image in photographs()])
-        y = np.array([label + 1 for label, _ in photographs()], np.int32)  # class 0 is the background
+        x, y = as_inputs(prepare)
         judge, others = (x[1::2], y[1::2]), x[::2]
         rows = {
             f"{count} photographs": [others[rng.permutation(100)[:count]] for _ in range(DRAWS)] for count in COUNTS

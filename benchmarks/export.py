@@ -112,6 +112,12 @@ def photographs() -> list[tuple[int, np.ndarray]]:
         return [(label, tf.io.decode_jpeg(file.read(), channels=3).numpy()) for label, file in members if file]
 
 
+def as_inputs(prepare: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The photographs as a hosted MobileNet takes them, (n, H, W, 3), and their classes; 0 is the background."""
+    x = np.stack([prepare(image) for _, image in photographs()])
+    return x, np.array([label + 1 for label, _ in photographs()], np.int32)
+
+
 def measure(folder: Path, table: str) -> None:
     """Write a table of medians and quartiles."""
     files = {
@@ -169,8 +175,7 @@ def judge(folder: Path) -> None:
     lines = ["| " + " | ".join(columns) + " |", "|---|" + "---:|" * (len(columns) - 1)]
     for name, (file, _) in HOSTED.items():
         model, prepare = hosted(name)
-        x = np.stack([prepare(image) for _, image in photographs()])
-        labels = np.array([label for label, _ in photographs()]) + 1  # class 0 is the background
+        x, labels = as_inputs(prepare)
         results = [export.agreement(folder / f"{name}.{q}.tflite", model, (x, labels)) for q in QUANTIZATIONS]
         half = export.agreement(folder / f"{name}.int8.tflite", model, (x[1::2], labels[1::2]))
         correct = [round(r.top1 * r.n) for r in results]

@@ -33,7 +33,7 @@ import numpy as np
 from cifar import cifar, dataset
 from matplotlib.figure import Figure
 
-from export import HOSTED, hosted, photographs
+from export import HOSTED, as_inputs, hosted
 from keras_inception import Run, export
 from keras_inception.data import Dataset, Split
 from keras_inception.export import FineTuning
@@ -176,8 +176,7 @@ def measure_hosted(name: str, out: Path) -> Iterator[None]:
     if "aware" in files.figures:
         return
     model, prepare = hosted(name)
-    x = np.stack([prepare(image) for _, image in photographs()])
-    y = np.array([label + 1 for label, _ in photographs()], np.int32)  # class 0 is the background
+    x, y = as_inputs(prepare)
     half = np.random.default_rng(0).permutation(len(y)) % 2 == 0
     makers: dict[str, Callable[..., object]] = {
         "float32": lambda path, x, y: export.to_tflite(model, path, overwrite=True),

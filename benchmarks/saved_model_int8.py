@@ -22,7 +22,7 @@ import keras
 import numpy as np
 from cifar import ROWS, cifar, measure
 
-from export import HOSTED, SERVERS, hosted, photographs, shift_norms
+from export import HOSTED, SERVERS, as_inputs, hosted, shift_norms
 from keras_inception import create_model, export
 from keras_inception.analysis.cost import layer_costs
 from keras_inception.export.comparison import snr
@@ -81,8 +81,7 @@ def trained(folder: Path) -> Iterator[tuple[str, keras.Model, np.ndarray, np.nda
     """A name, the network, inputs that calibrate, others that judge, and the classes of these."""
     for name in HOSTED:
         model, prepare = hosted(name)
-        x = np.stack([prepare(image) for _, image in photographs()])
-        labels = np.array([label + 1 for label, _ in photographs()])  # class 0 is the background
+        x, labels = as_inputs(prepare)
         yield f"{name}, hosted", model, x[::2], x[1::2], labels[1::2]
     sides = cifar(folder)
     for row in (row for row in ROWS if row.name in TRAINED):

@@ -20,6 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from keras_inception.export.runtimes.processor import processor
+from keras_inception.export.runtimes.runners import size_of
 from keras_inception.files import write_file
 
 PAGE = Path(__file__).with_suffix(".md")
@@ -84,10 +85,6 @@ def measured(path: Path, frozen: bool) -> list[float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def size(path: Path) -> int:
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-
-
 def main() -> None:
     lines = [
         "# SavedModels: memory and time by how weights are stored",
@@ -110,7 +107,7 @@ def main() -> None:
                 row: [statistics.median(column) for column in zip(*each, strict=True)] for row, each in runs.items()
             }
             for row, (loaded, run, seconds) in figures.items():
-                of = size(paths[name, ROWS[row][0]])
+                of = size_of(paths[name, ROWS[row][0]])
                 share = seconds / figures["Keras' own"][2]
                 lines.append(
                     f"| {name} | {row} | {of / 1e6:.0f} | {loaded / 1e6:.0f} | {run / 1e6:.0f} | {run / of:.1f} | "

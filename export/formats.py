@@ -159,17 +159,16 @@ def export_run(
     model = run.model()  # once: a network of some hundred layers takes seconds to load
     # First what may fail late: a target may be missed, and only the converter knows the names of layers.
     for name, path in sorted(paths.items(), key=lambda row: row[0] != "tflite-int8"):
+        more = {"calibration": calibration} if name in CALIBRATED else {}
         if name == "saved_model":
             to_saved_model(model, path, serving_default=signature, **about)
         elif name in SAVED_MODELS:
             _, precision, is_for_here, remark = SAVED_MODELS[name]
-            more = {"calibration": calibration} if name in CALIBRATED else {}
             to_saved_model(model, path, serving_default=signature, precision=precision, **more, **about)
             if not is_for_here():
                 note(f"{name}: {remark}")
         elif name in EXTRAS:
             _, _, to_file, quantization = EXTRAS[name]
-            more = {"calibration": calibration} if name in CALIBRATED else {}
             to_file(model, path, quantization=quantization, **more, **about)
         elif name == "keras-h5":
             to_keras_h5(model, path, network=run.builder, overwrite=overwrite)
@@ -193,7 +192,6 @@ def export_run(
         elif name == "tflite-int8" and qat is not None:
             fine_tune.quantize_aware(made, qat, path, teacher=teacher, batch=batch, edge=edge, overwrite=overwrite)
         else:
-            more = {"calibration": calibration} if name in CALIBRATED else {}
             more |= {"edge": edge, "float_layers": float_layers} if name == "tflite-int8" else {}
             to_tflite(model, path, quantization=(FORMATS | RARE)[name][1] or "none", batch=batch, **more, **about)
     compiled = [file for path in for_npus for chip in npu for file in to_npu(path, chip, overwrite=overwrite)]
