@@ -7,13 +7,14 @@ convolutions are not, for which TensorFlow has one scale for the whole kernel, n
 from the smallest to the largest value of the calibration images.
 
 Kernels that add a shortcut too end the process (TensorFlow 2.21), so sums are in float32; the convolutions before them
-return their whole sums, which costs no more than rounding them to 8 bits and back.
+return float32: 1x1 convolutions from a matrix product that scales its sums itself, others from sums that are scaled
+after it, which costs three passes over the map.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -21,6 +22,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
+from tensorflow.python.framework import op_def_library
 
 from ..inputs import Exportable
 from ..optimize import TENSORFLOW_INT8_RULES, Graph, Node, optimize, rewrite
@@ -32,7 +34,11 @@ from .for_servers import network_inputs
 Range: TypeAlias = tuple[float, float]  # the smallest and the largest value of a map
 
 LARGEST = {tf.quint8: 255, tf.qint8: 127}  # the code of the highest value; 0 is the code of 0
-RELUS = keras.activations.relu, keras.activations.relu6
+PRODUCT_DEFAULTS = dict.fromkeys((  # None: the operator's own
+    *("Tbias", "U", "transpose_a", "transpose_b", "leakyrelu_alpha"),
+    *("is_weight_const", "is_bias_const", "input_quant_mode", "output_quant_mode"),
+))  # fmt: skip
+RELUS = {keras.activations.relu: "Relu", keras.activations.relu6: "Relu6"}
 
 
 def int8_network(source: Exportable, images: CalibrationSet) -> Int8Network:
@@ -138,6 +144,8 @@ class Int8Network:
         self.input = self.start.layer.output  # its shape and dtype
         self.weights = {node: _weights(node) for node in self.nodes if in_int8(node)}
         self.eight_bits = _in_eight_bits(self.nodes)
+        # Sums -> the convolution whose kernel adds the other summand.
+        self.sums = {node: summand for node in self.nodes if (summand := _adds_itself(node)) in self.weights}
 
     @property
     def float_variables(self) -> list[Any]:
@@ -148,19 +156,26 @@ class Int8Network:
     def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
         """(n, *input_shape) -> the network's output in float32."""
         maps: dict[Node, _Map] = {self.start: _Map(inputs, self.ranges.get(self.start))}
-        for node in self.nodes:
-            if node is not self.start:
-                given = [maps[source] for source in node.sources]
-                maps[node] = _Map(self._computed(node, given), self.ranges.get(node))
+        within_sums = {self.start, *self.sums.values()}
+        for node in [node for node in self.nodes if node not in within_sums]:
+            if convolution := self.sums.get(node):
+                [x], [other] = convolution.sources, [source for source in node.sources if source is not convolution]
+                weights = self.weights[convolution]
+                result = _pointwise(convolution.layer, weights, maps[x].codes(), maps[other].values)
+            else:
+                result = self._computed(node, [maps[source] for source in node.sources])
+            maps[node] = _Map(result, self.ranges.get(node))
         return maps[self.output].values
 
     def _computed(self, node: Node, given: list[_Map]) -> Any:
         if weights := self.weights.get(node):
             [x] = given
             if isinstance(node.layer, layers.Dense):
-                return _dense(node.layer, weights, x.codes())
+                return _product(node.layer.activation, weights, x.codes())
             if node in self.eight_bits:
                 return _convolution(node.layer, weights, x.codes(), self._range_of_codes(node))
+            if _is_pointwise(node):
+                return _pointwise(node.layer, weights, x.codes())
             return _convolution_sums(node.layer, weights, x.codes())
         if node in self.eight_bits:
             if isinstance(node.layer, layers.MaxPooling2D):
@@ -207,6 +222,21 @@ def _takes_codes(node: Node) -> bool:
 
 def _is_concatenation(node: Node) -> bool:
     return type(node.layer) is layers.Concatenate and not node.shared
+
+
+def _is_pointwise(node: Node) -> bool:
+    return node.is_a(layers.Conv2D) and node.layer.kernel_size == (1, 1)
+
+
+def _adds_itself(node: Node) -> Node | None:
+    """The 1x1 convolution among two summands that only this sum reads, as it is."""
+    if type(node.layer) is not layers.Add or node.shared or len(node.sources) != 2:
+        return None
+    for summand in node.sources:
+        linear = _is_pointwise(summand) and summand.layer.activation is keras.activations.linear
+        if linear and summand.readers == [node] and node.shape == node.sources[0].shape == node.sources[1].shape:
+            return summand
+    return None
 
 
 def _requantises(node: Node) -> bool:
@@ -258,17 +288,6 @@ def _convolution(layer: layers.Conv2D, weights: _Weights, x: _Codes, range_: Ran
 
 def _convolution_sums(layer: layers.Conv2D, weights: _Weights, x: _Codes) -> tf.Tensor:
     """A convolution, (n, H, W, C) -> (n, H', W', C') in float32, whose sums are not rounded."""
-    return layer.activation(_sums(weights, x, layer))
-
-
-def _dense(layer: layers.Dense, weights: _Weights, x: _Codes) -> tf.Tensor:
-    """A dense layer, (n, C) -> (n, C') in float32, as a 1x1 convolution: products of signed maps have no kernel."""
-    position = _Codes(x.tensor[:, tf.newaxis, tf.newaxis], x.low, x.high)
-    kernel = replace(weights, codes=weights.codes[np.newaxis, np.newaxis])
-    return layer.activation(_sums(kernel, position, layers.Conv2D(1, 1))[:, 0, 0])
-
-
-def _sums(weights: _Weights, x: _Codes, windows: layers.Conv2D) -> tf.Tensor:
     sums, _, _ = tf.raw_ops.QuantizedConv2DWithBias(  # without a bias it has no signed form
         input=x.tensor,
         filter=_constant(weights.codes),
@@ -278,10 +297,46 @@ def _sums(weights: _Weights, x: _Codes, windows: layers.Conv2D) -> tf.Tensor:
         min_filter=-1.0,
         max_filter=1.0,
         out_type=tf.qint32,
-        **_windows(windows),
+        **_windows(layer),
     )
     values = tf.cast(tf.bitcast(sums, tf.int32), tf.float32)
-    return values * tf.constant(x.step * weights.steps) + tf.constant(weights.bias)
+    return layer.activation(values * tf.constant(x.step * weights.steps) + tf.constant(weights.bias))
+
+
+def _pointwise(layer: layers.Conv2D, weights: _Weights, x: _Codes, summand: tf.Tensor | None = None) -> tf.Tensor:
+    """A 1x1 convolution, (n, H, W, C) -> (n, H', W', C') in float32; a summand has this shape."""
+    if layer.strides != (1, 1):
+        x = _max_pool(layers.MaxPooling2D(1, layer.strides), x)  # three times as fast as slices
+    flat = _Codes(tf.reshape(x.tensor, [-1, x.tensor.shape[-1]]), x.low, x.high)
+    channels = len(weights.bias)
+    summands = [] if summand is None else [tf.reshape(summand, [-1, channels])]
+    values = _product(layer.activation, weights, flat, *summands)
+    return tf.reshape(values, tf.concat([tf.shape(x.tensor)[:-1], [channels]], 0))
+
+
+def _product(activation: Any, weights: _Weights, x: _Codes, *summands: tf.Tensor) -> tf.Tensor:
+    """A dense layer, (n, C) -> (n, C') in float32, plus at most one summand.
+
+    Kernels for it that tf.raw_ops has know no scale for each channel.
+    """
+    relu = [] if summands else [RELUS[activation]] if activation in RELUS else []
+    [[values], _] = op_def_library.apply_op(
+        "_QuantizedMatMul",
+        name="product",
+        device_inputs=[
+            *(x.tensor, _constant(weights.codes.reshape(-1, len(weights.bias))), tf.constant(weights.bias)),
+            *summands,
+        ],
+        host_inputs=[x.low, x.high, tf.constant(-127 * weights.steps), tf.constant(127 * weights.steps)],
+        Tdevice_outputs=[tf.float32],
+        Thost_outputs=[],
+        T1=x.tensor.dtype,
+        T2=tf.qint8,
+        Tout=tf.float32,
+        fused_ops=["BiasAdd", *("Add" for _ in summands), *relu, "Dequantize"],
+        **PRODUCT_DEFAULTS,
+    )
+    return values if relu else activation(values)
 
 
 def _max_pool(pool: layers.MaxPooling2D, x: _Codes) -> _Codes:

@@ -62,14 +62,23 @@ def _replace(library: Any) -> None:
 def _function(name: str, op: str, attributes: dict[str, Any]) -> Any:
     """The definition of a function in place of a kernel; it has the kernel's first output, which alone is read."""
     kernel, types = KERNELS[op]
-    dtypes = [tf.as_dtype(attributes[kind].type) if isinstance(kind, str) else kind for kind in types]
+    dtypes = [dtype for kind in types for dtype in _dtypes(attributes, kind)]
     specs = [tf.TensorSpec(None, dtype) for dtype in dtypes]
     function = tf.function(lambda *given: kernel(attributes, *given), specs, autograph=False)
     definition = function.get_concrete_function().function_def
     [own] = definition.signature.output_arg
-    definition.ret["output"] = definition.ret.pop(own.name)  # the first output has this name in every kernel
-    own.name, definition.signature.name = "output", name
+    output = op_def_registry.get(op).output_arg[0].name
+    definition.ret[output] = definition.ret.pop(own.name)
+    own.name, definition.signature.name = output, name
     return definition
+
+
+def _dtypes(attributes: dict[str, Any], kind: str | tf.DType) -> list[tf.DType]:
+    """A type, or those that an attribute names."""
+    if not isinstance(kind, str):
+        return [kind]
+    given = attributes[kind]
+    return [tf.as_dtype(number) for number in given.list.type or [given.type]]
 
 
 def _sums(attributes: dict[str, Any], x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
@@ -104,6 +113,15 @@ def _convolution_sums(
     return tf.bitcast(tf.cast(tf.round(_sums(attributes, x, kernel) + bias / steps), tf.int32), tf.qint32)
 
 
+def _product(attributes: dict[str, Any], x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, *given: tf.Tensor) -> Any:
+    """_QuantizedMatMul that gives float32."""
+    *summands, low, high, kernel_low, kernel_high = given
+    steps = _step(x, low, high) * _step(kernel, kernel_low, kernel_high)
+    values = tf.add_n([_codes(x) @ _codes(kernel) * steps + bias, *summands])
+    fused = {name.decode() for name in attributes["fused_ops"].list.s}
+    return tf.nn.relu(values) if "Relu" in fused else tf.nn.relu6(values) if "Relu6" in fused else values
+
+
 def _max_pool(attributes: dict[str, Any], x: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:
     """QuantizedMaxPool."""
     size, strides = (list(attributes[key].list.i) for key in ("ksize", "strides"))
@@ -125,5 +143,6 @@ KERNELS: dict[str, tuple[Callable[..., tf.Tensor], tuple[Any, ...]]] = {
     "QuantizedConv2DWithBiasAndRequantize": (_convolution, ("Tinput", "Tfilter", "Tbias", *_FLOATS)),
     "QuantizedConv2DWithBiasAndReluAndRequantize": (_convolution, ("Tinput", "Tfilter", "Tbias", *_FLOATS)),
     "QuantizedConv2DWithBias": (_convolution_sums, ("Tinput", "Tfilter", *_FLOATS[:5])),
+    "_QuantizedMatMul": (_product, ("Tdevice_inputs", "Thost_inputs")),
     "QuantizedMaxPool": (_max_pool, ("T", *_FLOATS[:2])),
 }

@@ -50,6 +50,15 @@ def inverted(x):
     return x
 
 
+def bottleneck(x):
+    """1x1 convolutions that give float32: with strides, with activations, and in sums as one summand or both."""
+    shortcut, y = conv(8, 1, "linear", strides=2)(x), conv(8, 1, "relu6", strides=2)(x)
+    x = layers.ReLU()(layers.Add()([shortcut, conv(8, 1, "linear")(conv()(y))]))
+    x = layers.Add()([conv(8, 1, "linear")(x), x])
+    x = layers.Add()([conv(8, 1, "silu")(x), x])
+    return layers.Multiply()([conv(8, 1, "relu")(x), x])
+
+
 def dense_block(x):
     for _ in range(3):
         y = conv(8, 3, "linear")(layers.ReLU()(layers.BatchNormalization()(x)))
@@ -76,6 +85,7 @@ NETWORKS = {
     "convolutions": (convolutions, {"Quantized": 5}),
     "inception": (inception, {"Quantized": 11}),
     "residual": (residual, {"Quantized": 3}),
+    "bottleneck": (bottleneck, {"Quantized": 8}),  # one is a pool, which takes a stride
     "inverted": (inverted, {"Quantized": 4, "DepthwiseConv2dNative": 2}),
     "separable": (lambda x: layers.SeparableConv2D(8, 3)(conv()(x)), {"Quantized": 2, "DepthwiseConv2dNative": 1}),
     "small numbers": (lambda x: conv()(layers.MaxPooling2D(3, 2)(conv()(x / 1000)) / 1000), {"Quantized": 2}),
