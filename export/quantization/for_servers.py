@@ -1,12 +1,11 @@
-"""int8 files for servers: each runtime's own tool chooses the ranges, after our correction of the biases.
+"""int8 files for servers: each runtime's own tool chooses the ranges, after our rounding of kernels and biases.
 
-`benchmarks/server_int8.md` has what the correction is worth, also beside NNCF's own.
+`benchmarks/server_int8.md` has what that is worth, also beside NNCF's own.
 """
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -18,8 +17,8 @@ from keras_inception.errors import InputError
 
 from ..inputs import Exportable
 from ..optimize import optimize
-from .bias_correction import bias_corrected
 from .calibration import Calibration, CalibrationSet
+from .rounding import prepared
 
 ServerQuantization: TypeAlias = Literal["none", "int8"]
 
@@ -31,17 +30,15 @@ def check_quantization(quantization: str, calibration: Calibration | None) -> No
 
 
 def optimized(source: Exportable, images: CalibrationSet | None) -> keras.Model:
-    """The network for inference; before it becomes int8, with biases corrected for its rounded kernels."""
+    """The network for inference; before it becomes int8, with rounded kernels and corrected biases."""
     network = optimize(source.model)
-    if images is None:
-        return network
-    return bias_corrected(network, network_inputs(source, images))
+    return prepared(network, network_inputs(source, images)) if images else network
 
 
-def network_inputs(source: Exportable, images: CalibrationSet) -> Iterator[tf.Tensor]:
+def network_inputs(source: Exportable, images: CalibrationSet) -> list[tf.Tensor]:
     """Each image as the network takes it, (1, *input_shape)."""
     normalize = source.preprocessing.normalize if source.preprocessing else tf.identity
-    return map(normalize, images.representative(source.input_dtype))
+    return [normalize(image) for image in images.representative(source.input_dtype)]
 
 
 def quantized_onnx(model: Any, source: Exportable, images: CalibrationSet, part: Path) -> Any:

@@ -27,9 +27,10 @@ from tensorflow.python.framework import op_def_library
 from ..inputs import Exportable
 from ..optimize import TENSORFLOW_INT8_RULES, Graph, Node, optimize, rewrite
 from ..optimize.fold import is_linear_map, kernels_and_bias
-from .bias_correction import bias_corrected, kernel_codes
+from .bias_correction import kernel_codes
 from .calibration import CalibrationSet
 from .for_servers import network_inputs
+from .rounding import prepared
 
 Range: TypeAlias = tuple[float, float]  # the smallest and the largest value of a map
 
@@ -45,8 +46,9 @@ def int8_network(source: Exportable, images: CalibrationSet) -> Int8Network:
     """The network for inference with rounded kernels, corrected biases and calibrated maps."""
     network = rewrite(optimize(source.model), TENSORFLOW_INT8_RULES)[0]
     floats = [node.name for node in Graph(network).nodes() if is_linear_map(node) and not in_int8(node)]
-    corrected = Graph(bias_corrected(network, network_inputs(source, images), leave=floats))
-    return Int8Network(corrected, _ranges(corrected, network_inputs(source, images)))
+    inputs = network_inputs(source, images)
+    graph = Graph(prepared(network, inputs, leave=floats))
+    return Int8Network(graph, _ranges(graph, inputs))
 
 
 def in_int8(node: Node) -> bool:

@@ -16,13 +16,21 @@ from keras import layers
 
 from ..optimize.fold import is_linear_map, kernels_and_bias, with_weights
 from ..optimize.graph import Graph, Node
-from .bias_correction import kernel_steps
+from .bias_correction import bias_corrected, kernel_steps
 
 POSITIONS = 8_192  # of each layer's maps, over all images
 LARGEST = 2_304  # inputs of an output, 3 x 3 x 256; the cost grows with their cube
 IN_MEMORY = 2**26  # numbers in the covariances that are measured at once
 DAMPING = 0.01  # of the mean variance
 BLOCK = 64  # inputs whose errors reach the others together
+
+
+def prepared(model: keras.Model, inputs: Sequence[Any], leave: Collection[str] = ()) -> keras.Model:
+    """What becomes int8: a network with rounded kernels, and with corrected biases where kernels are not on the grid.
+
+    The arguments are those of `rounded`.
+    """
+    return bias_corrected(rounded(model, inputs, leave), inputs, leave)
 
 
 def rounded(model: keras.Model, inputs: Sequence[Any], leave: Collection[str] = ()) -> keras.Model:
@@ -88,6 +96,8 @@ def _rounded(model: keras.Model, nodes: list[Node], inputs: Sequence[Any]) -> di
     """The kernel and the bias of each of these layers."""
     found = {}
     for node, (mean, covariance) in zip(nodes, _moments(model, nodes, inputs), strict=True):
+        if not np.isfinite(covariance).all():
+            continue  # the network overflows on these inputs
         kernel, bias = kernels_and_bias(node)
         matrix = _as_matrices(node, kernel)
         new = on_grid(matrix, covariance)
@@ -148,26 +158,35 @@ def _moments(model: keras.Model, nodes: list[Node], inputs: Sequence[Any]) -> It
     probe = keras.Model(model.input, [model.get_layer(node.name).input for node in nodes])
     images = sum(len(x) for x in inputs)
 
-    def sums(x: tf.Tensor, first: tf.Tensor) -> list[tuple[tf.Tensor, ...]]:
+    def sums(x: tf.Tensor, first: tf.Tensor, origins: list[tf.Tensor]) -> list[tuple[tf.Tensor, ...]]:
         found = []
-        for node, map_ in zip(nodes, keras.tree.flatten(probe(x, training=False)), strict=True):
+        maps = keras.tree.flatten(probe(x, training=False))
+        for node, map_, origin in zip(nodes, maps, origins, strict=True):
             rows = _patches(node, map_)
             every = -(-images * (tf.shape(rows)[0] // tf.shape(x)[0]) // POSITIONS)
-            rows = tf.transpose(rows[first % every :: every], (1, 0, 2))
+            rows = tf.transpose(rows[first % every :: every] - origin, (1, 0, 2))
             count = tf.cast(tf.shape(rows)[1], tf.float32)
             found.append((count, tf.reduce_sum(rows, 1), tf.matmul(rows, rows, transpose_a=True)))
         return found
 
     spec = tf.TensorSpec(model.input_shape, model.inputs[0].dtype)
-    run = tf.function(sums, [spec, tf.TensorSpec((), tf.int32)], autograph=False).get_concrete_function()
+    origins = [np.zeros((_parts(node), _inputs(node)), np.float32) for node in nodes]
+    points = [tf.TensorSpec(origin.shape) for origin in origins]
+    run = tf.function(sums, [spec, tf.TensorSpec((), tf.int32), points], autograph=False)
+
+    def summed(x: Any, first: int) -> Any:
+        return run(tf.cast(x, spec.dtype), tf.constant(first), [tf.constant(origin) for origin in origins])
+
+    # Seen from 0, numbers that vary little have no variance in float32.
+    origins = [sum_.numpy() / float(count) for count, sum_, _ in summed(inputs[0], 0)]
     totals: Any = None
     for first, x in enumerate(inputs):
-        made = run(tf.cast(x, spec.dtype), tf.constant(first))
+        made = summed(x, first)
         totals = made if totals is None else tf.nest.map_structure(tf.add, totals, made)
-    for count, sum_, square in totals:
+    for origin, (count, sum_, square) in zip(origins, totals, strict=True):
         n, mean = float(count), sum_.numpy().astype(np.float64) / float(count)
         covariance = square.numpy().astype(np.float64) / n - mean[:, :, np.newaxis] * mean[:, np.newaxis]
-        yield mean, _shrunk(covariance, n)
+        yield origin + mean, _shrunk(covariance, n)
 
 
 def _shrunk(covariance: np.ndarray, n: float) -> np.ndarray:

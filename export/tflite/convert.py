@@ -25,9 +25,8 @@ from keras_inception.terminal import foreign_call, quiet
 from ..exits import exit_networks
 from ..inputs import Exportable, ModelOrRun, as_convolution
 from ..optimize import FLOAT16_RULES, INTEGER_RULES, TFLITE_RULES, Rule, optimize, rewrite
-from ..quantization.bias_correction import bias_corrected
 from ..quantization.calibration import Calibration, CalibrationSet, calibration_set
-from ..quantization.rounding import rounded
+from ..quantization.rounding import prepared
 from ..saved_model import record_of
 from .flatbuffer import float_operators, foreign_operators, is_tflite, outputs_of_operators
 from .metadata import About, with_record
@@ -184,7 +183,7 @@ def _converted(
     examples = list(images.representative(source.input_dtype)) if images else []
     if examples:
         inputs = [normalize(x) for x in examples]
-        network = bias_corrected(rounded(network, inputs, leave=leave), inputs, leave=leave)
+        network = prepared(network, inputs, leave)
     content = through(network, lambda folder: _convert(folder, options, in_batches(examples, options.batch)))
     if foreign := foreign_operators(content):
         raise _unsupported(foreign)

@@ -7,8 +7,8 @@ from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
 from keras_inception import InputError, export
+from keras_inception.export.quantization import rounding
 from keras_inception.export.quantization.bias_correction import bias_corrected
-from keras_inception.export.tflite import convert
 
 SIZE = 12
 INPUTS = np.random.default_rng(0).uniform(0, 1, (64, SIZE, SIZE, 3)).astype("float32")
@@ -84,9 +84,9 @@ def test_a_file_in_int8_is_nearer(tmp_path, monkeypatch):
         layer.set_weights([w * rng.choice([1, 5], w.shape, p=[0.9, 0.1]) for w in layer.get_weights()])
     held_out = INPUTS[32:]
     path, options = tmp_path / "int8.tflite", {"quantization": "int8", "calibration": INPUTS[:32], "overwrite": True}
-    monkeypatch.setattr(convert, "rounded", lambda model, inputs, leave: model)  # which corrects biases, too
+    monkeypatch.setattr(rounding, "rounded", lambda model, inputs, leave: model)  # which corrects biases, too
     corrected = export.agreement(export.to_tflite(model, path, **options), model, held_out).snr
-    monkeypatch.setattr(convert, "bias_corrected", lambda model, inputs, leave: model)
+    monkeypatch.setattr(rounding, "bias_corrected", lambda model, inputs, leave: model)
     assert corrected > export.agreement(export.to_tflite(model, path, **options), model, held_out).snr + 1
 
 
