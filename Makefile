@@ -317,8 +317,8 @@ data: $(BIN)/installed  ## images a second beside Keras' loader: a quarter of an
 predict: $(BIN)/installed  ## images a second of predict --out beside the runtimes' own: ten minutes; needs KERAS_INCEPTION_DATA
 	$(BIN)/python benchmarks/predict.py
 
-server-int8: $(EXPORTS)/installed  ## what int8 files for ONNX Runtime and OpenVINO keep: ten minutes; needs KERAS_INCEPTION_DATA
-	$(EXPORTS)/bin/python benchmarks/server_int8.py
+server-int8: $(EXPORTS)/installed  ## time int8 files of every format, and what ONNX Runtime's and OpenVINO's keep: twenty minutes; needs KERAS_INCEPTION_DATA
+	TF_CPP_MIN_LOG_LEVEL=3 $(EXPORTS)/bin/python benchmarks/server_int8.py
 
 saved-model-int8: $(BIN)/installed  ## time SavedModels in int8 and bfloat16, and what they keep: half an hour; resumes; needs KERAS_INCEPTION_DATA
 	TF_ENABLE_ONEDNN_OPTS=1 TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python benchmarks/saved_model_int8.py build/saved_model_int8

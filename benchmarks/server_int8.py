@@ -1,7 +1,8 @@
-"""int8 files for servers: what they keep of networks with Google's hosted weights, with and without bias correction.
+"""int8 files for servers: their times, and what they keep of Google's hosted weights with and without our rounding.
 
-    make server-int8    # ten minutes; needs the extras onnx and openvino
+    make server-int8    # twenty minutes; needs the extras onnx and openvino
 
+The times are of networks of keras.applications with random weights, float32 beside int8, in one interleaved run.
 Half of the 200 photographs of ImageNet's classes calibrate, the other half judges, against the float network. Every
 file runs twice: by its runtime's int8 arithmetic on this processor, and rounded as in int8 but computed in float32,
 which is what processors with VNNI or dot products give. The result goes into server_int8.md. Weights and photographs
@@ -11,6 +12,7 @@ come by their hosted names from the folder that KERAS_INCEPTION_DATA names, ../s
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +22,7 @@ import keras
 import nncf
 import numpy as np
 
-from export import HOSTED, hosted, photographs
+from export import HOSTED, SERVERS, hosted, photographs, shift_norms
 from keras_inception import export
 from keras_inception.export.comparison import snr
 from keras_inception.export.quantization import for_servers
@@ -29,10 +31,42 @@ from keras_inception.export.runtimes.processor import processor, sums_exactly
 from keras_inception.files import write_file
 
 PAGE = Path(__file__).with_suffix(".md")
+SECONDS = 8  # for each file
+WRITERS = {
+    "saved_model": (export.to_saved_model, "", {"precision": "int8"}),
+    "tflite": (export.to_tflite, ".tflite", {"quantization": "int8"}),
+    "onnx": (export.to_onnx, ".onnx", {"quantization": "int8"}),
+    "openvino": (export.to_openvino, "", {"quantization": "int8"}),
+}
+
+
+def times(folder: Path) -> Iterator[str]:
+    files: dict[tuple[str, str, str], Path] = {}
+    for name in SERVERS:
+        keras.utils.set_random_seed(0)
+        model = getattr(keras.applications, name)(weights=None)
+        shift_norms(model)
+        x = np.random.default_rng(0).uniform(-1, 1, (8, *model.input_shape[1:])).astype(np.float32)
+        for format, (write, ending, int8) in WRITERS.items():
+            for numbers, given in {"float32": {}, "int8": int8 | {"calibration": x}}.items():
+                path = folder / f"{name}.{format}.{numbers}{ending}"
+                files[name, format, numbers] = write(model, path, **given)
+    found = export.benchmark([*files.values()], seconds=SECONDS)
+    timed = {Path(t.path).name: t for t in found.timings}
+    yield f"Milliseconds an image, {found.threads} threads:"
+    yield ""
+    yield "| network | format | float32 | int8 | of float32 | MB in int8 | memory in int8, MB |"
+    yield "|---|---|---:|---:|---:|---:|---:|"
+    for name in SERVERS:
+        for format in WRITERS:
+            plain, int8 = (timed[files[name, format, numbers].name] for numbers in ("float32", "int8"))
+            share = int8.milliseconds / plain.milliseconds
+            sizes = f"{int8.bytes / 1e6:.1f} | {int8.memory / 1e6:.0f}"
+            yield f"| {name} | {format} | {plain.milliseconds:.1f} | {int8.milliseconds:.1f} | {share:.2f} | {sizes} |"
 
 
 def files_of(model: keras.Model, images: np.ndarray, folder: Path) -> dict[str, Path]:
-    """Each file by its row: the format, and whose bias correction it has."""
+    """Each file by its row: the format, and who rounds its kernels and corrects its biases."""
     options = {"quantization": "int8", "calibration": images}
     plain, tuned = for_servers.optimize, nncf.AdvancedQuantizationParameters
 
@@ -51,10 +85,10 @@ def files_of(model: keras.Model, images: np.ndarray, folder: Path) -> dict[str, 
         mock.patch("keras_inception.export.onnx.optimized", uncorrected),
         mock.patch("keras_inception.export.openvino.optimized", uncorrected),
     ):
-        files["onnx, none"] = export.to_onnx(model, folder / "none.onnx", **options)
-        files["openvino, none"] = export.to_openvino(model, folder / "none", **options)
+        files["onnx, to the nearest"] = export.to_onnx(model, folder / "none.onnx", **options)
+        files["openvino, to the nearest"] = export.to_openvino(model, folder / "none", **options)
         with mock.patch("nncf.AdvancedQuantizationParameters", theirs):
-            files["openvino, NNCF's"] = export.to_openvino(model, folder / "theirs", **options)
+            files["openvino, NNCF corrects biases"] = export.to_openvino(model, folder / "theirs", **options)
     return files
 
 
@@ -79,8 +113,20 @@ def main() -> None:
         f"By `make server-int8`, {date.today()}; "
         + ", ".join(f"{p} {version(p)}" for p in ("tensorflow", "onnxruntime", "openvino", "nncf", "ai-edge-litert"))
         + ".",
-        f"{processor()}, {'with' if sums_exactly() else 'without'} VNNI. 100 photographs; the answer "
-        "is the class of the highest probability.",
+        f"{processor()}, {os.cpu_count()} cores, {'with' if sums_exactly() else 'without'} VNNI.",
+        "",
+        "## Times",
+        "",
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        for line in times(Path(folder)):
+            print(line, flush=True)
+            lines.append(line)
+    lines += [
+        "",
+        "## What is kept",
+        "",
+        "100 photographs; the answer is the class of the highest probability.",
     ]
     for name in HOSTED:
         model, prepare = hosted(name)
@@ -90,7 +136,7 @@ def main() -> None:
             "",
             f"{name}:",
             "",
-            "| format | bias correction | bytes | same answer, % | dB | same answer by int8 sums here, % | dB |",
+            "| format | rounding | bytes | same answer, % | dB | same answer by int8 sums here, % | dB |",
             "|---|---|---:|---:|---:|---:|---:|",
         ]
         with tempfile.TemporaryDirectory() as folder:
@@ -101,5 +147,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.exit(main())

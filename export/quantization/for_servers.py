@@ -44,10 +44,11 @@ def network_inputs(source: Exportable, images: CalibrationSet) -> list[tf.Tensor
 def quantized_onnx(model: Any, source: Exportable, images: CalibrationSet, part: Path) -> Any:
     """An ONNX model whose kernels and maps are int8, in the form that ONNX Runtime calls QDQ; `part` is free for files.
 
-    Kernels have a scale for each output channel, maps one from their smallest to their largest value.
+    Kernels are signed and have a scale for each output channel. Maps are unsigned, from their smallest to their largest
+    value: with signed ones ONNX Runtime 1.32 leaves 20 of ResNet-50's 53 convolutions in float32, and is no faster.
     """
     import onnx
-    from onnxruntime.quantization import CalibrationDataReader, quantize_static
+    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     [given] = model.graph.input
@@ -62,7 +63,7 @@ def quantized_onnx(model: Any, source: Exportable, images: CalibrationSet, part:
 
     onnx.save(model, str(part))
     quant_pre_process(str(part), str(part), skip_symbolic_shape=True)
-    quantize_static(str(part), str(part), Images(), per_channel=True)
+    quantize_static(str(part), str(part), Images(), per_channel=True, activation_type=QuantType.QUInt8)
     return onnx.load(str(part))
 
 
