@@ -260,6 +260,7 @@ def need_writable(folder: Path) -> None:
     Raises:
         InputError: they cannot: the folder, or the nearest one above it that exists, is read-only.
     """
-    there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    folder = folder.absolute()
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if there.is_dir() and not os.access(there, os.W_OK | os.X_OK):
         raise InputError(f"{folder} cannot be written, because {there} is read-only: give another place (--out)")
