@@ -263,6 +263,7 @@ def train(
         say(printed(print_config, context))
         return
     from ..training import train
+    from ..training.state import is_finished
 
     words = [*(augment or ()), *([] if flip is None else [f"flip={str(flip).lower()}"])]
     changes = {
@@ -317,7 +318,8 @@ def train(
             )
     except KeyboardInterrupt as error:
         number = error.args[0] if error.args else signal.SIGINT
-        fail("interrupted; the same command resumes it", code=128 + number)
+        what = f"{out_path} is complete" if is_finished(out_path) else "the same command resumes it"
+        fail(f"interrupted; {what}", code=128 + number)
     show_result(run, as_json)
     if not as_json:
         say(f"wrote {run.path}; see {run.path / 'report.html'}")

@@ -273,10 +273,13 @@ class TrainingState:
         write_file(self._file, lambda part: part.write_text(json.dumps(state), encoding="utf-8"))
 
     def clear(self) -> None:
-        """Delete the files of the training, and the folder if nothing else is in it."""
+        """Delete the files of the training, and the folder if nothing else is in it.
+
+        The record goes first: while it is there the same command finishes the run, from all of them.
+        """
         if not self.writes:
             return
-        for name in (*self._kept.values(), *self._obsolete, *PAUSED, self._last, self._file.name):
+        for name in (self._file.name, *self._kept.values(), *self._obsolete, *PAUSED, self._last):
             if name:
                 discard(self.folder / name)
         with suppress(OSError):
@@ -316,13 +319,18 @@ def rank(row: Row) -> tuple[float, float]:
     return -row["val_accuracy"], row["val_loss"]
 
 
+def is_finished(out: Path) -> bool:
+    """Whether a folder holds a run and nothing is left to do: a training that ends writes the report last."""
+    return (out / "run.json").exists() and not TrainingState(out / STATE).exists
+
+
 def check_directory(out: Path) -> None:
     """A run directory may be written to if it is empty, or holds an unfinished training of ours.
 
     Raises:
         InputError: it is neither; nothing in it is touched.
     """
-    if (out / "run.json").exists():
+    if is_finished(out):
         raise InputError(
             f"{out} holds a finished run; give another --out, or remove it. To train it for more epochs: "
             f"keras-inception train IMAGES --weights {out} --out {out}-2 --epochs N"

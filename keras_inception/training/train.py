@@ -416,7 +416,10 @@ def _tell(dataset: Dataset) -> None:
 
 
 def _finish(job: Job, folds: Folds | None) -> Run:
-    """Write the run directory. `run.json` comes after all that the run needs, and before the report."""
+    """Write the run directory. `run.json` comes after all that the run needs, and before the report.
+
+    Where a process ends in between, the state is still there, and the same command does it again.
+    """
     state, out = job.state, job.state.name
     if state.best() < (job.recipe.freeze_epochs or 0) and _on_features(job):
         network = job.load(state.path(START))

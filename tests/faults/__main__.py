@@ -237,8 +237,8 @@ def _trial(room: Room, disturb: Callable[[Room], None], moment: float, wanted: D
     again = room.start() if code or "Traceback" in said else None
     if again is not None:
         _, said = again.communicate(timeout=LIMIT)
-        # Killed after its last step, a command has made what it says then that exists.
-        if again.returncode and not ("exists" in said and room.made() == wanted):
+        # After its last step a command has made what it refuses to write again.
+        if again.returncode and not _is_whole(room, wanted):
             print(f"    again: {again.returncode} {said[-2000:]}", flush=True)
             return found
     found["finished"] += 1
@@ -248,6 +248,12 @@ def _trial(room: Room, disturb: Callable[[Room], None], moment: float, wanted: D
     else:
         print(f"    other: {[part for part in wanted if made.get(part) != wanted[part]]}", flush=True)
     return found
+
+
+def _is_whole(room: Room, wanted: Digests) -> bool:
+    with suppress(OSError, KeyError):  # of files that are not there
+        return room.made() == wanted
+    return False
 
 
 # ------------------------------------------------------------------------------------------------------------ the table

@@ -89,7 +89,10 @@ def of_folder(path: Path) -> Digests:
 
 
 def of_run(path: Path) -> Digests:
-    """The weights and the history without its seconds; a .keras file has the time of its writing in it."""
+    """The weights, the history without its seconds, and the other files by name.
+
+    A .keras file has the time of its writing in it, and a report seconds.
+    """
     with zipfile.ZipFile(path / "model.keras") as archive:
         weights = BytesIO(archive.read("model.weights.h5"))
     found: Digests = {}
@@ -102,6 +105,7 @@ def of_run(path: Path) -> Digests:
         file.visititems(visit)
     head, *rows = [line.split(",") for line in (path / "history.csv").read_text().splitlines()]
     timed = head.index("seconds")
+    found["files"] = ", ".join(sorted(file.name for file in path.iterdir()))
     found["history"] = hashed(json.dumps([row[:timed] + row[timed + 1 :] for row in rows]).encode())
     return found
 

@@ -8,12 +8,14 @@ import keras
 import numpy as np
 import pytest
 
+from keras_inception import report
 from keras_inception.data import Augmentation, Dataset, Split, from_arrays
 from keras_inception.errors import InputError
 from keras_inception.evaluation import evaluate, scores
 from keras_inception.files import write_file
 from keras_inception.run import Run
 from keras_inception.training import train
+from keras_inception.training.state import TrainingState, is_finished
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +126,24 @@ def test_interrupted_run_ends_as_an_undisturbed_one(run, stripes, tmp_path, monk
     with open(run.path / "history.csv") as a, open(resumed.path / "history.csv") as b:
         for undisturbed, restored in zip(csv.DictReader(a), csv.DictReader(b), strict=True):
             assert undisturbed | {"seconds": ""} == restored | {"seconds": ""}
+
+
+@pytest.mark.parametrize(("where", "name"), [(report, "page"), (TrainingState, "clear")])
+def test_a_run_is_finished_once_its_report_is_there(where, name, run, stripes, tmp_path, monkeypatch):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(where, name, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(stripes, out=tmp_path / "x", **SETTINGS)
+    assert Run.load(tmp_path / "x").metrics == run.metrics
+    assert not is_finished(tmp_path / "x")
+    monkeypatch.undo()
+    train(stripes, out=tmp_path / "x", **SETTINGS)
+    assert is_finished(tmp_path / "x")
+    assert {path.name for path in (tmp_path / "x").iterdir()} == {path.name for path in run.path.iterdir()}
+    with pytest.raises(InputError, match="holds a finished run"):
+        train(stripes, out=tmp_path / "x", **SETTINGS)
 
 
 def test_other_settings_do_not_resume(stripes, tmp_path, monkeypatch):
