@@ -147,8 +147,30 @@ def interruptible() -> Iterator[None]:
     """Let each of `SIGNALS` end the block as Ctrl-C does, unless it is ignored, as under nohup, or handled already."""
     defaults = (signal.SIG_DFL, signal.default_int_handler)
     before = {s: handler for s in SIGNALS if (handler := signal.getsignal(s)) in defaults}
-    with _handled(dict.fromkeys(before, interrupt)):
+    with _handled(dict.fromkeys(before, interrupt)), _heard_in_callbacks():
         yield
+
+
+@contextmanager
+def _heard_in_callbacks() -> Iterator[None]:
+    """Send a signal again that came within a finalizer or a weak reference's callback.
+
+    Python drops what is raised there, `interrupt`'s exception too, and goes on.
+    """
+    others = sys.unraisablehook
+
+    def hook(dropped: sys.UnraisableHookArgs) -> None:
+        error = dropped.exc_value
+        if isinstance(error, KeyboardInterrupt) and error.args:
+            threading.Timer(0.01, os.kill, (os.getpid(), error.args[0])).start()  # after the callback
+        else:
+            others(dropped)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = others
 
 
 @contextmanager

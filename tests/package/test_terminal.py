@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import weakref
 
 import pytest
 from rich.table import Table
@@ -142,6 +144,26 @@ def test_a_signal_that_ends_a_process_is_as_ctrl_c(number) -> None:
     assert written == ["the end"]
     assert raised.value.args == (number,)
     assert signal.signal(number, started) is signal.SIG_DFL
+
+
+def test_a_signal_within_a_callback_is_not_lost(capfd) -> None:
+    def callback(reference: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        time.sleep(0)
+
+    things = [threading.Event()]
+    reference = weakref.ref(things[0], callback)
+
+    @interruptible()
+    def releases() -> None:
+        things.clear()
+        time.sleep(10)
+
+    with pytest.raises(KeyboardInterrupt) as raised:
+        releases()
+    assert raised.value.args == (signal.SIGTERM,)
+    assert reference() is None
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_signal_that_is_ignored_stays_ignored(monkeypatch) -> None:
