@@ -277,8 +277,8 @@ def write(rows: list[dict[str, str]]) -> None:
         "`make faults` measures the rows that are missing. The moments are spread over the time from the first file "
         'that the command writes to its end. "While it ran": the others came after its end, since no two runs take the '
         'same time. It ended "well" where the disturbance did not matter, "with a line" that says what to do. The same '
-        "command finishes, or says that its whole result exists. A table of `predict` has an image that could not be read "
-        "with the reason: the row of a cut image differs.",
+        "command finishes, or says that its whole result exists. A table of `predict` has an image that could not be "
+        "read with the reason: the row of a cut image differs.",
         "",
         *lines_of(rows, COLUMNS, words=("disturbed", "it ended", "at")),
     ]
