@@ -447,9 +447,10 @@ def _finish(job: Job, folds: Folds | None) -> Run:
     run.save()
     try:
         page = report.page(run, network, state.history, dataset.held_out, outputs[MAIN], dataset=dataset)
-        write_file(out / "report.html", lambda part: part.write_text(page, encoding="utf-8"))
     except Exception as error:  # a page that cannot be drawn never costs the run
         note(f"the report could not be drawn ({error}); `keras-inception report {out}` tries again")
+    else:
+        write_file(out / "report.html", lambda part: part.write_text(page, encoding="utf-8"))
     return run
 
 
