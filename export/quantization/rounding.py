@@ -1,7 +1,8 @@
 """Kernels rounded to int8 so that a layer's outputs change least, not each weight by itself.
 
-Frantar et al., "GPTQ" (2022), algorithm 1: one input's weights after the other are rounded, and those that are left
-make up for the error as well as the inputs' covariance allows. AdaRound (Nagel et al., 2020) learns this by descent.
+Frantar et al., "GPTQ" (2022): one input's weights after the other are rounded, and those that are left make up for the
+error as well as the inputs' covariance allows; in the form of Chee et al., "QuIP" (2023), section 3.1, which needs no
+inverse. AdaRound (Nagel et al., 2020) learns this by descent.
 """
 
 from __future__ import annotations
@@ -119,20 +120,21 @@ def on_grid(matrix: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     order = np.argsort(-variance, axis=1, kind="stable")  # inputs with much effect first: the others make up for them
     damped = covariance + np.eye(count) * (DAMPING * variance.mean(axis=1) + 1e-12)[:, np.newaxis, np.newaxis]
     damped = np.take_along_axis(np.take_along_axis(damped, order[:, :, np.newaxis], 1), order[:, np.newaxis], 2)
-    spread = np.linalg.cholesky(np.linalg.inv(damped)).transpose(0, 2, 1)
-    left = np.take_along_axis(matrix, order[:, :, np.newaxis], 1)
+    # damped = U D U', U with 1 in its diagonal and 0 below: its columns say what an input makes up for.
+    factor = np.linalg.cholesky(damped[:, ::-1, ::-1])[:, ::-1, ::-1]
+    factor = factor / np.diagonal(factor, axis1=1, axis2=2)[:, np.newaxis]
+    exact = np.take_along_axis(matrix, order[:, :, np.newaxis], 1)
     largest = np.take_along_axis(size == size.max(axis=1, keepdims=True), order[:, :, np.newaxis], 1)
-    exact, result = left.copy(), np.empty_like(left)
+    wanted, result = exact.copy(), np.empty_like(exact)
     for start in range(0, count, BLOCK):
         end = min(start + BLOCK, count)
-        errors = np.empty_like(left[:, start:end])
         for i in range(start, end):
-            grid = np.clip(np.round(left[:, i] / step[:, 0]), -127, 127) * step[:, 0]
+            grid = np.clip(np.round(wanted[:, i] / step[:, 0]), -127, 127) * step[:, 0]
             result[:, i] = np.where(largest[:, i], exact[:, i], grid)
-            error = (left[:, i] - result[:, i]) / spread[:, i, i, np.newaxis]
-            left[:, i + 1 : end] -= spread[:, i, i + 1 : end, np.newaxis] * error[:, np.newaxis]
-            errors[:, i - start] = error
-        left[:, end:] -= spread[:, start:end, end:].transpose(0, 2, 1) @ errors
+            error = exact[:, i] - result[:, i]
+            wanted[:, i + 1 : end] += factor[:, i, i + 1 : end, np.newaxis] * error[:, np.newaxis]
+        errors = exact[:, start:end] - result[:, start:end]
+        wanted[:, end:] += factor[:, start:end, end:].transpose(0, 2, 1) @ errors
     new = np.empty_like(result)
     np.put_along_axis(new, np.broadcast_to(order[:, :, np.newaxis], new.shape), result, 1)
     return new
