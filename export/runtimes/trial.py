@@ -1,4 +1,4 @@
-"""The first run of a .tflite file, in a process of its own: what a damaged file does there it does not do here.
+"""The first run of a file, in a process of its own: what it does there it does not do here.
 
 LiteRT checks the structure of a file, and few of the numbers in it: a changed size can end the process, run for ever,
 or fill the memory. A file that passes has run once on a grey image, with as many threads as it gets here.
@@ -15,6 +15,8 @@ import sys
 import threading
 from functools import cache
 from pathlib import Path
+
+from . import worker
 
 WORKER = Path(__file__).with_name("trial_worker.py")
 THREADS = min(4, os.cpu_count() or 1)  # of LiteRT: phones have four fast cores at most
@@ -38,6 +40,18 @@ def try_out(path: Path, *, pixels: bool = False) -> bool:
     if int(code) == -signal.SIGALRM:
         raise RuntimeError(f"one image takes more than {SECONDS} s")
     raise RuntimeError(f"it ends the process by signal {-int(code)}")
+
+
+def try_out_in_openvino(file: Path) -> None:
+    """Run an OpenVINO model a few times.
+
+    Raises:
+        RuntimeError: it ends the process. Whatever else is wrong OpenVINO says itself.
+    """
+    command = [sys.executable, "-P", worker.__file__, "openvino", str(file), str(THREADS)]
+    code = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode
+    if code < 0:
+        raise RuntimeError(f"it ends the process by signal {-code}")
 
 
 @cache
