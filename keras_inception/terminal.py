@@ -155,7 +155,7 @@ def interruptible() -> Iterator[None]:
 def _heard_in_callbacks() -> Iterator[None]:
     """Send a signal again that came within a finalizer or a weak reference's callback.
 
-    Python drops what is raised there, `interrupt`'s exception too, and goes on.
+    Python drops what is raised there, `interrupt`'s exception too, and continues.
     """
     others = sys.unraisablehook
 
