@@ -282,9 +282,11 @@ def write(rows: list[dict[str, str]]) -> None:
         "`make faults` measures the rows that are missing. The moments are spread over the time from the "
         "first file that the command writes to its end. No two runs take the same time: those that came after "
         'the end were repeated, at most 20 times. It ended "well" where the disturbance did not matter, "with '
-        'a line" that says what to do. The same command finishes, or says that its whole result exists. An '
-        "image that was gone or cut before the command came to it is not in its result, or in a table of "
-        "`predict` with the reason: that is right, and not the same.",
+        'a line" that says what to do, "killed" where a signal ended the process, as one does that comes '
+        "after the work, while Python unloads TensorFlow. The same command finishes, or says that its whole "
+        "result exists. An image that was gone or cut before the command came to it is not in its result, or "
+        "in a table of `predict` with the reason, and a report for which it cannot be read is left out with a "
+        "remark: that is right, and not the same.",
         "",
         *lines_of(rows, COLUMNS, words=("disturbed", "it ended", "at")),
     ]
