@@ -19,7 +19,7 @@ import sys
 import tarfile
 import tempfile
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -46,16 +46,21 @@ PAGE = Path(__file__).with_suffix(".md")
 SECONDS = 12  # for each file of a table
 
 
-def make(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+def servers() -> Iterator[tuple[str, keras.Model, np.ndarray]]:
+    """A name, the network of keras.applications with random weights, and 8 inputs that calibrate it."""
     for name in SERVERS:
         keras.utils.set_random_seed(0)
         model = getattr(keras.applications, name)(weights=None)
         shift_norms(model)
+        yield name, model, np.random.default_rng(0).uniform(-1, 1, (8, *model.input_shape[1:])).astype(np.float32)
+
+
+def make(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, model, x in servers():
         with quiet():
             model.export(folder / f"{name}.keras")
         export.to_saved_model(model, folder / f"{name}.ours", overwrite=True)
-        x = np.random.default_rng(0).uniform(-1, 1, (8, *model.input_shape[1:])).astype(np.float32)
         for ending, inputs in ("tflite", None), ("int8.tflite", x):
             if name == "InceptionV3" or inputs is None:
                 (folder / f"{name}.keras.{ending}").write_bytes(plain_tflite(model, inputs))

@@ -22,7 +22,7 @@ import keras
 import numpy as np
 from cifar import ROWS, cifar, measure
 
-from export import HOSTED, SERVERS, as_inputs, hosted, shift_norms
+from export import HOSTED, as_inputs, hosted, servers
 from keras_inception import create_model, export
 from keras_inception.analysis.cost import layer_costs
 from keras_inception.export.comparison import snr
@@ -55,11 +55,7 @@ def files_of(model: keras.Model, calibration: np.ndarray, folder: Path, name: st
 
 def times(folder: Path) -> Iterator[str]:
     files = {}
-    for name in SERVERS:
-        keras.utils.set_random_seed(0)
-        model = getattr(keras.applications, name)(weights=None)
-        shift_norms(model)
-        x = np.random.default_rng(0).uniform(-1, 1, (8, *model.input_shape[1:])).astype(np.float32)
+    for name, model, x in servers():
         files[name] = files_of(model, x, folder, name)
     result = export.benchmark([path for row in files.values() for path in row.values()], seconds=SECONDS)
     timed = {Path(t.path).name: t for t in result.timings}

@@ -22,7 +22,7 @@ import keras
 import nncf
 import numpy as np
 
-from export import HOSTED, SERVERS, hosted, photographs, shift_norms
+from export import HOSTED, SERVERS, hosted, photographs, servers
 from keras_inception import export
 from keras_inception.export.comparison import snr
 from keras_inception.export.quantization import for_servers
@@ -42,11 +42,7 @@ WRITERS = {
 
 def times(folder: Path) -> Iterator[str]:
     files: dict[tuple[str, str, str], Path] = {}
-    for name in SERVERS:
-        keras.utils.set_random_seed(0)
-        model = getattr(keras.applications, name)(weights=None)
-        shift_norms(model)
-        x = np.random.default_rng(0).uniform(-1, 1, (8, *model.input_shape[1:])).astype(np.float32)
+    for name, model, x in servers():
         for format, (write, ending, int8) in WRITERS.items():
             for numbers, given in {"float32": {}, "int8": int8 | {"calibration": x}}.items():
                 path = folder / f"{name}.{format}.{numbers}{ending}"
