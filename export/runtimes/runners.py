@@ -254,7 +254,8 @@ def _open_openvino(path: Path) -> OpenFile:
     with refused(path, by="OpenVINO"):
         model = openvino.Core().read_model(str(path / FILE))
         text = model.get_rt_info([NAME]).astype(str) if model.has_rt_info([NAME]) else None
-    if int8 := sums_exactly():
+    int8 = sums_exactly()
+    if int8 and any(operator.get_type_name() == "FakeQuantize" for operator in model.get_ops()):
         _try_out_in_openvino(path)
     free = model.inputs[0].partial_shape[0].is_dynamic
     return _with_record(path, "openvino", text, _in_openvino(path, model, int8=int8), free_batch=free)
