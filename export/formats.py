@@ -10,8 +10,9 @@ from typing import Any
 
 from keras_inception.arguments import Count, checked
 from keras_inception.data import Split
+from keras_inception.data.split import content_digest
 from keras_inception.errors import InputError
-from keras_inception.files import need_writable
+from keras_inception.files import need_writable, new_outputs
 from keras_inception.run import Run
 from keras_inception.terminal import note
 
@@ -108,6 +109,9 @@ def export_run(
 ) -> list[Path]:
     """Export a run in several formats. Everything is checked before anything is written.
 
+    After a process was killed, or the disk was full, the same call keeps the files that were complete and makes the
+    others.
+
     Args:
         run: a finished run.
         formats: keys of `FORMATS`, `RARE`, `SAVED_MODELS`, `EXTRAS` or `WEIGHTS`.
@@ -128,8 +132,8 @@ def export_run(
 
     Raises:
         TargetMissed: no file in int8 holds the target; nothing is written but the frontier.
-        InputError: an unknown format, images that cannot be read, an extra or an NPU's SDK that is not installed, a
-            folder that cannot be written, or a file that exists without `overwrite`; nothing is written.
+        InputError: no format or an unknown one, images that cannot be read, an extra or an NPU's SDK that is not
+            installed, a folder that cannot be written, or a file that exists without `overwrite`; nothing is written.
     """
     if serving_default and not {"saved_model", *SAVED_MODELS} & {*formats}:
         raise InputError("serving_default is of a SavedModel: ask for the format saved_model too, or leave it out")
@@ -144,61 +148,86 @@ def export_run(
     need_writable(folder)
     paths = {name: folder / _ALL[name] for name in formats}
     for_npus = {path: _for_npus(path, npu) for name, path in paths.items() if name.startswith("tflite")}
-    if not overwrite and (existing := [p for p in (*paths.values(), *chain(*for_npus.values())) if p.exists()]):
-        raise InputError(f"{existing[0]} exists; give --overwrite to replace it, or another --out")
     for name in paths.keys() & WEIGHTS.keys():
         check_layout(run, WEIGHTS[name][1])
-    calibration = _calibration(run, images) if is_calibrated(formats, qat, target) else None
-    made: Run | Compressed = run
-    if pruning:
-        made = fine_tune.prune(made, qat, teacher=teacher, checkpoints=folder / "prune.training", **pruning)
-    if cluster:
-        made = fine_tune.cluster(made, qat, clusters=cluster, teacher=teacher, checkpoints=folder / "cluster.training")
-    more: dict[str, Any]
-    about: dict[str, Any] = {"labels": run.labels, "preprocessing": run.preprocessing, "overwrite": overwrite}
-    model = run.model()  # once: a network of some hundred layers takes seconds to load
-    # First what may fail late: a target may be missed, and only the converter knows the names of layers.
-    for name, path in sorted(paths.items(), key=lambda row: row[0] != "tflite-int8"):
-        more = {"calibration": calibration} if name in CALIBRATED else {}
-        if name == "saved_model":
-            to_saved_model(model, path, serving_default=signature, **about)
-        elif name in SAVED_MODELS:
-            _, precision, is_for_here, remark = SAVED_MODELS[name]
-            to_saved_model(model, path, serving_default=signature, precision=precision, **more, **about)
-            if not is_for_here():
-                note(f"{name}: {remark}")
-        elif name in EXTRAS:
-            _, _, to_file, quantization = EXTRAS[name]
-            to_file(model, path, quantization=quantization, **more, **about)
-        elif name == "keras-h5":
-            to_keras_h5(model, path, network=run.builder, overwrite=overwrite)
-        elif name in WEIGHTS:
-            to_torch(model, path, layout=WEIGHTS[name][1], network=run.builder, overwrite=overwrite)
-        elif name == "tflite-int8" and target is not None:
-            search = quantize_to_target(
-                run,
-                path,
-                max_drop=target.max_drop,
-                min_agreement=target.min_agreement,
-                calibration=calibration,
-                held_out=target.held_out,
-                qat=qat,
-                teacher=teacher,
-                batch=batch,
-                frontier=target.frontier,
-                overwrite=overwrite,
-            )
-            target.found(search)
-        elif name == "tflite-int8" and qat is not None:
-            fine_tune.quantize_aware(made, qat, path, teacher=teacher, batch=batch, edge=edge, overwrite=overwrite)
-        else:
-            more |= {"edge": edge, "float_layers": float_layers} if name == "tflite-int8" else {}
-            to_tflite(model, path, quantization=(FORMATS | RARE)[name][1] or "none", batch=batch, **more, **about)
-    compiled = [file for path in for_npus for chip in npu for file in to_npu(path, chip, overwrite=overwrite)]
+    frontier = Path(target.frontier) if target is not None and target.frontier else None
+    outputs = [*paths.values(), *chain(*for_npus.values()), *([frontier] if frontier else [])]
+    request = (
+        *(content_digest(run.path / "model.keras"), run.labels, run.preprocessing),
+        *(sorted(formats), serving_default, prune, cluster, batch, edge, tuple(float_layers), tuple(npu)),
+        *(_place(images), _place(qat), _place(teacher)),
+        *((target.max_drop, target.min_agreement) if target else ()),
+    )
+    with new_outputs(outputs, request, overwrite=overwrite) as kept:
+        if kept:
+            note(f"keeping {', '.join(path.name for path in kept)} of the same command, which was stopped", style="")
+        left = {name: path for name, path in paths.items() if path not in kept}
+        if frontier and frontier not in kept:
+            left["tflite-int8"] = paths["tflite-int8"]  # the search writes both
+        overwrite = overwrite or bool(kept)  # what else was made before is this command's too
+        calibration = _calibration(run, images) if is_calibrated([*left], qat, target) else None
+        made: Run | Compressed = run
+        if pruning and "tflite-int8" in left:
+            state = folder / "prune.training"
+            made = fine_tune.prune(made, qat, teacher=teacher, checkpoints=state, **pruning)
+        if cluster and "tflite-int8" in left:
+            state = folder / "cluster.training"
+            made = fine_tune.cluster(made, qat, clusters=cluster, teacher=teacher, checkpoints=state)
+        model = run.model()  # once: a network of some hundred layers takes seconds to load
+        about: dict[str, Any] = {"labels": run.labels, "preprocessing": run.preprocessing, "overwrite": overwrite}
+        # First what may fail late: a target may be missed, and only the converter knows the names of layers.
+        for name, path in sorted(left.items(), key=lambda row: row[0] != "tflite-int8"):
+            more: dict[str, Any] = {"calibration": calibration} if name in CALIBRATED else {}
+            if name == "saved_model":
+                to_saved_model(model, path, serving_default=signature, **about)
+            elif name in SAVED_MODELS:
+                _, precision, is_for_here, remark = SAVED_MODELS[name]
+                to_saved_model(model, path, serving_default=signature, precision=precision, **more, **about)
+                if not is_for_here():
+                    note(f"{name}: {remark}")
+            elif name in EXTRAS:
+                _, _, to_file, quantization = EXTRAS[name]
+                to_file(model, path, quantization=quantization, **more, **about)
+            elif name == "keras-h5":
+                to_keras_h5(model, path, network=run.builder, overwrite=overwrite)
+            elif name in WEIGHTS:
+                to_torch(model, path, layout=WEIGHTS[name][1], network=run.builder, overwrite=overwrite)
+            elif name == "tflite-int8" and target is not None:
+                search = quantize_to_target(
+                    run,
+                    path,
+                    max_drop=target.max_drop,
+                    min_agreement=target.min_agreement,
+                    calibration=calibration,
+                    held_out=target.held_out,
+                    qat=qat,
+                    teacher=teacher,
+                    batch=batch,
+                    frontier=frontier,
+                    overwrite=overwrite,
+                )
+                target.found(search)
+            elif name == "tflite-int8" and qat is not None:
+                fine_tune.quantize_aware(made, qat, path, teacher=teacher, batch=batch, edge=edge, overwrite=overwrite)
+            else:
+                more |= {"edge": edge, "float_layers": float_layers} if name == "tflite-int8" else {}
+                to_tflite(model, path, quantization=(FORMATS | RARE)[name][1] or "none", batch=batch, **more, **about)
+        compiled = [file for path in for_npus for chip in npu for file in to_npu(path, chip, overwrite=overwrite)]
     return [*paths.values(), *compiled]
 
 
+def _place(given: Split | Run | str | Path | None) -> object:
+    """What tells one export's images or teacher from another's."""
+    if isinstance(given, Split):
+        return given.content_digests().tobytes()
+    if isinstance(given, Run):
+        return given.path.absolute()
+    return None if given is None else Path(given).absolute()
+
+
 def _check_formats(formats: Sequence[str], qat: str | Path | None, compress: str | int | None) -> None:
+    if not formats:
+        raise InputError(f"no format was asked for; give one or more of {', '.join(_ALL)}")
     if unknown := [name for name in formats if name not in _ALL]:
         raise InputError(f"unknown format {unknown[0]!r}; give one of {', '.join(_ALL)}")
     for name in formats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import glob
+import hashlib
 import json
 import os
 import secrets
@@ -11,7 +12,7 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from .terminal import note, uninterrupted
 HOME = "KERAS_INCEPTION_HOME"  # where the cache is
 PART = ".part."  # how the name of every temporary file starts
 LOCK = ".lock"  # how the name of every lock ends
+UNFINISHED = ".unfinished."  # how the name of a mark starts: the files beside it are not all there yet
 # What a network drive, or a folder of another system that is mounted here, may answer to a lock or to `fsync`.
 UNSUPPORTED = errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL
 ARCHIVES = ".keras", ".h5", ".npz"  # zip and HDF5: interrupted inside, their writers raise errors of their own
@@ -165,14 +167,8 @@ def new_output(path: Path, *, overwrite: bool, kind: str, is_kind: Callable[[Pat
     """
     if not path.name:
         raise InputError(f"{str(path)!r} is a folder that is there already: give the path of a new {kind}")
-    created = [folder for folder in path.parents if not folder.exists()]
-    above = path.parents[len(created)]
-    if not above.is_dir():
-        raise InputError(f"{path} could not be written: {above} is not a folder; give another path")
-    done = False
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(path, wait=False):
+        with _parents_of(path), locked(path, wait=False):
             _check_replaceable(path, overwrite, kind, is_kind)
             for abandoned in path.parent.glob(
                 f"{PART}{glob.escape(path.name)}.????????"
@@ -183,16 +179,61 @@ def new_output(path: Path, *, overwrite: bool, kind: str, is_kind: Callable[[Pat
                 yield work / path.name
                 _flush(work / path.name)
                 _put(work / path.name, path, aside=work / "replaced")
-                done = True
             finally:
                 shutil.rmtree(work, ignore_errors=True)
     except os_errors() as error:
         raise InputError(f"{path} could not be written: {reason(error)}; nothing is left") from error
-    finally:
-        if not done:
-            with suppress(OSError):
-                for folder in created:
-                    folder.rmdir()
+
+
+@contextmanager
+def _parents_of(path: Path) -> Iterator[None]:
+    """Make the folders above `path`; when the block raises, remove those that were made and are empty."""
+    created = [folder for folder in path.parents if not folder.exists()]
+    above = path.parents[len(created)]
+    if not above.is_dir():
+        raise InputError(f"{path} could not be written: {above} is not a folder; give another path")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for folder in created:
+                folder.rmdir()
+        raise
+
+
+@contextmanager
+def new_outputs(paths: Sequence[Path], request: object, *, overwrite: bool) -> Iterator[list[Path]]:
+    """Let the block make several files or folders by `new_output`, and yield those that it need not make.
+
+    A hidden, empty file beside the first says that the block is under way. If its process is killed, or it raises, what
+    it has made stays, and is yielded when the same `request`, by its `repr`, comes again before any other. With
+    `overwrite` all are made anew.
+
+    Raises:
+        InputError: a path exists, and not from such a block, or the folder cannot be written.
+    """
+    mark = paths[0].with_name(UNFINISHED + hashlib.sha256(repr(request).encode()).hexdigest()[:16])
+    resumes = mark.exists() and not overwrite
+    existing = [path for path in paths if path.exists()]
+    if existing and not (overwrite or resumes):
+        raise InputError(f"{existing[0]} exists; give --overwrite to replace it, or another place")
+    with _parents_of(mark):
+        try:
+            for other in mark.parent.glob(f"{UNFINISHED}*"):  # what they call theirs may be another's from now on
+                if other != mark or not resumes:
+                    other.unlink(missing_ok=True)
+            if not overwrite:
+                mark.touch()
+        except OSError as error:
+            raise InputError(f"{mark.parent} could not be written: {reason(error)}") from error
+        try:
+            yield existing if resumes else []
+        except BaseException:
+            if not any(path.exists() for path in paths):
+                mark.unlink(missing_ok=True)
+            raise
+        mark.unlink(missing_ok=True)
 
 
 def _check_replaceable(path: Path, overwrite: bool, kind: str, is_kind: Callable[[Path], bool]) -> None:

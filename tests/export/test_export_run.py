@@ -14,6 +14,7 @@ from PIL import Image
 
 from keras_inception import InputError, Preprocessing, Run, export
 from keras_inception.data import from_arrays, tfds
+from keras_inception.export import formats
 from keras_inception.export.runtimes import processor
 from keras_inception.export.runtimes.runners import saved_model_record
 from keras_inception.export.tflite.flatbuffer import float_operators, precision
@@ -139,6 +140,47 @@ def test_data_sets_by_name_are_read_again(run_of, photos, monkeypatch):
     monkeypatch.setattr(tfds, "folder_of", lambda path: photos if path == "tfds:known" else type(photos)(path))
     [path] = export.export_run(run_of("tfds:known"), ["tflite-int8"])
     assert source_of(path) == "the training images of run"
+
+
+def test_an_export_that_was_stopped_is_resumed(run_of, monkeypatch, capsys):
+    run, made = run_of(None), []
+    whole, files = formats.to_tflite, ["float32.tflite", "float16.tflite", "dynamic.tflite"]
+
+    def to_tflite(model, path, **options):
+        if len(made) == 1:
+            raise KeyboardInterrupt
+        made.append(path.name)
+        return whole(model, path, **options)
+
+    monkeypatch.setattr(formats, "to_tflite", to_tflite)
+    asked = ["tflite", "tflite-float16", "tflite-dynamic"]
+    with pytest.raises(KeyboardInterrupt):
+        export.export_run(run, asked)
+    first = run.path / "exports" / files[0]
+    before = first.stat().st_mtime_ns
+    with pytest.raises(InputError, match=r"float32.tflite exists; give --overwrite"):
+        export.export_run(run, asked, batch=2)
+    monkeypatch.setattr(formats, "to_tflite", whole)
+    assert [path.name for path in export.export_run(run, asked)] == files
+    assert "keeping float32.tflite of the same command, which was stopped" in capsys.readouterr().err
+    assert first.stat().st_mtime_ns == before
+    assert sorted(path.name for path in first.parent.iterdir()) == sorted(files)
+    with pytest.raises(InputError, match=r"float32.tflite exists; give --overwrite"):
+        export.export_run(run, asked)
+
+
+def test_after_another_export_into_the_folder_nothing_is_resumed(run_of, monkeypatch):
+    run = run_of(None)
+
+    def full(*given, **options):
+        raise InputError("full")
+
+    monkeypatch.setattr(formats, "to_saved_model", full)
+    with pytest.raises(InputError, match="full"):
+        export.export_run(run, ["tflite", "saved_model"])  # in this order
+    export.export_run(run, ["tflite"], batch=2, overwrite=True)
+    with pytest.raises(InputError, match=r"float32.tflite exists; give --overwrite"):
+        export.export_run(run, ["tflite", "saved_model"])
 
 
 def test_a_split_calibrates(run_of):
