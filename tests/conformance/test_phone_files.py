@@ -5,6 +5,7 @@
 
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from keras_inception import export
@@ -20,9 +21,7 @@ ENOUGH = 128  # images to calibrate with
 
 def test_float16(conditioned: Network, tmp_path: Path) -> None:
     images = qat.images(conditioned.model.input_shape[1:])
-    halved = export.optimize(conditioned.model)
-    for layer in halved.layers:
-        layer.set_weights([weight.astype(np.float16).astype(np.float32) for weight in layer.get_weights()])
+    halved = _halved(export.optimize(conditioned.model))
     path = export.to_tflite(conditioned.model, tmp_path / "network.tflite", quantization="float16")
     bar = snr(conditioned.model.predict_on_batch(images), halved.predict_on_batch(images)) - BELOW_ROUNDING
     assert export.agreement(path, conditioned.model, images).snr >= bar
@@ -52,3 +51,27 @@ def test_the_doctor_finds_nothing(conditioned: Network, tmp_path: Path) -> None:
     )  # fmt: skip
     found = [finding for finding in export.doctor(path).findings if finding.level != "note"]
     assert [finding for finding in found if "GPU" not in finding.problem] == []
+
+
+def _halved(model: keras.Model) -> keras.Model:
+    """The network with the constants of a float16 file: rounded, a batch norm's after it is a scale and an offset."""
+    for layer in model.layers:
+        weights = layer.get_weights()
+        if isinstance(layer, keras.layers.BatchNormalization):
+            gamma, beta, mean, variance = weights
+            scale = gamma / np.sqrt(variance + layer.epsilon)
+            layer.set_weights(
+                [
+                    _half(scale),
+                    _half(beta - mean * scale),
+                    np.zeros_like(mean),
+                    np.full_like(variance, 1 - layer.epsilon),
+                ]
+            )
+        else:
+            layer.set_weights([_half(weight) for weight in weights])
+    return model
+
+
+def _half(weights: np.ndarray) -> np.ndarray:
+    return weights.astype(np.float16).astype(np.float32)
