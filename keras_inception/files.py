@@ -227,13 +227,14 @@ def new_outputs(paths: Sequence[Path], request: object, *, overwrite: bool) -> I
                 mark.touch()
         except OSError as error:
             raise InputError(f"{mark.parent} could not be written: {reason(error)}") from error
+        done = False
         try:
             yield existing if resumes else []
-        except BaseException:
-            if not any(path.exists() for path in paths):
-                mark.unlink(missing_ok=True)
-            raise
-        mark.unlink(missing_ok=True)
+            done = True
+        finally:
+            if done or not any(path.exists() for path in paths):
+                with suppress(OSError):  # left in a folder that is read-only by now, it does no harm
+                    mark.unlink()
 
 
 def _check_replaceable(path: Path, overwrite: bool, kind: str, is_kind: Callable[[Path], bool]) -> None:
