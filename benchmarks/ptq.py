@@ -7,7 +7,8 @@ Each network is trained briefly at a small input, and is then the float network 
 other, not with the literature. 100 training images calibrate; test images, which nothing else has seen, judge: 1,000
 for every method, 5,000 for what `to_tflite` did before and does now. Of 200 photographs of ImageNet's classes the
 hosted MobileNets calibrate with one half and are judged by the other, both ways, and a row has the mean. OUT/<network>
-holds the training and the figures; ptq.md is written anew after each network.
+holds the training, ptq.json the figures, and ptq.md is written anew from them after each method. A network whose
+training is not in OUT any more, and lacks a method, is trained and measured again.
 
 CIFAR-10 comes as `cifar10_jpg.tar.gz`, photographs and weights by their hosted names, from the folder that
 KERAS_INCEPTION_DATA names, ../shared/data by default.
@@ -41,7 +42,6 @@ from keras_inception.export.optimize import INTEGER_RULES, TFLITE_RULES, optimiz
 from keras_inception.export.optimize.fold import LINEAR
 from keras_inception.export.quantization.bias_correction import bias_corrected
 from keras_inception.export.quantization.rounding import rounded
-from keras_inception.export.runtimes.processor import processor
 from keras_inception.export.tflite import convert, ranges
 from keras_inception.files import write_file
 from keras_inception.terminal import quiet
@@ -63,7 +63,7 @@ NETWORKS = [
     Network("msdnet_cifar_budget", 32, 2, 5_000, 0, learning_rate=1e-3),
     Network("nasnet_mobile", 32, 2, 5_000, 0, {"numerics": "torch"}, learning_rate=1e-3),
 ]
-FILE = "ptq.json"
+FIGURES = PAGE.with_suffix(".json")
 BEFORE, NOW = "before: biases corrected", "now: kernels and ranges"
 
 
@@ -202,17 +202,21 @@ def of_photographs(name: str) -> Iterator[Side]:
 
 
 class Figures:
-    """What is measured of a network, in a file: a row for each method, as the mean over the sides."""
+    """What is measured of a network, in FIGURES: a row for each method, as the mean over the sides."""
 
-    def __init__(self, file: Path):
-        self._file = file
-        self.rows: dict[str, dict[str, float]] = json.loads(file.read_text()) if file.exists() else {}
+    def __init__(self, name: str):
+        self.name = name
+        self.rows = _read().get(name, {})
 
-    def add(self, name: str, rows: Sequence[dict[str, float]]) -> None:
-        self.rows[name] = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        write_file(self._file, partial(Path.write_text, data=json.dumps(self.rows, indent=1)))
-        print(f"{time.strftime('%H:%M:%S')} {self._file.parent.name}, {name}: {self.rows[name]}", flush=True)
+    def add(self, method: str, rows: Sequence[dict[str, float]]) -> None:
+        self.rows[method] = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+        text = json.dumps(_read() | {self.name: self.rows}, indent=1)
+        write_file(FIGURES, lambda part: part.write_text(text + "\n", encoding="utf-8"))
+        print(f"{time.strftime('%H:%M:%S')} {self.name}, {method}: {self.rows[method]}", flush=True)
+
+
+def _read() -> dict[str, dict[str, dict[str, float]]]:
+    return json.loads(FIGURES.read_text(encoding="utf-8"))
 
 
 def measure(figures: Figures, methods: Sequence[str], made: Callable[[], Iterator[Side]]) -> Iterator[None]:
@@ -241,10 +245,10 @@ def measure(figures: Figures, methods: Sequence[str], made: Callable[[], Iterato
         yield
 
 
-def write(out: Path) -> None:
+def write() -> None:
     """Write the page of what is measured."""
     networks = {f"hosted {name}": f"{name}, hosted" for name in HOSTED} | {n.name: n.name for n in NETWORKS}
-    known = {name: Figures(out / name / FILE).rows for name in networks}
+    known = {name: Figures(name).rows for name in networks}
     known = {name: rows for name, rows in known.items() if NOW in rows}
     methods = [method for method in METHODS if any(method in rows for rows in known.values())]
     head = f"| method | {' | '.join(networks[name] for name in known)} | mean |\n|---|{'---:|' * (len(known) + 1)}"
@@ -275,7 +279,7 @@ def write(out: Path) -> None:
     packages = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras", "ai-edge-litert"))
     text = f"""# int8 after training, by method
 
-By `make ptq`, {date.today()}; {packages}; {processor()}.
+By `make ptq`, {date.today()}; {packages}.
 Networks trained on CIFAR-10, enlarged where they are 48 x 48:
 
 {trained_how}
@@ -318,13 +322,18 @@ def main() -> None:
     given = parser.parse_args()
     keras.utils.set_random_seed(0)
     made = {f"hosted {name}": partial(of_photographs, name) for name in HOSTED}
-    made |= {network.name: partial(of_cifar, network, given.out) for network in NETWORKS}
+    trained_here = {network.name: partial(of_cifar, network, given.out) for network in NETWORKS}
+    made |= trained_here
     for methods in ((BEFORE, NOW), tuple(METHODS)):
         for name, sides in made.items():
             if name.startswith(given.only):
-                for _ in measure(Figures(given.out / name / FILE), methods, sides):
-                    write(given.out)
-    write(given.out)
+                figures = Figures(name)
+                is_here = (given.out / name / "float" / "run.json").exists() or name not in trained_here
+                if METHODS.keys() - figures.rows and not is_here:
+                    figures.rows = {}  # of another training
+                for _ in measure(figures, methods, sides):
+                    write()
+    write()
 
 
 if __name__ == "__main__":

@@ -7,8 +7,10 @@ the docstring. So a family file holds only its tables.
 from __future__ import annotations
 
 import difflib
+import gc
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal, Union
@@ -204,7 +206,8 @@ def _assemble(entry: Architecture, kwargs: Mapping[str, Any]) -> keras.Model:
         raise InputError("aux_heads=True needs include_top=True: auxiliary heads are classifiers, as the top is")
     inputs, x = _inputs(entry, values, source.input_shape or entry.input_shape)
     chosen = values["numerics"]
-    with deep_graph(), numerics(chosen if isinstance(chosen, Numerics) else entry.numerics[chosen]):
+    chosen = chosen if isinstance(chosen, Numerics) else entry.numerics[chosen]
+    with deep_graph(), numerics(chosen), _growing():
         x = entry.backbone(x, **_take(entry.backbone, values, entry.fixed))
         if values["include_top"]:
             outputs = _classifiers(entry, values, inputs, x)
@@ -215,6 +218,18 @@ def _assemble(entry: Architecture, kwargs: Mapping[str, Any]) -> keras.Model:
         model = keras.Model(inputs, outputs, name=values["name"] or entry.name)
         published.load(model, source)
     return model
+
+
+@contextmanager
+def _growing() -> Iterator[None]:
+    """Without Python's search for dead cycles: it finds none in a graph that grows, and takes a tenth of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _classifiers(entry: Architecture, values: Mapping[str, Any], inputs: Any, x: Tensor) -> Any:
