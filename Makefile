@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # constraints.txt pins the version of every dependency and tool.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-phone test-gpu test-arm64 test-ray test-beam test-spark docs site diagrams conformance long growth conformance-qat conformance-tflite conformance-runtimes conformance-backends runtimes servers scan applications clean starting steps distillation jit micro grouped predict server-int8 saved-model-int8 saved-model-memory calibration ptq faults workers lock dist test-sdist matrix sbom audit claims which-network hostile small-weights
+.PHONY: help data demo test test-all test-oldest lint parity weights test-mediapipe test-web test-phone test-gpu test-arm64 test-ray test-beam test-spark docs site diagrams conformance long growth conformance-qat conformance-tflite conformance-runtimes conformance-backends runtimes servers scan applications clean starting steps distillation jit micro grouped predict server-int8 saved-model-int8 saved-model-memory calibration ptq target faults workers lock dist test-sdist matrix sbom audit claims which-network hostile small-weights
 .DEFAULT_GOAL := test
 
 $(BIN)/installed: pyproject.toml constraints.txt
@@ -331,6 +331,9 @@ calibration: $(BIN)/installed  ## how many images calibrate an int8 file, and wh
 
 ptq: $(BIN)/installed  ## methods of quantising after training, each alone and together: hours; needs KERAS_INCEPTION_DATA; resumes
 	$(BIN)/python benchmarks/ptq.py build/ptq
+
+target: $(BIN)/installed  ## search int8 files that keep a target: an hour; needs KERAS_INCEPTION_DATA; resumes
+	$(BIN)/python benchmarks/target.py build/ptq
 
 scan: $(BIN)/installed  ## time scans of up to a million files: a quarter of an hour, and 5 GB of disk
 	$(BIN)/python benchmarks/scan.py

@@ -30,7 +30,8 @@ def test_pruned(conditioned: Network) -> None:
     kernels = _kernels(export.prune(conditioned.model, _trained(conditioned), sparsity=0.5, training=STEP).model)
     assert kernels
     for kernel in kernels:
-        assert np.count_nonzero(kernel) <= kernel.size - kernel.size // 2
+        ties = kernel.size / 1e6  # of 17 million weights, as in AlexNet, some tie for the last place, and all stay
+        assert np.count_nonzero(kernel) <= kernel.size - kernel.size // 2 + ties
 
 
 def test_clustered(conditioned: Network) -> None:
