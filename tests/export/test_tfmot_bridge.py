@@ -1,6 +1,7 @@
 """Keras 2 copies of Keras 3 networks: the same outputs, layer by layer, and the way back for the weights."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -246,3 +247,24 @@ def test_observing_is_of_one_copy():
 
     fake_quantized.observe(second, batches())
     np.testing.assert_array_equal(seen[0], before)
+
+
+GROUPED = """
+import numpy as np, keras
+from keras import layers
+from keras_inception import export
+from keras_inception.layers import LocalResponseNormalization
+x = image = keras.Input((6, 6, 4))
+for layer in (layers.Conv2D(4, 3, groups=2, activation="relu"), LocalResponseNormalization(), layers.Flatten()):
+    x = layer(x)
+model = keras.Model(image, layers.Dense(2, activation="softmax")(x))
+images = np.ones((4, 6, 6, 4), "float32"), np.arange(4) % 2
+export.prune(model, images, sparsity=0.5, training=export.FineTuning(epochs=1, batch_size=4))
+"""
+
+
+def test_a_response_norm_after_a_grouped_convolution_trains_with_onednn():
+    """In a process of its own: TensorFlow would end it."""
+    with_onednn = os.environ | {"TF_ENABLE_ONEDNN_OPTS": "1"}
+    done = subprocess.run([sys.executable, "-c", GROUPED], capture_output=True, text=True, check=False, env=with_onednn)
+    assert done.returncode == 0, done.stderr[-2000:]

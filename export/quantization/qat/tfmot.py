@@ -23,7 +23,7 @@ with kept(_VARIABLE), warnings.catch_warnings(action="ignore"):  # they use what
     import tf_keras
     from tensorflow_model_optimization.python.core.clustering.keras.experimental.cluster import cluster_weights
 
-__all__ = ["cluster_weights", "quiet_tfmot", "tf_keras", "tfmot"]
+__all__ = ["cluster_weights", "quiet_tfmot", "tf_keras", "tfmot", "unfused"]
 
 
 @contextmanager
@@ -44,6 +44,22 @@ def quiet_tfmot() -> Iterator[None]:
     finally:
         _set_defaults(*before)
         logger.setLevel(level)
+
+
+@contextmanager
+def unfused() -> Iterator[None]:
+    """TensorFlow fuses no operators of the functions that are first called in the block.
+
+    With oneDNN, TensorFlow 2.21 ends the process ("Check failed: d < dims()") where it fuses a convolution with its
+    bias whose input comes from a grouped one: Keras 2 compiles that by XLA, so no pass knows the shape of its output.
+    """
+    optimizer = tf.config.optimizer
+    fuses = optimizer.get_experimental_options().get("remapping", True)
+    optimizer.set_experimental_options({"remapping": False})
+    try:
+        yield
+    finally:
+        optimizer.set_experimental_options({"remapping": fuses})
 
 
 def _set_defaults(floatx: str, data_format: str) -> None:

@@ -33,7 +33,7 @@ from ...inputs import Exportable
 from ..calibration import to_pixels
 from .bridge import Keras2Copy
 from .settings import FineTuning, TrainingData
-from .tfmot import quiet_tfmot, tf_keras
+from .tfmot import quiet_tfmot, tf_keras, unfused
 
 Labelled: TypeAlias = Split | tuple[np.ndarray, np.ndarray]
 
@@ -262,7 +262,8 @@ class CopyTrainer:
         if epoch == 0:
             return {"epoch": 0}
         self._before(epoch - 1)
-        with input_errors(), quiet_tfmot():
+        grouped = any(getattr(node.layer, "groups", 1) > 1 for node in self.copy.plan.nodes)
+        with input_errors(), quiet_tfmot(), unfused() if grouped else nullcontext():
             batches = self.images.batches(self.settings, epoch - 1)
             fitted = self.copy.logits.fit(batches, callbacks=self._callbacks, shuffle=False, verbose=0)
         self._after()
