@@ -36,7 +36,10 @@ def test_dynamic_ranges(conditioned: Network, tmp_path: Path) -> None:
 
 
 def test_the_doctor_finds_nothing(conditioned: Network, tmp_path: Path) -> None:
-    """In a file in int8 with everything that an app needs, but what `runtimes.md` shows of GPUs."""
+    """In a file in int8 with everything that an app needs.
+
+    But what `runtimes.md` shows of GPUs, and that response norms need LOG in int8, which is of TensorFlow Lite 2.15.
+    """
     side, _, colours = conditioned.model.input_shape[1:]
     path = export.to_tflite(
         conditioned.model,
@@ -50,7 +53,8 @@ def test_the_doctor_finds_nothing(conditioned: Network, tmp_path: Path) -> None:
         ),
     )  # fmt: skip
     found = [finding for finding in export.doctor(path).findings if finding.level != "note"]
-    assert [finding for finding in found if "GPU" not in finding.problem] == []
+    known = "GPU", "for LOG version 2"
+    assert [finding for finding in found if not any(words in finding.problem for words in known)] == []
 
 
 def _halved(model: keras.Model) -> keras.Model:
