@@ -159,11 +159,11 @@ def export_run(
         *((target.max_drop, target.min_agreement) if target else ()),
     )
     with new_outputs(outputs, request, overwrite=overwrite) as kept:
-        if kept:
-            note(f"keeping {', '.join(path.name for path in kept)} of the same command, which was stopped", style="")
         left = {name: path for name, path in paths.items() if path not in kept}
         if frontier and frontier not in kept:
             left["tflite-int8"] = paths["tflite-int8"]  # the search writes both
+        if names := [path.name for name, path in paths.items() if name not in left]:
+            note(f"keeping {', '.join(names)} of the same command, which was stopped", style="")
         overwrite = overwrite or bool(kept)  # what else was made before is this command's too
         calibration = _calibration(run, images) if is_calibrated([*left], qat, target) else None
         made: Run | Compressed = run
