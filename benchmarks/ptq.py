@@ -315,11 +315,16 @@ On every fifth of those images, or all photographs.
     write_file(PAGE, lambda part: part.write_text(text, encoding="utf-8"))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments(about: str | None) -> argparse.Namespace:
+    """OUT and --only, which every benchmark of these networks takes."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--only", default="", help="networks whose name begins so; hosted ones begin with it")
-    given = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = arguments(__doc__)
     keras.utils.set_random_seed(0)
     made = {f"hosted {name}": partial(of_photographs, name) for name in HOSTED}
     trained_here = {network.name: partial(of_cifar, network, given.out) for network in NETWORKS}

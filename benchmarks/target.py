@@ -12,7 +12,6 @@ Weights and images come by their hosted names from the folder that KERAS_INCEPTI
 default.
 """
 
-import argparse
 import json
 import os
 import tempfile
@@ -28,7 +27,7 @@ from typing import Any
 import keras
 import numpy as np
 from cifar import cifar
-from ptq import CALIBRATION, NETWORKS
+from ptq import CALIBRATION, NETWORKS, arguments
 from quantize import Network, trained
 
 from export import HOSTED, as_inputs, hosted
@@ -177,10 +176,7 @@ float32 file. The seconds are of the whole search, which times its files at the 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--only", default="", help="networks whose name begins so; hosted ones begin with it")
-    given = parser.parse_args()
+    given = arguments(__doc__)
     keras.utils.set_random_seed(0)
     asked = {f"hosted {name}": TARGETS for name in HOSTED} | {n.name: {"half a point": DROP} for n in NETWORKS}
     for name, targets in asked.items():
